@@ -1,0 +1,58 @@
+# The commands of this repository; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# Steps run one after the other: their order is part of what they promise.
+.NOTPARALLEL:
+
+CLIENTS := tests/clients
+RUN_TESTS := $(shell cargo nextest --version >/dev/null 2>&1 && echo 'nextest run' || echo 'test --lib --bins --tests')
+
+.PHONY: help
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## build and start the server with its demo workspace; prints where to look
+	cargo run -- demo
+
+.PHONY: test
+test: fmt-check lint ## check everything, on SQLite and on PostgreSQL, from nothing (installs what tests need)
+	.ci/with-postgres $(MAKE) --no-print-directory test-rust test-clients
+
+.PHONY: test-rust
+test-rust: ## the Rust tests alone; needs TEST_POSTGRES_URL: .ci/with-postgres make test-rust
+	cargo $(RUN_TESTS) --workspace
+
+.PHONY: test-clients
+test-clients: ## the tests with npm clients alone: .ci/with-postgres make test-clients
+	@command -v npm >/dev/null || { echo "make test needs Node.js 20 or newer with npm: install the packages nodejs and npm" >&2; exit 1; }
+	cargo build --bin cadenza
+	npm --prefix $(CLIENTS) ci --no-audit --no-fund
+	npm --prefix $(CLIENTS) test
+
+.PHONY: bench
+bench: ## measure the engine on both databases
+	.ci/with-postgres cargo bench --bench '*'
+
+.PHONY: fmt
+fmt: ## format the code
+	cargo fmt --all
+
+.PHONY: fmt-check
+fmt-check: ## fail if the code is not formatted
+	cargo fmt --all --check
+
+.PHONY: lint
+lint: ## clippy, every warning an error
+	cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: schema
+schema: ## write schema.graphql from the code
+	cargo run --quiet -- schema > schema.graphql.new
+	mv schema.graphql.new schema.graphql
+
+.PHONY: clean
+clean: ## delete everything that was built or installed here
+	cargo clean
+	rm -rf $(CLIENTS)/node_modules schema.graphql.new

@@ -1,0 +1,55 @@
+//! One step carried out for one lead.
+
+use sea_orm::entity::prelude::*;
+
+/// One step carried out for one lead.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "execution")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub workspace_id: Uuid,
+    pub lead_id: Uuid,
+    pub sequence_id: Uuid,
+    pub version_id: Uuid,
+    #[sea_orm(column_type = "Text")]
+    pub step_key: String,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub variant: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub channel: Option<String>,
+    #[sea_orm(nullable)]
+    pub sender_id: Option<Uuid>,
+    #[sea_orm(column_type = "Text")]
+    pub status: String,
+    pub attempt: i32,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub error_code: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub error_message: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub error_response: Option<String>,
+    #[sea_orm(nullable)]
+    pub retry_at: Option<i64>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub subject: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub message_id: Option<String>,
+    #[sea_orm(nullable)]
+    pub worker_id: Option<Uuid>,
+    #[sea_orm(nullable)]
+    pub handed_at: Option<i64>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub quota_day: Option<String>,
+    #[sea_orm(nullable)]
+    pub scheduled_at: Option<i64>,
+    #[sea_orm(nullable)]
+    pub started_at: Option<i64>,
+    #[sea_orm(nullable)]
+    pub finished_at: Option<i64>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

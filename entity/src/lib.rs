@@ -1,0 +1,23 @@
+//! The tables as sea-orm entities, one file each, with nothing but columns.
+//!
+//! Instants are milliseconds since the Unix epoch. What a state means is the domain's business.
+
+pub mod api_token;
+pub mod bulk_input;
+pub mod bulk_operation;
+pub mod bulk_outcome;
+pub mod event;
+pub mod event_counter;
+pub mod execution;
+pub mod instance;
+pub mod lane;
+pub mod lead;
+pub mod outbox_message;
+pub mod person;
+pub mod quota;
+pub mod sender;
+pub mod sequence;
+pub mod sequence_version;
+pub mod suppression;
+pub mod worker;
+pub mod workspace;

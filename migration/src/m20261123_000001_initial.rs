@@ -1,0 +1,345 @@
+//! The first schema: workspaces, people, senders, sequences, leads, executions, the event log and
+//! bulk operations.
+//!
+//! Instants are milliseconds since the Unix epoch, so that SQL reckons with them the same way on
+//! both databases. States are text guarded by CHECK. `UUID` and `JSON` below stand for the type
+//! that each database has for them.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+const TABLES: &[&str] = &[
+    "workspace",
+    "event_counter",
+    "api_token",
+    "person",
+    "suppression",
+    "sender",
+    "sequence",
+    "sequence_version",
+    "lane",
+    "quota",
+    "worker",
+    "lead",
+    "execution",
+    "outbox_message",
+    "event",
+    "bulk_operation",
+    "bulk_input",
+    "bulk_outcome",
+    "instance",
+];
+
+const UP: &[&str] = &[
+    "CREATE TABLE instance (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        key_fingerprint TEXT NOT NULL
+    )",
+    "CREATE TABLE workspace (
+        id UUID PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        created_at BIGINT NOT NULL
+    )",
+    // The row is locked while a transaction appends events: numbers follow the order of commits
+    // and have no gaps.
+    "CREATE TABLE event_counter (
+        workspace_id UUID PRIMARY KEY REFERENCES workspace (id),
+        last_seq BIGINT NOT NULL
+    )",
+    "CREATE TABLE api_token (
+        id UUID PRIMARY KEY,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        role TEXT NOT NULL CHECK (role IN ('VIEWER', 'EDITOR', 'ADMIN')),
+        secret_hash TEXT NOT NULL UNIQUE,
+        created_at BIGINT NOT NULL,
+        expires_at BIGINT,
+        revoked_at BIGINT
+    )",
+    "CREATE TABLE person (
+        id UUID PRIMARY KEY,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        email TEXT,
+        email_key TEXT,
+        phone TEXT,
+        linkedin_url TEXT,
+        first_name TEXT,
+        last_name TEXT,
+        company TEXT,
+        title TEXT,
+        time_zone TEXT,
+        attributes JSON NOT NULL,
+        search_text TEXT NOT NULL,
+        created_at BIGINT NOT NULL,
+        updated_at BIGINT NOT NULL
+    )",
+    "CREATE UNIQUE INDEX person_email ON person (workspace_id, email_key)",
+    "CREATE INDEX person_page ON person (workspace_id, id)",
+    "CREATE TABLE suppression (
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        channel TEXT NOT NULL,
+        address TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        created_at BIGINT NOT NULL,
+        PRIMARY KEY (workspace_id, channel, address)
+    )",
+    "CREATE TABLE sender (
+        id UUID PRIMARY KEY,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        name TEXT NOT NULL,
+        channel TEXT NOT NULL,
+        address TEXT NOT NULL,
+        enabled BOOLEAN NOT NULL,
+        time_zone TEXT NOT NULL,
+        daily_cap INTEGER CHECK (daily_cap >= 0),
+        min_gap_ms BIGINT NOT NULL CHECK (min_gap_ms >= 0),
+        warm_up JSON,
+        transport JSON NOT NULL,
+        secret TEXT,
+        revision INTEGER NOT NULL,
+        next_free_at BIGINT NOT NULL,
+        unhealthy_until BIGINT,
+        unhealthy_reason TEXT,
+        failures INTEGER NOT NULL,
+        created_at BIGINT NOT NULL,
+        updated_at BIGINT NOT NULL
+    )",
+    "CREATE INDEX sender_workspace ON sender (workspace_id, id)",
+    "CREATE TABLE sequence (
+        id UUID PRIMARY KEY,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        name TEXT NOT NULL,
+        search_text TEXT NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('DRAFT', 'PUBLISHED', 'DISABLED', 'ARCHIVED')),
+        revision INTEGER NOT NULL,
+        flow JSON NOT NULL,
+        settings JSON NOT NULL,
+        published_version_id UUID,
+        created_at BIGINT NOT NULL,
+        updated_at BIGINT NOT NULL,
+        published_at BIGINT,
+        CHECK (status IN ('DRAFT', 'ARCHIVED') OR published_version_id IS NOT NULL)
+    )",
+    "CREATE INDEX sequence_page ON sequence (workspace_id, id)",
+    "CREATE TABLE sequence_version (
+        id UUID PRIMARY KEY,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        sequence_id UUID NOT NULL REFERENCES sequence (id),
+        number INTEGER NOT NULL,
+        flow JSON NOT NULL,
+        settings JSON NOT NULL,
+        published_at BIGINT NOT NULL,
+        published_by TEXT NOT NULL,
+        UNIQUE (sequence_id, number)
+    )",
+    // A lane is a sender that a sequence's current version sends through. Due work is looked for
+    // lane by lane, so that what is closed or capped costs nothing.
+    "CREATE TABLE lane (
+        sequence_id UUID NOT NULL REFERENCES sequence (id),
+        sender_id UUID NOT NULL REFERENCES sender (id),
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        PRIMARY KEY (sequence_id, sender_id)
+    )",
+    "CREATE TABLE quota (
+        subject_id UUID NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('SENDS', 'NEW_LEADS')),
+        day TEXT NOT NULL,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        used INTEGER NOT NULL CHECK (used >= 0),
+        PRIMARY KEY (subject_id, kind, day)
+    )",
+    "CREATE TABLE worker (
+        id UUID PRIMARY KEY,
+        started_at BIGINT NOT NULL,
+        lease_until BIGINT NOT NULL
+    )",
+    "CREATE TABLE lead (
+        id UUID PRIMARY KEY,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        sequence_id UUID NOT NULL REFERENCES sequence (id),
+        person_id UUID NOT NULL REFERENCES person (id),
+        round INTEGER NOT NULL,
+        status TEXT NOT NULL
+            CHECK (status IN ('PENDING', 'IN_PROGRESS', 'COMPLETED', 'PAUSED', 'STOPPED')),
+        stop_reason TEXT,
+        step_key TEXT,
+        turn SMALLINT NOT NULL CHECK (turn IN (0, 1)),
+        sender_id UUID REFERENCES sender (id),
+        bucket INTEGER NOT NULL,
+        anchor_at BIGINT NOT NULL,
+        due_at BIGINT,
+        hold TEXT CHECK (hold IN ('MISSING_MERGE_DATA', 'UNCONFIRMED', 'RETRYING')),
+        paused_rest_ms BIGINT,
+        worker_id UUID,
+        thread JSON,
+        messages_sent INTEGER NOT NULL,
+        opens INTEGER NOT NULL,
+        clicks INTEGER NOT NULL,
+        replies INTEGER NOT NULL,
+        bounced BOOLEAN NOT NULL,
+        unsubscribed BOOLEAN NOT NULL,
+        last_engaged_at BIGINT,
+        last_action_at BIGINT,
+        enrolled_at BIGINT NOT NULL,
+        enrolled_by TEXT NOT NULL,
+        UNIQUE (sequence_id, person_id, round),
+        CHECK ((stop_reason IS NOT NULL) = (status = 'STOPPED')),
+        CHECK (due_at IS NULL OR status IN ('PENDING', 'IN_PROGRESS')),
+        CHECK (paused_rest_ms IS NULL OR status = 'PAUSED'),
+        CHECK (step_key IS NOT NULL OR status = 'COMPLETED')
+    )",
+    "CREATE UNIQUE INDEX lead_active ON lead (sequence_id, person_id)
+        WHERE status IN ('PENDING', 'IN_PROGRESS', 'PAUSED')",
+    "CREATE INDEX lead_due ON lead (sender_id, sequence_id, turn, due_at, id)
+        WHERE due_at IS NOT NULL AND worker_id IS NULL",
+    "CREATE INDEX lead_worker ON lead (worker_id) WHERE worker_id IS NOT NULL",
+    "CREATE INDEX lead_page ON lead (workspace_id, enrolled_at, id)",
+    "CREATE INDEX lead_sequence_page ON lead (sequence_id, enrolled_at, id)",
+    "CREATE INDEX lead_sequence_status ON lead (sequence_id, status)",
+    "CREATE INDEX lead_person ON lead (person_id)",
+    "CREATE TABLE execution (
+        id UUID PRIMARY KEY,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        lead_id UUID NOT NULL REFERENCES lead (id),
+        sequence_id UUID NOT NULL,
+        version_id UUID NOT NULL,
+        step_key TEXT NOT NULL,
+        variant TEXT,
+        channel TEXT,
+        sender_id UUID,
+        status TEXT NOT NULL CHECK (status IN
+            ('SCHEDULED', 'SENDING', 'SENT', 'DELIVERED', 'FAILED', 'SKIPPED', 'UNCONFIRMED')),
+        attempt INTEGER NOT NULL,
+        error_code TEXT,
+        error_message TEXT,
+        error_response TEXT,
+        retry_at BIGINT,
+        subject TEXT,
+        message_id TEXT,
+        worker_id UUID,
+        handed_at BIGINT,
+        quota_day TEXT,
+        scheduled_at BIGINT,
+        started_at BIGINT,
+        finished_at BIGINT,
+        UNIQUE (lead_id, step_key),
+        CHECK ((worker_id IS NOT NULL) = (status = 'SENDING')),
+        CHECK (error_code IS NOT NULL OR status <> 'FAILED')
+    )",
+    "CREATE INDEX execution_page ON execution (workspace_id, id)",
+    "CREATE INDEX execution_sequence_page ON execution (sequence_id, id)",
+    "CREATE INDEX execution_worker ON execution (worker_id) WHERE worker_id IS NOT NULL",
+    "CREATE TABLE outbox_message (
+        execution_id UUID PRIMARY KEY REFERENCES execution (id),
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        sender_id UUID NOT NULL,
+        recipient TEXT NOT NULL,
+        content TEXT NOT NULL,
+        created_at BIGINT NOT NULL
+    )",
+    "CREATE TABLE event (
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        seq BIGINT NOT NULL,
+        at BIGINT NOT NULL,
+        kind TEXT NOT NULL,
+        sequence_id UUID,
+        lead_id UUID,
+        execution_id UUID,
+        step_key TEXT,
+        channel TEXT,
+        sender_id UUID,
+        detail JSON,
+        PRIMARY KEY (workspace_id, seq)
+    )",
+    "CREATE INDEX event_lead ON event (lead_id, seq) WHERE lead_id IS NOT NULL",
+    "CREATE TABLE bulk_operation (
+        id UUID PRIMARY KEY,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        kind TEXT NOT NULL
+            CHECK (kind IN ('ENROL', 'PAUSE', 'RESUME', 'REMOVE', 'IMPORT_PEOPLE', 'UNDO')),
+        status TEXT NOT NULL
+            CHECK (status IN ('QUEUED', 'RUNNING', 'COMPLETED', 'CANCELLED', 'FAILED')),
+        total BIGINT,
+        processed BIGINT NOT NULL,
+        succeeded BIGINT NOT NULL,
+        skipped BIGINT NOT NULL,
+        failed BIGINT NOT NULL,
+        request JSON NOT NULL,
+        progress JSON,
+        error TEXT,
+        idempotency_key TEXT,
+        request_hash TEXT NOT NULL,
+        worker_id UUID,
+        created_at BIGINT NOT NULL,
+        started_at BIGINT,
+        finished_at BIGINT,
+        CHECK ((finished_at IS NOT NULL) = (status IN ('COMPLETED', 'CANCELLED', 'FAILED')))
+    )",
+    "CREATE UNIQUE INDEX bulk_operation_key ON bulk_operation (workspace_id, idempotency_key)
+        WHERE idempotency_key IS NOT NULL",
+    "CREATE INDEX bulk_operation_open ON bulk_operation (created_at)
+        WHERE status IN ('QUEUED', 'RUNNING')",
+    // The file of an import, in pieces, so that a restart can read it again.
+    "CREATE TABLE bulk_input (
+        operation_id UUID NOT NULL REFERENCES bulk_operation (id),
+        ordinal INTEGER NOT NULL,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        content TEXT NOT NULL,
+        PRIMARY KEY (operation_id, ordinal)
+    )",
+    "CREATE TABLE bulk_outcome (
+        operation_id UUID NOT NULL REFERENCES bulk_operation (id),
+        ordinal BIGINT NOT NULL,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        subject TEXT NOT NULL,
+        code TEXT NOT NULL,
+        message TEXT NOT NULL,
+        PRIMARY KEY (operation_id, ordinal)
+    )",
+];
+
+/// Settings that only PostgreSQL has: room for updates in place, and a vacuum that keeps up with
+/// tables where every row changes several times.
+const UP_POSTGRES: &[&str] = &[
+    "ALTER TABLE lead SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02,
+        autovacuum_analyze_scale_factor = 0.02)",
+    "ALTER TABLE execution SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02)",
+    "ALTER TABLE event_counter SET (fillfactor = 10, autovacuum_vacuum_threshold = 200)",
+    "ALTER TABLE quota SET (fillfactor = 50, autovacuum_vacuum_threshold = 200)",
+    "ALTER TABLE sender SET (fillfactor = 50)",
+];
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let connection = manager.get_connection();
+        let (uuid, json) = match manager.get_database_backend() {
+            DbBackend::Postgres => ("uuid", "jsonb"),
+            _ => ("blob", "text"),
+        };
+        for statement in UP {
+            let statement = statement
+                .replace(" UUID", &format!(" {uuid}"))
+                .replace(" JSON", &format!(" {json}"));
+            connection.execute_unprepared(&statement).await?;
+        }
+        if manager.get_database_backend() == DbBackend::Postgres {
+            for statement in UP_POSTGRES {
+                connection.execute_unprepared(statement).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for table in TABLES.iter().rev() {
+            manager
+                .get_connection()
+                .execute_unprepared(&format!("DROP TABLE IF EXISTS {table}"))
+                .await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,350 @@
+//! Senders: made and changed, with every field that is wrong named at once.
+
+use chrono::{DateTime, Duration, NaiveDate, Utc};
+
+use super::{AppError, Caller, Refusal, RefusalCode, Services, time_zone};
+use crate::domain::address::EmailAddress;
+use crate::domain::duration::WaitDuration;
+use crate::domain::flow::Channel;
+use crate::domain::id::SenderId;
+use crate::domain::sender::{SmtpSecurity, SmtpTransport, Transport, WarmUp};
+use crate::store::dialect;
+use crate::store::sender::{self, SENDERS_MAX, Sender};
+
+/// The longest name, label or user name, in characters.
+const TEXT_CHARS_MAX: usize = 200;
+/// The longest host name (RFC 1035 §2.3.4).
+const HOST_CHARS_MAX: usize = 253;
+/// The longest password, in characters.
+const PASSWORD_CHARS_MAX: usize = 1_000;
+/// The longest gap between two messages.
+const MIN_GAP_MAX: Duration = Duration::days(1);
+
+/// How a sender is to send, as it is written.
+#[derive(Clone)]
+pub enum TransportInput {
+    /// Through an SMTP server.
+    Smtp(SmtpInput),
+    /// Kept in the database.
+    Outbox {
+        /// What people call it.
+        label: Option<String>,
+    },
+}
+
+/// An SMTP server as it is written.
+#[derive(Clone)]
+pub struct SmtpInput {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: i32,
+    /// How the connection is protected.
+    pub security: SmtpSecurity,
+    /// Who logs in.
+    pub username: Option<String>,
+    /// With which password.
+    pub password: Option<String>,
+}
+
+/// A warm-up as it is written.
+#[derive(Debug, Clone, Copy)]
+pub struct WarmUpInput {
+    /// Its first day, on the sender's clock.
+    pub start_at: NaiveDate,
+    /// The cap on that day.
+    pub first_day_cap: i32,
+    /// By how much the cap grows with each day.
+    pub daily_increase: i32,
+}
+
+/// What is said of a sender; what is not given stays as it is.
+#[derive(Clone, Default)]
+pub struct Change {
+    /// The name that recipients see.
+    pub name: Option<String>,
+    /// Whether it sends.
+    pub enabled: Option<bool>,
+    /// The most messages in a day.
+    pub daily_cap: Option<i32>,
+    /// At least so long between two messages, as an ISO 8601 duration.
+    pub min_gap: Option<String>,
+    /// The growth of the cap.
+    pub warm_up: Option<WarmUpInput>,
+    /// The clock of its day.
+    pub time_zone: Option<String>,
+    /// How it sends.
+    pub transport: Option<TransportInput>,
+}
+
+/// Makes a sender, switched on.
+///
+/// # Errors
+/// [`AppError::Refused`] with every field that is wrong, or with `LIMIT` where the workspace has as
+/// many as it may have; [`AppError::Store`] as the database has it.
+pub async fn create(
+    services: &Services,
+    caller: &Caller,
+    channel: Channel,
+    address: &str,
+    change: Change,
+) -> Result<Sender, AppError> {
+    let now = services.clock.now();
+    let mut draft = blank(services.entropy.id(now), now);
+    let mut wrong = Vec::new();
+    if channel != Channel::Email {
+        let message = format!("Senders for {channel} cannot be made yet: make one for EMAIL.");
+        wrong.push(Refusal::invalid(message, &["channel"]));
+    }
+    match EmailAddress::parse(address) {
+        Ok(address) => draft.address = address.as_str().to_owned(),
+        Err(error) => wrong.push(Refusal::invalid(error.to_string(), &["address"])),
+    }
+    wrong.extend(apply(services, caller, &mut draft, change));
+    if !wrong.is_empty() {
+        return Err(AppError::Refused(wrong));
+    }
+    let tx = services.db.begin().await?;
+    let count = sender::count(&tx, caller.workspace).await?;
+    if u64::try_from(count).unwrap_or(0) >= SENDERS_MAX {
+        let message = format!("A workspace has at most {SENDERS_MAX} senders: change one instead.");
+        return Err(Refusal::new(RefusalCode::Limit, message, &[]).into());
+    }
+    sender::insert(&tx, caller.workspace, &draft).await?;
+    tx.commit().await?;
+    Ok(draft)
+}
+
+/// Changes a sender. Switching it on lets it try again at once, whatever trouble it had.
+///
+/// # Errors
+/// [`AppError::Refused`] with `NOT_FOUND` if the workspace has no such sender, or with every field
+/// that is wrong; [`AppError::Store`] as the database has it.
+pub async fn update(
+    services: &Services,
+    caller: &Caller,
+    id: SenderId,
+    change: Change,
+) -> Result<Sender, AppError> {
+    let tx = services.db.begin().await?;
+    let Some(before) = sender::lock(&tx, caller.workspace, id).await? else {
+        let message = "There is no sender with this id: take the id from an answer of this API.";
+        return Err(Refusal::not_found(message, &["id"]).into());
+    };
+    let mut changed = before.clone();
+    let wrong = apply(services, caller, &mut changed, change);
+    if !wrong.is_empty() {
+        return Err(AppError::Refused(wrong));
+    }
+    if changed == before {
+        return Ok(before);
+    }
+    changed.revision += 1;
+    changed.updated_at = services.clock.now();
+    sender::save(&tx, caller.workspace, &changed).await?;
+    // Another node may be the one that sends through it.
+    dialect::notify(&tx).await?;
+    tx.commit().await?;
+    services.wake.due();
+    Ok(changed)
+}
+
+fn blank(id: SenderId, now: DateTime<Utc>) -> Sender {
+    Sender {
+        id,
+        name: String::new(),
+        channel: Channel::Email,
+        address: String::new(),
+        enabled: true,
+        time_zone: "UTC".into(),
+        daily_cap: None,
+        min_gap: Duration::zero(),
+        warm_up: None,
+        transport: Transport::Outbox { label: None },
+        secret: None,
+        revision: 1,
+        next_free_at: now,
+        unhealthy_until: None,
+        unhealthy_reason: None,
+        failures: 0,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+/// Applies what is said of a sender; answers everything that is wrong with it, and then the sender
+/// is not to be used.
+fn apply(services: &Services, caller: &Caller, sender: &mut Sender, change: Change) -> Vec<Refusal> {
+    let mut wrong = Vec::new();
+    if let Some(name) = change.name {
+        match text(&name, TEXT_CHARS_MAX, &["name"]) {
+            Ok(name) => sender.name = name,
+            Err(refusal) => wrong.push(refusal),
+        }
+    }
+    if let Some(cap) = change.daily_cap {
+        if cap < 0 {
+            let message = format!("dailyCap is {cap}: give 0, which sends nothing, or more.");
+            wrong.push(Refusal::invalid(message, &["dailyCap"]));
+        }
+        sender.daily_cap = Some(cap);
+    }
+    if let Some(gap) = change.min_gap {
+        match min_gap(&gap) {
+            Ok(gap) => sender.min_gap = gap,
+            Err(refusal) => wrong.push(refusal),
+        }
+    }
+    if let Some(written) = change.warm_up {
+        match warm_up(written) {
+            Ok(warm_up) => sender.warm_up = Some(warm_up),
+            Err(refusals) => wrong.extend(refusals),
+        }
+    }
+    if let Some(name) = change.time_zone {
+        match time_zone::read(&services.zones, &name, &["timeZone"]) {
+            Ok(name) => sender.time_zone = name,
+            Err(refusal) => wrong.push(refusal),
+        }
+    }
+    match change.transport {
+        Some(TransportInput::Smtp(smtp)) => {
+            wrong.extend(apply_smtp(services, caller, sender, smtp));
+        }
+        Some(TransportInput::Outbox { label }) => {
+            let path = ["transport", "outbox", "label"];
+            match label.map(|label| text(&label, TEXT_CHARS_MAX, &path)).transpose() {
+                Ok(label) => sender.transport = Transport::Outbox { label },
+                Err(refusal) => wrong.push(refusal),
+            }
+            sender.secret = None;
+        }
+        None => {}
+    }
+    if let Some(enabled) = change.enabled {
+        sender.enabled = enabled;
+    }
+    // Whoever switches a sender on, or repairs how it sends, wants it to try again now.
+    if change.enabled == Some(true) {
+        (sender.unhealthy_until, sender.unhealthy_reason, sender.failures) = (None, None, 0);
+    }
+    wrong
+}
+
+fn apply_smtp(
+    services: &Services,
+    caller: &Caller,
+    sender: &mut Sender,
+    smtp: SmtpInput,
+) -> Vec<Refusal> {
+    let at = |field| ["transport", "smtp", field];
+    let mut wrong = Vec::new();
+    let host = smtp.host.trim();
+    if host.is_empty()
+        || host.chars().count() > HOST_CHARS_MAX
+        || host.chars().any(|c| c.is_whitespace() || c.is_control())
+    {
+        let message = "host is the name or the address of the server, like smtp.example.com.";
+        wrong.push(Refusal::invalid(message, &at("host")));
+    }
+    let port = u16::try_from(smtp.port).ok().filter(|port| *port > 0);
+    if port.is_none() {
+        let message = format!("port is {}: give one from 1 to 65535, usually 587.", smtp.port);
+        wrong.push(Refusal::invalid(message, &at("port")));
+    }
+    let username = match smtp.username.filter(|name| !name.is_empty()) {
+        Some(name) => text(&name, TEXT_CHARS_MAX, &at("username")).map(Some),
+        None => Ok(None),
+    };
+    let username = username.unwrap_or_else(|refusal| {
+        wrong.push(refusal);
+        None
+    });
+    let transport = SmtpTransport {
+        host: host.to_owned(),
+        port: port.unwrap_or_default(),
+        security: smtp.security,
+        username,
+    };
+    match (&transport.username, smtp.password.filter(|password| !password.is_empty())) {
+        (None, Some(_)) => {
+            let message = "A password needs a username: give both, or neither.";
+            wrong.push(Refusal::invalid(message, &at("username")));
+        }
+        (_, Some(password)) if password.chars().count() > PASSWORD_CHARS_MAX
+            || password.contains(['\0', '\r', '\n']) =>
+        {
+            let message = format!(
+                "The password is one line of at most {PASSWORD_CHARS_MAX} characters: correct it."
+            );
+            wrong.push(Refusal::invalid(message, &at("password")));
+        }
+        (Some(_), Some(password)) => {
+            let row = sender.id.uuid();
+            let sealed = services.secrets.seal(&services.entropy, caller.workspace, row, &password);
+            sender.secret = Some(sealed);
+        }
+        (Some(_), None) if keeps_password(sender, &transport) => {}
+        (Some(_), None) => {
+            let message = "A username needs its password; it is asked for again whenever the \
+                           server, the username or the protection of the connection changes.";
+            wrong.push(Refusal::invalid(message, &at("password")));
+        }
+        (None, None) => sender.secret = None,
+    }
+    sender.transport = Transport::Smtp(transport);
+    wrong
+}
+
+/// Whether the password that is kept may serve the new transport: never at another server, for
+/// another user, or over a connection that is less protected.
+fn keeps_password(sender: &Sender, new: &SmtpTransport) -> bool {
+    let Transport::Smtp(old) = &sender.transport else { return false };
+    sender.secret.is_some()
+        && old.host == new.host
+        && old.username == new.username
+        && (new.security != SmtpSecurity::None || old.security == SmtpSecurity::None)
+}
+
+/// A line of text that people read.
+fn text(text: &str, chars_max: usize, path: &[&str]) -> Result<String, Refusal> {
+    let field = path.last().copied().unwrap_or_default();
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > chars_max {
+        let message = format!("{field} has from 1 to {chars_max} characters: correct it.");
+        return Err(Refusal::invalid(message, path));
+    }
+    if text.chars().any(char::is_control) {
+        let message = format!("{field} is a single line without control characters: correct it.");
+        return Err(Refusal::invalid(message, path));
+    }
+    Ok(text.to_owned())
+}
+
+fn min_gap(text: &str) -> Result<Duration, Refusal> {
+    let path = ["minGap"];
+    let gap: WaitDuration =
+        text.parse().map_err(|error| Refusal::invalid(format!("minGap: {error}."), &path))?;
+    if gap.exact() > MIN_GAP_MAX {
+        let message = "minGap is longer than a day: give P1D or less, such as PT45S.";
+        return Err(Refusal::invalid(message, &path));
+    }
+    Ok(gap.exact())
+}
+
+fn warm_up(written: WarmUpInput) -> Result<WarmUp, Vec<Refusal>> {
+    let mut wrong = Vec::new();
+    let mut number = |value: i32, field| {
+        u32::try_from(value).unwrap_or_else(|_| {
+            let message = format!("{field} is {value}: give 0 or more.");
+            wrong.push(Refusal::invalid(message, &["warmUp", field]));
+            0
+        })
+    };
+    let warm_up = WarmUp {
+        start_at: written.start_at,
+        first_day_cap: number(written.first_day_cap, "firstDayCap"),
+        daily_increase: number(written.daily_increase, "dailyIncrease"),
+    };
+    if wrong.is_empty() { Ok(warm_up) } else { Err(wrong) }
+}

@@ -1,0 +1,67 @@
+//! What every use case works with.
+
+use std::sync::Arc;
+
+use crate::bus::Bus;
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::secrets::Secrets;
+use crate::store::Db;
+use crate::wake::Wake;
+use crate::zones::ZoneDatabase;
+
+/// The things that a process has once; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// The database.
+    pub db: Db,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness and ids.
+    pub entropy: Entropy,
+    /// Time zones.
+    pub zones: Arc<ZoneDatabase>,
+    /// The keys that seal what only this installation may read.
+    pub secrets: Arc<Secrets>,
+    /// The bells of the process.
+    pub wake: Wake,
+    /// The event log, live.
+    pub bus: Bus,
+}
+
+impl Services {
+    /// The services of a process with these parts; the bus is made here, and does nothing until
+    /// somebody runs it.
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        entropy: Entropy,
+        zones: Arc<ZoneDatabase>,
+        secrets: Arc<Secrets>,
+    ) -> Self {
+        let wake = Wake::default();
+        let bus = Bus::new(db.clone(), wake.clone());
+        Self {
+            db,
+            clock,
+            entropy,
+            zones,
+            secrets,
+            wake,
+            bus,
+        }
+    }
+
+    /// Services whose time and randomness a test decides, with the bundled zone rules and a key
+    /// that is no secret.
+    pub fn for_tests(db: Db, clock: Clock, entropy: Entropy) -> Self {
+        let secrets = Arc::new(Secrets::from_key([7; 32]));
+        Self::new(
+            db,
+            clock,
+            entropy,
+            Arc::new(ZoneDatabase::bundled()),
+            secrets,
+        )
+    }
+}

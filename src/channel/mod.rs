@@ -1,0 +1,9 @@
+//! The channels: what makes a message of what was rendered, and hands it to those who deliver it.
+//!
+//! Owns the wire formats and the connections. Never reads the database, and never decides whether
+//! a message may go.
+
+pub mod dispatch;
+pub mod email;
+pub mod mime;
+pub mod smtp;

@@ -1,0 +1,101 @@
+//! `cadenza serve`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{DatabaseArgs, Failure, KeyArgs};
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::http::UPLOAD_MAX;
+use crate::server::{self, Config, Server};
+
+pub(super) const EXAMPLES: &str = "\
+It brings the schema of the database up to date at its start, and ends gracefully on SIGTERM: no
+new messages are begun, those on their way are finished and recorded, streams are closed.
+
+Examples:
+  cadenza serve
+  cadenza serve --listen 0.0.0.0:80 --database postgres://cadenza@db.example/cadenza
+  CADENZA_LOG=debug cadenza serve --database sqlite:///var/lib/cadenza/cadenza.db";
+
+/// How to serve.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// Where to listen for HTTP; port 0 takes a free one
+    #[arg(
+        long,
+        env = "CADENZA_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDRESS"
+    )]
+    pub listen: SocketAddr,
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// How long a server that gives no sign of life keeps what it holds; then the others, or the
+    /// same one after its restart, take over
+    #[arg(long, env = "CADENZA_LEASE_SECONDS", default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub lease_seconds: u64,
+    /// How long the end may take after SIGTERM
+    #[arg(long, env = "CADENZA_SHUTDOWN_SECONDS", default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub shutdown_seconds: u64,
+    /// The largest request of an editor or admin, in mebibytes: a CSV file is imported as one text
+    #[arg(long, env = "CADENZA_UPLOAD_MEBIBYTES", default_value_t = UPLOAD_MAX >> 20, value_name = "MIB", value_parser = mebibytes)]
+    pub upload_mebibytes: usize,
+    /// The name that this server gives when it says hello to a mail server; without it, the name
+    /// of the machine
+    #[arg(long, env = "CADENZA_HELLO_NAME", value_name = "NAME")]
+    pub hello_name: Option<String>,
+}
+
+fn mebibytes(text: &str) -> Result<usize, String> {
+    let number = text
+        .parse::<usize>()
+        .ok()
+        .filter(|number| (1..=2048).contains(number));
+    number.ok_or_else(|| "give a number from 1 to 2048".into())
+}
+
+impl ServeArgs {
+    /// Opens everything and gets ready to serve, on this clock.
+    ///
+    /// # Errors
+    /// Where the database cannot be reached or used, the key is not the database's, or the address
+    /// cannot be listened on.
+    pub async fn server(&self, clock: Clock) -> Result<Server, Failure> {
+        let lock = match self.database.sqlite_file() {
+            Some(file) => Some(server::FileLock::take(&file)?),
+            None => None,
+        };
+        let entropy = Entropy::system();
+        let secrets = self.key.load(&self.database, &entropy)?;
+        let db = self.database.open().await?;
+        let config = Config {
+            listen: self.listen,
+            lease: Duration::from_secs(self.lease_seconds),
+            shutdown_within: Duration::from_secs(self.shutdown_seconds),
+            upload_max: self.upload_mebibytes << 20,
+            hello_name: self.hello_name.clone(),
+            lock,
+        };
+        Ok(Server::start(config, db, clock, entropy, secrets).await?)
+    }
+}
+
+pub(super) async fn run(arguments: ServeArgs) -> Result<(), Failure> {
+    let shown = arguments.database.shown();
+    let server = arguments.server(Clock::system()).await?;
+    let address = server.address();
+    println!("listening on http://{address}");
+    println!(
+        "  API       http://{address}/graphql (POST, GET, SSE; WebSocket graphql-transport-ws)"
+    );
+    println!("  GraphiQL  http://{address}/");
+    println!("  health    http://{address}/healthz");
+    println!("  database  {shown}");
+    server.run_until(server::told_to_end()).await?;
+    Ok(())
+}

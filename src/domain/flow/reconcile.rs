@@ -1,0 +1,116 @@
+//! What an edited flow does to the leads that stand in the old one.
+//!
+//! A lead keeps its place by step key. Only leads whose step is gone have to move, and where they
+//! go is the publisher's choice.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use strum::{Display, EnumString, IntoStaticStr};
+
+use super::Flow;
+
+/// What becomes of leads whose step is gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum RemovedStepPolicy {
+    /// They go to the next step of the old flow that the new one still has.
+    #[default]
+    Next,
+    /// They go where the map says; a step that it does not name is treated as by `Next`.
+    Map(BTreeMap<String, String>),
+    /// They stop, with the reason `STEP_REMOVED`.
+    Stop,
+}
+
+/// Where the leads of one removed step go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// To this step of the new flow.
+    Step(String),
+    /// They have finished the sequence.
+    Complete,
+    /// They stop.
+    Stop,
+}
+
+/// How a step differs between two flows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum StepChangeKind {
+    /// Only the new flow has it.
+    Added,
+    /// Only the old flow has it.
+    Removed,
+    /// What it does has changed.
+    Changed,
+    /// Only where it leads to has changed.
+    Rewired,
+}
+
+/// One difference between two flows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepChange {
+    /// The step concerned.
+    pub step_key: String,
+    /// How it differs.
+    pub kind: StepChangeKind,
+    /// Where its leads go; set for removed steps only.
+    pub destination: Option<Destination>,
+}
+
+/// The differences from `old` to `new`, in the order of the new flow, removed steps last.
+pub fn reconcile(old: &Flow, new: &Flow, policy: &RemovedStepPolicy) -> Vec<StepChange> {
+    let before: HashMap<&str, _> = old.steps.iter().map(|s| (s.key.as_str(), s)).collect();
+    let surviving: HashSet<&str> = new.steps.iter().map(|s| s.key.as_str()).collect();
+    let mut changes = Vec::new();
+    for step in &new.steps {
+        let kind = match before.get(step.key.as_str()) {
+            None => StepChangeKind::Added,
+            Some(was) => {
+                let same_work = was.action == step.action
+                    && was.wait == step.wait
+                    && was.business_days == step.business_days;
+                match (same_work, was.next == step.next) {
+                    (true, true) => continue,
+                    (true, false) => StepChangeKind::Rewired,
+                    (false, _) => StepChangeKind::Changed,
+                }
+            }
+        };
+        changes.push(StepChange { step_key: step.key.clone(), kind, destination: None });
+    }
+    for step in old.steps.iter().filter(|step| !surviving.contains(step.key.as_str())) {
+        let destination = match policy {
+            RemovedStepPolicy::Stop => Destination::Stop,
+            RemovedStepPolicy::Map(map) => map
+                .get(&step.key)
+                .filter(|to| surviving.contains(to.as_str()))
+                .map_or_else(|| next_surviving(&step.key, &before, &surviving), |to| {
+                    Destination::Step(to.clone())
+                }),
+            RemovedStepPolicy::Next => next_surviving(&step.key, &before, &surviving),
+        };
+        changes.push(StepChange {
+            step_key: step.key.clone(),
+            kind: StepChangeKind::Removed,
+            destination: Some(destination),
+        });
+    }
+    changes
+}
+
+fn next_surviving(
+    from: &str,
+    before: &HashMap<&str, &super::Step>,
+    surviving: &HashSet<&str>,
+) -> Destination {
+    let mut key = from;
+    // A flow has no cycle once published; the bound holds for any data.
+    for _ in 0..=before.len() {
+        match before.get(key).and_then(|step| step.next.as_deref()) {
+            Some(next) if surviving.contains(next) => return Destination::Step(next.to_owned()),
+            Some(next) => key = next,
+            None => return Destination::Complete,
+        }
+    }
+    Destination::Complete
+}

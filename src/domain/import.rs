@@ -1,0 +1,336 @@
+//! People as rows of a CSV file: which column is which field, and what each line says.
+//!
+//! Reads as a stream, a record at a time, so that the size of a file does not matter. A line that
+//! cannot be read is named and the rest goes on; a header that cannot be read refuses the file.
+//! What a field may hold is not decided here.
+
+use std::collections::HashSet;
+use std::io::Read;
+
+use serde_json::{Map, Value};
+
+/// The most columns of a file.
+pub const COLUMNS_MAX: usize = 500;
+/// The longest record, in bytes: a longer one is a quote that was never closed.
+pub const RECORD_BYTES_MAX: u64 = 1 << 20;
+/// How far into a file the end of its header is looked for, in bytes.
+const HEADER_BYTES_MAX: usize = 1 << 16;
+
+/// Why a file was refused as a whole; each names the remedy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImportError {
+    /// Nothing in it.
+    #[error("The file is empty: its first line must name the columns, such as email,first_name.")]
+    Empty,
+    /// Not text in UTF-8.
+    #[error("The header is not text in UTF-8: save the file as CSV in UTF-8.")]
+    NotText,
+    /// A column without a name.
+    #[error("Column {0} has no name: name every column in the first line.")]
+    NamelessColumn(usize),
+    /// Two columns for one field.
+    #[error("Two columns are for {0}: keep one, or map the other to an attribute.")]
+    DuplicateColumn(String),
+    /// Too many columns.
+    #[error("The file has more than {COLUMNS_MAX} columns: drop those that are not needed.")]
+    TooManyColumns,
+    /// The mapping names a header that the file has not.
+    #[error("The mapping names the column {0}, which the file does not have.")]
+    UnknownHeader(String),
+    /// The mapping names a field that people do not have.
+    #[error("The mapping names the field {0}: use email, phone, linkedinUrl, firstName, lastName, company, title, timeZone or attributes.NAME.")]
+    UnknownField(String),
+    /// Nothing that says who somebody is.
+    #[error("No column says who the people are: name one of them email, phone, linkedin_url or last_name, or map one.")]
+    NobodyKnown,
+}
+
+/// A field of a person that a column can fill.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// The email address.
+    Email,
+    /// The phone number.
+    Phone,
+    /// The LinkedIn page.
+    LinkedinUrl,
+    /// The first name.
+    FirstName,
+    /// The last name.
+    LastName,
+    /// The company.
+    Company,
+    /// The title.
+    Title,
+    /// The time zone.
+    TimeZone,
+    /// An attribute of this name.
+    Attribute(String),
+}
+
+/// What a line says of a person; `None` where the file has no such column or the cell is blank.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PersonRecord {
+    /// The email address.
+    pub email: Option<String>,
+    /// The phone number.
+    pub phone: Option<String>,
+    /// The LinkedIn page.
+    pub linkedin_url: Option<String>,
+    /// The first name.
+    pub first_name: Option<String>,
+    /// The last name.
+    pub last_name: Option<String>,
+    /// The company.
+    pub company: Option<String>,
+    /// The title.
+    pub title: Option<String>,
+    /// The time zone.
+    pub time_zone: Option<String>,
+    /// The attributes, as text.
+    pub attributes: Map<String, Value>,
+}
+
+/// A line of the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImportLine {
+    /// Its number in the file, from 1; a record of several lines goes by its first.
+    pub number: u64,
+    /// What it says, or why it cannot be read.
+    pub record: Result<PersonRecord, String>,
+}
+
+/// Reads the lines of a file, one after another.
+pub struct ImportReader<R: Read> {
+    reader: csv::Reader<QuoteCount<std::io::Chain<std::io::Cursor<Vec<u8>>, R>>>,
+    targets: Vec<Target>,
+    held: Option<ImportLine>,
+    started: bool,
+}
+
+impl<R: Read> ImportReader<R> {
+    /// Reads the header. `mapping` names a field for a header (`{"Mail": "email"}`); other headers
+    /// are recognised by their usual names, and the rest become attributes.
+    ///
+    /// # Errors
+    /// [`ImportError`], with the remedy.
+    pub fn new(mut file: R, mapping: Option<&Map<String, Value>>) -> Result<Self, ImportError> {
+        let start = read_start(&mut file);
+        let start = start.strip_prefix(b"\xef\xbb\xbf").map_or(start.clone(), <[u8]>::to_vec);
+        if start.iter().all(u8::is_ascii_whitespace) {
+            return Err(ImportError::Empty);
+        }
+        let delimiter = delimiter(&start);
+        let mut reader = csv::ReaderBuilder::new()
+            .delimiter(delimiter)
+            .has_headers(true)
+            .flexible(true)
+            .from_reader(QuoteCount { inner: std::io::Cursor::new(start).chain(file), quotes: 0 });
+        let header = reader.byte_headers().map_err(|_| ImportError::NotText)?.clone();
+        let targets = targets(&header, mapping)?;
+        Ok(Self { reader, targets, held: None, started: false })
+    }
+
+    /// What each column fills, in the order of the file.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    fn read(&mut self) -> Option<ImportLine> {
+        let mut record = csv::ByteRecord::new();
+        match self.reader.read_byte_record(&mut record) {
+            Ok(false) => None,
+            Ok(true) => {
+                let position = record.position();
+                let number = position.map_or(0, csv::Position::line);
+                let start = position.map_or(0, csv::Position::byte);
+                let bytes = self.reader.position().byte().saturating_sub(start);
+                let record = if bytes > RECORD_BYTES_MAX {
+                    Err("The record is longer than 1 MB: close the quote that it begins with.".into())
+                } else {
+                    self.person(&record)
+                };
+                Some(ImportLine { number, record })
+            }
+            Err(error) => Some(ImportLine {
+                number: error.position().map_or(0, csv::Position::line),
+                record: Err("The line cannot be read: save the file as CSV in UTF-8.".into()),
+            }),
+        }
+    }
+
+    fn person(&self, record: &csv::ByteRecord) -> Result<PersonRecord, String> {
+        if record.len() != self.targets.len() {
+            return Err(format!(
+                "The line has {} columns and the header {}: look for a missing or an extra \
+                 separator, or a quote that is not closed.",
+                record.len(),
+                self.targets.len()
+            ));
+        }
+        let mut person = PersonRecord::default();
+        for (index, (cell, target)) in record.iter().zip(&self.targets).enumerate() {
+            let cell = std::str::from_utf8(cell).map_err(|_| {
+                format!("Column {} is not text in UTF-8: save the file as CSV in UTF-8.", index + 1)
+            })?;
+            let cell = cell.trim();
+            if cell.is_empty() {
+                continue;
+            }
+            let field = match target {
+                Target::Email => &mut person.email,
+                Target::Phone => &mut person.phone,
+                Target::LinkedinUrl => &mut person.linkedin_url,
+                Target::FirstName => &mut person.first_name,
+                Target::LastName => &mut person.last_name,
+                Target::Company => &mut person.company,
+                Target::Title => &mut person.title,
+                Target::TimeZone => &mut person.time_zone,
+                Target::Attribute(name) => {
+                    person.attributes.insert(name.clone(), Value::from(cell));
+                    continue;
+                }
+            };
+            *field = Some(cell.to_owned());
+        }
+        Ok(person)
+    }
+}
+
+impl<R: Read> Iterator for ImportReader<R> {
+    type Item = ImportLine;
+
+    fn next(&mut self) -> Option<ImportLine> {
+        if !self.started {
+            self.started = true;
+            self.held = self.read();
+        }
+        let mut line = self.held.take()?;
+        self.held = self.read();
+        // Quotes come in pairs. Where one is left over at the end, it opened the last record.
+        if self.held.is_none() && !self.reader.get_ref().quotes.is_multiple_of(2) {
+            line.record = Err("A quote is opened and never closed: close it.".into());
+        }
+        Some(line)
+    }
+}
+
+/// Counts the quotes that pass by.
+struct QuoteCount<R> {
+    inner: R,
+    quotes: u64,
+}
+
+impl<R: Read> Read for QuoteCount<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        let seen = buffer.get(..read).unwrap_or_default();
+        self.quotes += u64::try_from(seen.iter().filter(|byte| **byte == b'"').count()).unwrap_or(0);
+        Ok(read)
+    }
+}
+
+fn read_start(file: &mut impl Read) -> Vec<u8> {
+    let mut start = Vec::new();
+    // An error shows again, and is told, when the rest is read.
+    if file.take(u64::try_from(HEADER_BYTES_MAX).unwrap_or(u64::MAX)).read_to_end(&mut start).is_err() {
+        start.clear();
+    }
+    start
+}
+
+/// The separator of the header: the one it has most of, outside quotes.
+fn delimiter(start: &[u8]) -> u8 {
+    let mut counts = [(b',', 0_u32), (b';', 0), (b'\t', 0), (b'|', 0)];
+    let mut quoted = false;
+    for byte in start {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\n' | b'\r' if !quoted => break,
+            _ if !quoted => {
+                for (candidate, count) in &mut counts {
+                    *count += u32::from(candidate == byte);
+                }
+            }
+            _ => {}
+        }
+    }
+    // The first wins a tie: a comma, where there is one column only.
+    counts.iter().rev().max_by_key(|(_, count)| *count).map_or(b',', |(candidate, _)| *candidate)
+}
+
+fn targets(
+    header: &csv::ByteRecord,
+    mapping: Option<&Map<String, Value>>,
+) -> Result<Vec<Target>, ImportError> {
+    if header.len() > COLUMNS_MAX {
+        return Err(ImportError::TooManyColumns);
+    }
+    let mut names = Vec::with_capacity(header.len());
+    for (index, name) in header.iter().enumerate() {
+        let name = std::str::from_utf8(name).map_err(|_| ImportError::NotText)?.trim();
+        if name.contains('\0') {
+            return Err(ImportError::NotText);
+        }
+        if name.is_empty() {
+            return Err(ImportError::NamelessColumn(index + 1));
+        }
+        names.push(name);
+    }
+    for key in mapping.into_iter().flat_map(Map::keys) {
+        if !names.contains(&key.trim()) {
+            return Err(ImportError::UnknownHeader(key.clone()));
+        }
+    }
+    let mut seen = HashSet::new();
+    let mut targets = Vec::with_capacity(names.len());
+    for name in names {
+        let mapped = mapping.and_then(|mapping| mapping.get(name)).map(|field| match field {
+            Value::String(field) => {
+                named(field).ok_or_else(|| ImportError::UnknownField(field.clone()))
+            }
+            other => Err(ImportError::UnknownField(other.to_string())),
+        });
+        let target = mapped.unwrap_or_else(|| Ok(recognised(name)))?;
+        if !seen.insert(target.clone()) {
+            return Err(ImportError::DuplicateColumn(name.to_owned()));
+        }
+        targets.push(target);
+    }
+    let known = [Target::Email, Target::Phone, Target::LinkedinUrl, Target::FirstName, Target::LastName];
+    if !known.iter().any(|target| seen.contains(target)) {
+        return Err(ImportError::NobodyKnown);
+    }
+    Ok(targets)
+}
+
+/// A field by the name that a mapping gives it.
+fn named(field: &str) -> Option<Target> {
+    if let Some(name) = field.strip_prefix("attributes.") {
+        return (!name.trim().is_empty()).then(|| Target::Attribute(name.trim().to_owned()));
+    }
+    match recognised(field) {
+        Target::Attribute(_) => None,
+        target => Some(target),
+    }
+}
+
+/// A field by the name that a column has; case, spaces and punctuation do not matter.
+fn recognised(header: &str) -> Target {
+    let letters: String =
+        header.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    match letters.as_str() {
+        "email" | "emailaddress" | "mail" | "workemail" => Target::Email,
+        "phone" | "phonenumber" | "mobile" | "mobilephone" | "telephone" => Target::Phone,
+        "linkedin" | "linkedinurl" | "linkedinprofile" | "linkedinprofileurl" => Target::LinkedinUrl,
+        "firstname" | "givenname" | "forename" => Target::FirstName,
+        "lastname" | "surname" | "familyname" => Target::LastName,
+        "company" | "companyname" | "organisation" | "organization" | "account" => Target::Company,
+        "title" | "jobtitle" | "position" => Target::Title,
+        "timezone" | "tz" => Target::TimeZone,
+        _ => Target::Attribute(header.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,298 @@
+//! The lead machine: what each happening does to a lead in each status.
+//!
+//! [`LeadState::apply`] is total: every pair of status and happening either has a next state or a
+//! refusal. Set statements in the store that move many leads at once follow the same table, and a
+//! test holds them against it.
+
+use chrono::{DateTime, Duration, Utc};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+/// The five statuses of a lead.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, EnumIter,
+)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum LeadStatus {
+    /// Waits for its next step.
+    Pending,
+    /// In a step now.
+    InProgress,
+    /// Finished the whole sequence.
+    Completed,
+    /// Held by a person.
+    Paused,
+    /// Left the sequence early.
+    Stopped,
+}
+
+/// Why a lead left its sequence early.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, EnumIter,
+)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum StopReason {
+    /// The contact answered.
+    Replied,
+    /// Somebody else at the contact's company answered.
+    CompanyReplied,
+    /// A machine answered, and the settings say to stop then.
+    AutoReplied,
+    /// The contact opted out.
+    Unsubscribed,
+    /// The address must not be contacted.
+    Suppressed,
+    /// The address does not exist or refuses for good.
+    Bounced,
+    /// The contact complained.
+    Complained,
+    /// A person took it out.
+    Removed,
+    /// The opportunity was won.
+    OpportunityWon,
+    /// The person was erased.
+    PersonDeleted,
+    /// The person was merged into another.
+    PersonMerged,
+    /// The step where it stood is gone.
+    StepRemoved,
+    /// Something that a step needs is missing.
+    MissingData,
+    /// The engine could not go on.
+    Failed,
+}
+
+/// Why a lead that is neither paused nor over has no due time, or has one later than planned.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, EnumIter,
+)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum Hold {
+    /// A merge tag has no value and no default; goes on when the person is completed.
+    MissingMergeData,
+    /// A message may or may not have left; goes on when somebody settles it.
+    Unconfirmed,
+    /// The last attempt failed for a passing reason; goes on at its due time.
+    Retrying,
+}
+
+/// Where a lead stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeadState {
+    /// Its status.
+    pub status: LeadStatus,
+    /// Why it stopped; set if and only if the status is `Stopped`.
+    pub stop_reason: Option<StopReason>,
+    /// The step it is at; none once completed.
+    pub step_key: Option<String>,
+    /// When the step is due; none where nothing is scheduled.
+    pub due_at: Option<DateTime<Utc>>,
+    /// What holds it, apart from a pause.
+    pub hold: Option<Hold>,
+    /// The rest of the wait of a paused lead; none where nothing was scheduled.
+    pub paused_rest: Option<Duration>,
+}
+
+/// A step to go to and when it is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Onward {
+    /// The step's key.
+    pub step_key: String,
+    /// When it is due.
+    pub due_at: DateTime<Utc>,
+}
+
+/// What can happen to a lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// A worker took it up.
+    Claimed,
+    /// The worker put it back untouched.
+    Released,
+    /// Its step is over, whether sent, failed or skipped; `None` where no step follows.
+    StepOver(Option<Onward>),
+    /// The step is to be tried (again) later: a passing failure, or a window that closed.
+    Later {
+        /// When.
+        due_at: DateTime<Utc>,
+        /// Whether an attempt failed.
+        retrying: bool,
+    },
+    /// A merge tag of the step has no value.
+    DataMissing,
+    /// The person was completed.
+    DataCompleted,
+    /// The message may or may not have left.
+    Ambiguous,
+    /// Somebody settled that the message had not left: it is due again.
+    SettledUnsent,
+    /// A person holds it.
+    Pause,
+    /// A person lets it go on.
+    Resume,
+    /// It leaves the sequence early.
+    Stop(StopReason),
+}
+
+/// The status does not take the happening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It already is so; nothing changes.
+    #[error("the lead already is so")]
+    Already,
+    /// The lead is over and takes nothing more.
+    #[error("the lead is over: enrol the person again for another run")]
+    Over,
+    /// The happening has no meaning in this status.
+    #[error("this cannot happen to a lead in this status")]
+    Senseless,
+}
+
+impl LeadState {
+    /// A lead that has just been enrolled.
+    pub fn enrolled(at: Onward) -> Self {
+        Self {
+            status: LeadStatus::Pending,
+            stop_reason: None,
+            step_key: Some(at.step_key),
+            due_at: Some(at.due_at),
+            hold: None,
+            paused_rest: None,
+        }
+    }
+
+    /// The state after `happening` at `now`.
+    ///
+    /// # Errors
+    /// [`Refused`] where the status does not take it; the lead then stays as it is.
+    pub fn apply(&self, happening: &Happening, now: DateTime<Utc>) -> Result<Self, Refused> {
+        use Happening as H;
+        use LeadStatus::{Completed, InProgress, Paused, Pending, Stopped};
+        match (self.status, happening) {
+            (Completed | Stopped, H::Stop(_)) => Err(Refused::Already),
+            (Completed | Stopped, H::Pause | H::Resume) => Err(Refused::Over),
+            // A message on its way when the lead stopped: nothing more follows from it.
+            (
+                Stopped,
+                H::StepOver(_) | H::Later { .. } | H::Released | H::Ambiguous | H::DataMissing,
+            ) => Ok(self.clone()),
+            (Completed | Stopped, _) => Err(Refused::Over),
+            (Pending | InProgress | Paused, H::Stop(reason)) => Ok(self.stopped(*reason)),
+            (Pending | InProgress | Paused, H::StepOver(onward)) => {
+                Ok(self.onward(onward.as_ref(), now))
+            }
+            (Pending | InProgress, H::Pause) => Ok(self.paused(now)),
+            (Paused, H::Pause) | (Pending | InProgress, H::Resume) => Err(Refused::Already),
+            (Paused, H::Resume) => Ok(self.resumed(now)),
+            (Pending, H::Claimed) if self.due_at.is_some() => {
+                Ok(Self { status: InProgress, hold: None, ..self.clone() })
+            }
+            (Pending | InProgress | Paused, H::Claimed) => Err(Refused::Senseless),
+            (Pending | InProgress, H::Released) => Ok(Self { status: Pending, ..self.clone() }),
+            (Paused, H::Released) => Ok(self.clone()),
+            (Pending | InProgress, H::Later { due_at, retrying }) => Ok(Self {
+                status: Pending,
+                due_at: Some(*due_at),
+                hold: retrying.then_some(Hold::Retrying),
+                ..self.clone()
+            }),
+            (Paused, H::Later { due_at, retrying }) => Ok(Self {
+                hold: retrying.then_some(Hold::Retrying),
+                paused_rest: Some(rest(*due_at, now)),
+                ..self.clone()
+            }),
+            (Pending | InProgress, H::DataMissing) => Ok(Self {
+                status: Pending,
+                due_at: None,
+                hold: Some(Hold::MissingMergeData),
+                ..self.clone()
+            }),
+            (Paused, H::DataMissing) => Ok(Self {
+                hold: Some(Hold::MissingMergeData),
+                paused_rest: None,
+                ..self.clone()
+            }),
+            (Pending | InProgress | Paused, H::Ambiguous) => Ok(Self {
+                status: if self.status == Paused { Paused } else { InProgress },
+                due_at: None,
+                hold: Some(Hold::Unconfirmed),
+                paused_rest: None,
+                ..self.clone()
+            }),
+            (_, H::DataCompleted) => self.let_go(Hold::MissingMergeData, now),
+            (_, H::SettledUnsent) => self.let_go(Hold::Unconfirmed, now),
+        }
+    }
+
+    fn stopped(&self, reason: StopReason) -> Self {
+        Self {
+            status: LeadStatus::Stopped,
+            stop_reason: Some(reason),
+            step_key: self.step_key.clone(),
+            due_at: None,
+            hold: None,
+            paused_rest: None,
+        }
+    }
+
+    fn paused(&self, now: DateTime<Utc>) -> Self {
+        Self {
+            status: LeadStatus::Paused,
+            due_at: None,
+            paused_rest: self.due_at.map(|due_at| rest(due_at, now)),
+            ..self.clone()
+        }
+    }
+
+    fn resumed(&self, now: DateTime<Utc>) -> Self {
+        let unconfirmed = self.hold == Some(Hold::Unconfirmed);
+        Self {
+            status: if unconfirmed { LeadStatus::InProgress } else { LeadStatus::Pending },
+            due_at: self.paused_rest.map(|rest| now + rest),
+            paused_rest: None,
+            ..self.clone()
+        }
+    }
+
+    fn onward(&self, onward: Option<&Onward>, now: DateTime<Utc>) -> Self {
+        let Some(onward) = onward else {
+            return Self {
+                status: LeadStatus::Completed,
+                stop_reason: None,
+                step_key: None,
+                due_at: None,
+                hold: None,
+                paused_rest: None,
+            };
+        };
+        let paused = self.status == LeadStatus::Paused;
+        Self {
+            status: if paused { LeadStatus::Paused } else { LeadStatus::Pending },
+            stop_reason: None,
+            step_key: Some(onward.step_key.clone()),
+            due_at: (!paused).then_some(onward.due_at),
+            hold: None,
+            paused_rest: paused.then(|| rest(onward.due_at, now)),
+        }
+    }
+
+    fn let_go(&self, from: Hold, now: DateTime<Utc>) -> Result<Self, Refused> {
+        if self.hold != Some(from) {
+            return Err(Refused::Senseless);
+        }
+        let paused = self.status == LeadStatus::Paused;
+        Ok(Self {
+            status: if paused { LeadStatus::Paused } else { LeadStatus::Pending },
+            due_at: (!paused).then_some(now),
+            hold: None,
+            paused_rest: paused.then(Duration::zero),
+            ..self.clone()
+        })
+    }
+}
+
+fn rest(due_at: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+    (due_at - now).max(Duration::zero())
+}
+
+#[cfg(test)]
+mod tests;

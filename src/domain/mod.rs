@@ -1,0 +1,24 @@
+//! The pure core: what a sequence is, where a lead goes next, when, and with what text.
+//!
+//! Nothing in here does I/O, reads a clock or draws a random number: time and randomness come in
+//! as arguments. The same input gives the same output, on any machine.
+
+pub mod address;
+pub mod bulk;
+pub mod duration;
+pub mod event;
+pub mod execution;
+pub mod flow;
+pub mod id;
+pub mod import;
+pub mod lead;
+pub mod message;
+pub mod outcome;
+pub mod person_filter;
+pub mod retry;
+pub mod schedule;
+pub mod sender;
+pub mod sequence;
+pub mod settings;
+pub mod template;
+pub mod zone;

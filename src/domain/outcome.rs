@@ -1,0 +1,277 @@
+//! What a send ended as, and whose trouble it is.
+//!
+//! Owns the reading of SMTP replies: from phase, code and text to a verdict. Replies are read by
+//! code and enhanced code (RFC 5321 §4.2, RFC 3463) first; the text decides only where the codes
+//! are used for several things. Never talks to a server and never decides what happens to a lead.
+
+use strum::{Display, EnumString, IntoStaticStr};
+
+mod reply;
+
+#[cfg(test)]
+mod tests;
+
+/// What a send ended as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiver took responsibility for the message.
+    Sent {
+        /// The receiver's words.
+        response: String,
+    },
+    /// Refused for good (5xx): the same message would be refused again.
+    Rejected {
+        /// Where it was refused.
+        phase: Phase,
+        /// The reply's code; 0 where the refusal is our own and no server was asked.
+        code: u16,
+        /// The enhanced status code (RFC 3463), such as `5.1.1`.
+        enhanced: Option<String>,
+        /// The refusing words.
+        response: String,
+        /// Whose trouble it is.
+        scope: Scope,
+    },
+    /// Certainly not delivered, and safe to try again.
+    Retry {
+        /// How far it came.
+        phase: Phase,
+        /// The reply's code, where there was a reply.
+        code: Option<u16>,
+        /// The reply's words, or what happened instead of a reply.
+        response: Option<String>,
+        /// What kind of trouble it was.
+        reason: RetryReason,
+        /// Whose trouble it is.
+        scope: Scope,
+    },
+    /// The end of the message may have arrived and no verdict came back: it may or may not have
+    /// been delivered, and must never be repeated by itself.
+    Ambiguous {
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// The steps of a delivery, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum Phase {
+    /// Name lookup, TCP and, on a port that begins with it, TLS.
+    Connect,
+    /// The server's first words.
+    Greeting,
+    /// EHLO or HELO.
+    Hello,
+    /// The upgrade to TLS.
+    StartTls,
+    /// The login.
+    Auth,
+    /// MAIL FROM.
+    Mail,
+    /// RCPT TO.
+    Rcpt,
+    /// DATA, until the server says 354.
+    Data,
+    /// The message itself, before its end.
+    Body,
+    /// The final dot and what the server says to it.
+    Dot,
+}
+
+/// Why a message can be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RetryReason {
+    /// The server refused it for now.
+    Refused4xx,
+    /// No connection, or it broke before the end of the message.
+    ConnectionFailed,
+    /// The server did not answer in time, before the end of the message.
+    Timeout,
+    /// The server said something that is no SMTP, before the end of the message.
+    Protocol,
+}
+
+/// Whose trouble it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// This recipient's.
+    Recipient {
+        /// The address does not exist or takes no mail: nobody should write to it again.
+        hard: bool,
+    },
+    /// The sending mailbox's (login, limits, its server): every message of it would fail alike.
+    Sender,
+    /// The sending domain's or its address's reputation: authentication of the domain, block lists.
+    Policy,
+    /// This message's.
+    Content,
+}
+
+/// The error of an execution, named as in the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum ErrorCode {
+    /// The email address cannot be written to.
+    InvalidEmail,
+    /// There is no email address.
+    MissingEmail,
+    /// The phone number cannot be called.
+    InvalidPhone,
+    /// There is no phone number.
+    MissingPhone,
+    /// The address must not be contacted.
+    Suppressed,
+    /// The message could not be made.
+    RenderFailed,
+    /// The receiver refused the message.
+    Rejected,
+    /// The recipient's mailbox is full.
+    MailboxFull,
+    /// The recipient does not exist.
+    UnknownRecipient,
+    /// The sender could not log in.
+    AuthFailed,
+    /// The server could not be reached, or the connection broke.
+    ConnectionFailed,
+    /// The server did not answer in time.
+    Timeout,
+    /// Too many messages for now.
+    RateLimited,
+    /// The server had trouble of its own.
+    ProviderError,
+    /// Cut off at a moment when it may have been delivered.
+    Interrupted,
+}
+
+impl ErrorCode {
+    /// The code's name in the API and in the database.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+impl Phase {
+    /// The phase's name, as in the protocol.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// The phase in a user's words, to follow "at".
+    const fn describe(self) -> &'static str {
+        match self {
+            Self::Connect => "connecting to the server",
+            Self::Greeting => "the server's greeting",
+            Self::Hello => "introducing ourselves to the server",
+            Self::StartTls => "encrypting the connection",
+            Self::Auth => "logging in",
+            Self::Mail => "naming the sender",
+            Self::Rcpt => "naming the recipient",
+            Self::Data => "announcing the message",
+            Self::Body => "transmitting the message",
+            Self::Dot => "handing the message over",
+        }
+    }
+}
+
+impl Outcome {
+    /// What a negative reply (4xx or 5xx) at `phase` means. `text` is the reply without its code;
+    /// several lines are joined by spaces.
+    pub fn refused(phase: Phase, code: u16, text: &str) -> Self {
+        reply::read(phase, code, text)
+    }
+
+    /// The connection failed at `phase`, certainly before the end of the message.
+    pub fn broken(phase: Phase, reason: RetryReason, what: impl Into<String>) -> Self {
+        // Before the recipient is named, nothing about this message can be the cause.
+        let scope = if phase < Phase::Rcpt {
+            Scope::Sender
+        } else {
+            Scope::Recipient { hard: false }
+        };
+        Self::Retry { phase, code: None, response: Some(what.into()), reason, scope }
+    }
+
+    /// Whose trouble it is; `None` where there is none or where nobody knows.
+    pub const fn scope(&self) -> Option<Scope> {
+        match self {
+            Self::Rejected { scope, .. } | Self::Retry { scope, .. } => Some(*scope),
+            Self::Sent { .. } | Self::Ambiguous { .. } => None,
+        }
+    }
+
+    /// What the server said, or what happened instead.
+    pub fn response(&self) -> Option<&str> {
+        match self {
+            Self::Sent { response } | Self::Rejected { response, .. } => Some(response),
+            Self::Retry { response, .. } => response.as_deref(),
+            Self::Ambiguous { reason } => Some(reason),
+        }
+    }
+
+    /// The error in the API's words; `None` when the message was sent.
+    pub fn error_code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Sent { .. } => None,
+            Self::Ambiguous { .. } => Some(ErrorCode::Interrupted),
+            Self::Rejected { phase, code, response, scope, .. } => {
+                Some(reply::error_code(*phase, *code, response, *scope))
+            }
+            Self::Retry { phase, code, response, reason, scope } => Some(match (reason, code) {
+                (RetryReason::Timeout, _) => ErrorCode::Timeout,
+                (RetryReason::ConnectionFailed, _) => ErrorCode::ConnectionFailed,
+                (RetryReason::Refused4xx, Some(code)) => {
+                    let text = response.as_deref().unwrap_or_default();
+                    reply::error_code(*phase, *code, text, *scope)
+                }
+                (RetryReason::Refused4xx, None) | (RetryReason::Protocol, _) => {
+                    ErrorCode::ProviderError
+                }
+            }),
+        }
+    }
+
+    /// What happened, in one or two sentences for a user. It may hold what the server said, which
+    /// may hold addresses: show it, but do not log it.
+    pub fn explain(&self) -> String {
+        match self {
+            Self::Sent { response } => format!("The server took the message: {response}"),
+            Self::Rejected { code: 0, response, .. } => response.clone(),
+            Self::Rejected { phase, code, response, scope, .. } => {
+                format!("Refused at {}: {code} {response}. {}", phase.describe(), remedy(*scope))
+            }
+            Self::Retry { phase, code, response, reason, .. } => {
+                let at = phase.describe();
+                let said = response.as_deref().unwrap_or("no details");
+                match (reason, code) {
+                    (RetryReason::Refused4xx, Some(code)) => {
+                        format!("Refused for now at {at}: {code} {said}.")
+                    }
+                    (RetryReason::Refused4xx, None) => format!("Refused for now at {at}: {said}."),
+                    (RetryReason::ConnectionFailed, _) => {
+                        format!("The connection failed at {at}: {said}.")
+                    }
+                    (RetryReason::Timeout, _) => {
+                        format!("The server did not answer in time at {at}: {said}.")
+                    }
+                    (RetryReason::Protocol, _) => {
+                        format!("The server's answer made no sense at {at}: {said}.")
+                    }
+                }
+            }
+            Self::Ambiguous { reason } => {
+                format!("The message may or may not have been delivered: {reason}.")
+            }
+        }
+    }
+}
+
+const fn remedy(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Recipient { hard: true } => "Correct the recipient's address.",
+        Scope::Recipient { hard: false } => "Check the recipient's address.",
+        Scope::Sender => "Check the sender's login and limits.",
+        Scope::Policy => "Check the SPF, DKIM and DMARC records and the reputation of the sender's domain.",
+        Scope::Content => "Change the message.",
+    }
+}

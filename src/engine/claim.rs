@@ -1,0 +1,547 @@
+//! Claim: due leads of a sender are locked, decided upon, and entered, in one short transaction.
+//!
+//! Whether a lane is open at all (its sender's pace, health and cap, its sequence's caps, its
+//! window where that does not hang on the contact) is reckoned before any lead is touched, so that
+//! a closed lane with a million due leads costs nothing. The earliest instant at which any lane
+//! has work is the next wake-up.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, Duration, Utc};
+use sea_orm::DatabaseTransaction;
+
+use super::decide::{Decision, Message, decide};
+use super::plan::{self, RunningSender};
+use super::{Claimed, Engine, Result, RunningVersion};
+use crate::clock::from_ms;
+use crate::domain::event::{EventKind, NewEvent};
+use crate::domain::execution::ExecutionStatus;
+use crate::domain::flow::Channel;
+use crate::domain::id::{ExecutionId, SenderId, SequenceId, VersionId};
+use crate::domain::lead::{Happening, Onward, StopReason};
+use crate::domain::schedule;
+use crate::domain::settings::WindowClock;
+use crate::store::StoreError;
+use crate::store::claim::{self as rows, DueLead, LeadRow, NewExecution, Turn};
+use crate::store::event;
+use crate::store::lane::{self, LaneRow, QuotaKey, QuotaKind};
+
+/// How many leads one transaction takes.
+const CLAIM_MAX: usize = 500;
+/// How often one transaction looks again when leads were due but had nothing to send.
+const ROUNDS_MAX: usize = 4;
+/// When to look again at a sender that another node was just working on.
+const CONTENDED: Duration = Duration::milliseconds(250);
+
+/// What a claim came to.
+#[derive(Debug, Default)]
+pub struct Claim {
+    /// The messages to send.
+    pub messages: Vec<Claimed>,
+    /// Whether leads were changed, sent or not.
+    pub progressed: bool,
+    /// When there will be something to claim, as far as is known now; `None`, nothing waits.
+    pub next_at: Option<DateTime<Utc>>,
+}
+
+impl Claim {
+    fn at_latest(&mut self, at: DateTime<Utc>) {
+        self.next_at = Some(self.next_at.map_or(at, |next| next.min(at)));
+    }
+}
+
+/// One lane, open now.
+struct OpenLane {
+    sequence_id: SequenceId,
+    version: Arc<RunningVersion>,
+}
+
+impl Engine {
+    /// Claims what is due, at most `room` messages, and for a sender at most what `sender_room`
+    /// answers.
+    ///
+    /// # Errors
+    /// As the database has it; what was claimed before the error stays claimed and is lost to the
+    /// caller, so errors of single senders are logged and end only that sender's turn.
+    pub async fn claim(
+        &self,
+        room: usize,
+        sender_room: &(dyn Fn(SenderId) -> usize + Send + Sync),
+    ) -> Result<Claim> {
+        let now = self.clock.now();
+        let mut claim = Claim::default();
+        let mut left = room;
+        for (sender_id, lanes) in self.open_lanes(now, &mut claim).await? {
+            let limit = left.min(sender_room(sender_id)).min(CLAIM_MAX);
+            if limit == 0 {
+                // Room comes with the next record, which wakes the loop.
+                continue;
+            }
+            match self.claim_sender(sender_id, &lanes, limit, now).await {
+                Ok(taken) => {
+                    left -= taken.messages.len().min(left);
+                    claim.progressed |= taken.progressed;
+                    claim.messages.extend(taken.messages);
+                    if let Some(next_at) = taken.next_at {
+                        claim.at_latest(next_at);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(sender.id = %sender_id, error = &error as &dyn std::error::Error,
+                        "claiming for a sender failed; it is tried again");
+                    claim.at_latest(now + Duration::seconds(1));
+                }
+            }
+        }
+        if claim.progressed {
+            self.wake.log();
+        }
+        Ok(claim)
+    }
+
+    /// The lanes that have due work and are open, by sender, the longest due first; every other
+    /// lane's opening goes into `claim.next_at`.
+    async fn open_lanes(
+        &self,
+        now: DateTime<Utc>,
+        claim: &mut Claim,
+    ) -> Result<Vec<(SenderId, Vec<OpenLane>)>> {
+        let surveyed = lane::survey(self.db.read()).await?;
+        let mut ids: Vec<SenderId> =
+            surveyed.iter().map(|lane| SenderId::from_uuid(lane.sender_id)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut senders = HashMap::new();
+        for row in lane::senders(self.db.read(), &ids).await? {
+            let sender = self.running_sender(row)?;
+            senders.insert(sender.id, sender);
+        }
+        let mut open: BTreeMap<SenderId, (i64, Vec<OpenLane>)> = BTreeMap::new();
+        for row in surveyed {
+            let Some(sender) = senders.get(&SenderId::from_uuid(row.sender_id)) else { continue };
+            let version_id = VersionId::from_uuid(row.version_id);
+            let version = match self.version(self.db.read(), version_id).await {
+                Ok(version) => version,
+                Err(error) => {
+                    tracing::error!(version.id = %version_id,
+                        error = &error as &dyn std::error::Error, "a sequence cannot run");
+                    continue;
+                }
+            };
+            let Some(at) = self.lane_opens_at(&row, sender, &version, now).await? else { continue };
+            if at > now {
+                claim.at_latest(at);
+                continue;
+            }
+            let due = row.follow_up_due.into_iter().chain(row.first_due).min().unwrap_or(0);
+            let (earliest, lanes) = open.entry(sender.id).or_insert((due, Vec::new()));
+            *earliest = due.min(*earliest);
+            lanes.push(OpenLane { sequence_id: SequenceId::from_uuid(row.sequence_id), version });
+        }
+        let mut open: Vec<_> = open.into_iter().collect();
+        open.sort_by_key(|(sender, (earliest, _))| (*earliest, *sender));
+        Ok(open.into_iter().map(|(sender, (_, lanes))| (sender, lanes)).collect())
+    }
+
+    /// When a lane has something to send, under its sender's pace, health and cap, its sequence's
+    /// caps, and its window where that does not hang on the contact.
+    async fn lane_opens_at(
+        &self,
+        row: &LaneRow,
+        sender: &RunningSender,
+        version: &RunningVersion,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>> {
+        let due = [row.follow_up_due, row.first_due].map(|due| due.map(from_ms));
+        let Some(earliest) = due.into_iter().flatten().min() else { return Ok(None) };
+        let mut opens = earliest.max(sender.free_at());
+        if version.settings.window_clock != WindowClock::Contact {
+            let calendar = plan::calendar(version, &sender.zone, None);
+            opens = plan::reopens_at(opens.max(now), &calendar);
+        }
+        if opens > now {
+            return Ok(Some(opens));
+        }
+        let db = self.db.read();
+        if let Some(cap) = sender.cap_at(now)
+            && lane::quota_used(db, &sender_quota(sender, now)).await? >= i64::from(cap)
+        {
+            return Ok(Some(schedule::next_local_midnight(now, &sender.zone)));
+        }
+        let midnight = schedule::next_local_midnight(now, &version.zone);
+        if let Some(cap) = version.settings.max_sends_per_day
+            && lane::quota_used(db, &sequence_quota(version, QuotaKind::Sends, now)).await?
+                >= i64::from(cap)
+        {
+            return Ok(Some(midnight));
+        }
+        let [follow_up, first] = due;
+        if follow_up.is_none_or(|due| due > now)
+            && let Some(cap) = version.settings.max_new_leads_per_day
+            && lane::quota_used(db, &sequence_quota(version, QuotaKind::NewLeads, now)).await?
+                >= i64::from(cap)
+        {
+            let after_cap = first.map(|due| due.max(midnight));
+            return Ok(follow_up.into_iter().chain(after_cap).min());
+        }
+        Ok(Some(opens))
+    }
+
+    async fn claim_sender(
+        &self,
+        id: SenderId,
+        lanes: &[OpenLane],
+        limit: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Claim> {
+        let tx = self.db.begin().await?;
+        let Some(row) = lane::lock_sender(&tx, id).await? else {
+            tx.rollback().await.map_err(StoreError::from)?;
+            return Ok(Claim { next_at: Some(now + CONTENDED), ..Claim::default() });
+        };
+        let sender = self.running_sender(row)?;
+        if sender.free_at() > now {
+            tx.rollback().await.map_err(StoreError::from)?;
+            return Ok(Claim { next_at: Some(sender.free_at()), ..Claim::default() });
+        }
+        // The pace counts from message to message, so a paced sender has one on its way at a time.
+        if sender.min_gap > Duration::zero() && lane::is_sending(&tx, id).await? {
+            tx.rollback().await.map_err(StoreError::from)?;
+            return Ok(Claim { next_at: Some(now + sender.min_gap), ..Claim::default() });
+        }
+        let mut taking = Taking::new(self, &tx, Arc::clone(&sender), limit, now).await?;
+        // Follow-ups of every lane go before first messages of any.
+        for turn in [Turn::FollowUp, Turn::First] {
+            for lane in lanes {
+                taking.from_lane(lane, turn).await?;
+            }
+        }
+        let claim = taking.finish().await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(claim)
+    }
+}
+
+fn sender_quota(sender: &RunningSender, now: DateTime<Utc>) -> QuotaKey {
+    QuotaKey { subject: sender.id.uuid(), kind: QuotaKind::Sends, day: sender.day(now) }
+}
+
+fn sequence_quota(version: &RunningVersion, kind: QuotaKind, now: DateTime<Utc>) -> QuotaKey {
+    QuotaKey { subject: version.sequence_id.uuid(), kind, day: plan::day(now, &version.zone) }
+}
+
+/// A claim in the making: one sender, one transaction.
+struct Taking<'a> {
+    engine: &'a Engine,
+    tx: &'a DatabaseTransaction,
+    sender: Arc<RunningSender>,
+    now: DateTime<Utc>,
+    left: usize,
+    quotas: HashMap<QuotaKey, i32>,
+    events: Vec<NewEvent>,
+    claim: Claim,
+}
+
+impl<'a> Taking<'a> {
+    async fn new(
+        engine: &'a Engine,
+        tx: &'a DatabaseTransaction,
+        sender: Arc<RunningSender>,
+        limit: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Self> {
+        let mut left = limit;
+        if let Some(cap) = sender.cap_at(now) {
+            let used = lane::quota_locked(tx, sender.workspace, &sender_quota(&sender, now)).await?;
+            left = left.min(remaining(cap, used));
+        }
+        if sender.min_gap > Duration::zero() {
+            left = left.min(1);
+        }
+        Ok(Self {
+            engine,
+            tx,
+            sender,
+            now,
+            left,
+            quotas: HashMap::new(),
+            events: Vec::new(),
+            claim: Claim::default(),
+        })
+    }
+
+    async fn from_lane(&mut self, lane: &OpenLane, turn: Turn) -> Result<()> {
+        for _ in 0..ROUNDS_MAX {
+            let limit = self.lane_limit(lane, turn).await?;
+            if limit == 0 {
+                return Ok(());
+            }
+            let due = rows::due(self.tx, self.sender.id, lane.sequence_id, turn, self.now, limit);
+            let due = due.await?;
+            let found = due.len();
+            self.take(due, &lane.version).await?;
+            if found < limit {
+                return Ok(());
+            }
+        }
+        // More is due that had nothing to send: the next claim goes on from here.
+        self.claim.at_latest(self.now);
+        Ok(())
+    }
+
+    /// How many messages the lane may still get, under the sender's and the sequence's caps.
+    async fn lane_limit(&self, lane: &OpenLane, turn: Turn) -> Result<usize> {
+        let settings = &lane.version.settings;
+        let mut caps = vec![(QuotaKind::Sends, settings.max_sends_per_day)];
+        if turn == Turn::First {
+            caps.push((QuotaKind::NewLeads, settings.max_new_leads_per_day));
+        }
+        let mut limit = self.left;
+        for (kind, cap) in caps {
+            let Some(cap) = cap else { continue };
+            let key = sequence_quota(&lane.version, kind, self.now);
+            let used = lane::quota_locked(self.tx, self.sender.workspace, &key).await?;
+            let taken = self.quotas.get(&key).copied().unwrap_or(0);
+            limit = limit.min(remaining(cap, used + i64::from(taken)));
+        }
+        Ok(limit)
+    }
+
+    async fn take(&mut self, due: Vec<DueLead>, version: &Arc<RunningVersion>) -> Result<()> {
+        let mut leads = Vec::with_capacity(due.len());
+        let mut executions = Vec::with_capacity(due.len());
+        for due in due {
+            self.claim.progressed = true;
+            let (lead, execution) = self.take_one(due, version)?;
+            leads.push(lead);
+            executions.extend(execution);
+        }
+        rows::enter_executions(self.tx, self.sender.workspace, &executions).await?;
+        rows::save_leads(self.tx, &leads).await?;
+        Ok(())
+    }
+
+    fn take_one(
+        &mut self,
+        due: DueLead,
+        version: &Arc<RunningVersion>,
+    ) -> Result<(LeadRow, Option<NewExecution>)> {
+        let execution_id = due
+            .execution
+            .map_or_else(|| self.engine.entropy.id(self.now), |(execution_id, ..)| execution_id);
+        let zone = self.engine.person_zone(due.person.time_zone.as_deref());
+        let decision =
+            decide(&due, execution_id, version, &self.sender, zone.as_ref(), self.now);
+        let attempt = due.execution.map_or(0, |(_, _, attempt)| attempt) + 1;
+        let mut new = self.new_execution(execution_id, attempt, &due, version);
+        let mut lead = due.lead;
+        let happening = match decision {
+            Decision::Send(message) => {
+                self.note_send(&lead, version, new.started_at);
+                new.variant = Some(message.variant.clone());
+                new.subject = Some(message.email.subject.clone());
+                new.message_id = Some(message.email.message_id.clone());
+                self.send(&lead, &new, version, zone, *message);
+                lead.worker_id = Some(self.engine.worker().uuid());
+                self.apply(&mut lead, &Happening::Claimed);
+                return Ok((lead, Some(new)));
+            }
+            Decision::Later(due_at) => {
+                self.apply(&mut lead, &Happening::Later { due_at, retrying: false });
+                return Ok((lead, None));
+            }
+            Decision::MissingData(tags) => {
+                self.apply(&mut lead, &Happening::DataMissing);
+                tracing::debug!(lead.id = %lead.lead_id(), ?tags, "a lead waits for its data");
+                return Ok((lead, None));
+            }
+            Decision::AwaitConfirmation => {
+                self.apply(&mut lead, &Happening::Ambiguous);
+                return Ok((lead, None));
+            }
+            Decision::StepGone => {
+                self.stop(&mut lead, version, StopReason::StepRemoved);
+                return Ok((lead, None));
+            }
+            Decision::Suppressed => {
+                self.stop(&mut lead, version, StopReason::Suppressed);
+                settle(&mut new, ExecutionStatus::Skipped, "SUPPRESSED",
+                    "The address must not be contacted.".into(), self.now);
+                self.execution_event(&lead, &new, EventKind::ExecutionSkipped);
+                return Ok((lead, Some(new)));
+            }
+            Decision::Forward => self.onward(&mut lead, version, zone.as_ref()),
+            Decision::Over { status, code, message } => {
+                settle(&mut new, status, code.as_str(), message, self.now);
+                let kind = match status {
+                    ExecutionStatus::Failed => EventKind::ExecutionFailed,
+                    _ => EventKind::ExecutionSkipped,
+                };
+                self.execution_event(&lead, &new, kind);
+                let happening = self.onward(&mut lead, version, zone.as_ref());
+                self.apply(&mut lead, &happening);
+                return Ok((lead, Some(new)));
+            }
+        };
+        self.apply(&mut lead, &happening);
+        Ok((lead, None))
+    }
+
+    fn new_execution(
+        &self,
+        id: ExecutionId,
+        attempt: i32,
+        due: &DueLead,
+        version: &RunningVersion,
+    ) -> NewExecution {
+        NewExecution {
+            id,
+            lead_id: due.lead.lead_id(),
+            sequence_id: version.sequence_id,
+            version_id: version.id,
+            step_key: due.lead.step_key.clone().unwrap_or_default(),
+            variant: None,
+            sender_id: self.sender.id,
+            status: ExecutionStatus::Sending,
+            attempt,
+            error: None,
+            subject: None,
+            message_id: None,
+            worker_id: Some(self.engine.worker()),
+            quota_day: Some(self.sender.day(self.now)),
+            scheduled_at: due.lead.due_at,
+            started_at: self.now,
+            finished_at: None,
+        }
+    }
+
+    fn note_send(&mut self, lead: &LeadRow, version: &RunningVersion, now: DateTime<Utc>) {
+        self.left = self.left.saturating_sub(1);
+        *self.quotas.entry(sender_quota(&self.sender, now)).or_default() += 1;
+        *self.quotas.entry(sequence_quota(version, QuotaKind::Sends, now)).or_default() += 1;
+        // A first message that is tried again is not a new lead a second time.
+        if lead.turn == Turn::First.as_i16() && lead.hold.is_none() {
+            *self.quotas.entry(sequence_quota(version, QuotaKind::NewLeads, now)).or_default() += 1;
+        }
+    }
+
+    fn send(
+        &mut self,
+        lead: &LeadRow,
+        new: &NewExecution,
+        version: &Arc<RunningVersion>,
+        person_zone: Option<crate::domain::zone::Zone>,
+        message: Message,
+    ) {
+        self.execution_event(lead, new, EventKind::ExecutionStarted);
+        self.claim.messages.push(Claimed {
+            workspace: self.sender.workspace,
+            execution_id: new.id,
+            lead_id: lead.lead_id(),
+            sequence_id: version.sequence_id,
+            step_key: new.step_key.clone(),
+            attempt: new.attempt,
+            worker: self.engine.worker(),
+            sender: Arc::clone(&self.sender),
+            version: Arc::clone(version),
+            person_zone,
+            email: message.email,
+        });
+    }
+
+    fn execution_event(&mut self, lead: &LeadRow, new: &NewExecution, kind: EventKind) {
+        let detail = new.error.as_ref().map(|(code, message)| {
+            serde_json::json!({ "code": code, "message": message })
+        });
+        self.events.push(NewEvent {
+            execution_id: Some(new.id),
+            channel: Some(Channel::Email),
+            sender_id: Some(new.sender_id),
+            step_key: Some(new.step_key.clone()),
+            detail,
+            ..NewEvent::of_lead(self.now, kind, new.sequence_id, lead.lead_id())
+        });
+    }
+
+    fn stop(&mut self, lead: &mut LeadRow, version: &RunningVersion, reason: StopReason) {
+        self.apply(lead, &Happening::Stop(reason));
+        let event = NewEvent::of_lead(
+            self.now,
+            EventKind::LeadStopped,
+            version.sequence_id,
+            lead.lead_id(),
+        );
+        self.events.push(event.with_detail(serde_json::json!({ "reason": reason.to_string() })));
+    }
+
+    /// The lead goes on without a message: where to, with the event that says so.
+    fn onward(
+        &mut self,
+        lead: &mut LeadRow,
+        version: &RunningVersion,
+        person_zone: Option<&crate::domain::zone::Zone>,
+    ) -> Happening {
+        let step = lead.step_key.as_deref().and_then(|key| version.flow.step(key));
+        let next = step.and_then(|step| version.flow.after(step));
+        lead.anchor_at = self.now.timestamp_millis();
+        lead.last_action_at = Some(lead.anchor_at);
+        let event = |kind| NewEvent::of_lead(self.now, kind, version.sequence_id, lead.lead_id());
+        let Some(next) = next else {
+            self.events.push(event(EventKind::LeadCompleted));
+            return Happening::StepOver(None);
+        };
+        self.events.push(event(EventKind::LeadAdvanced).at_step(&next.key));
+        let calendar = plan::calendar(version, &self.sender.zone, person_zone);
+        lead.sender_id =
+            next.sender(Some(self.sender.id), lead.bucket).map(SenderId::uuid).or(lead.sender_id);
+        Happening::StepOver(Some(Onward {
+            step_key: next.key.clone(),
+            due_at: plan::due_at(next, self.now, &calendar),
+        }))
+    }
+
+    fn apply(&self, lead: &mut LeadRow, happening: &Happening) {
+        // A due lead is pending; a happening that it refuses leaves it as it is, to be seen again.
+        match lead.state().map(|state| state.apply(happening, self.now)) {
+            Ok(Ok(state)) => lead.set_state(state),
+            Ok(Err(refused)) => {
+                tracing::error!(lead.id = %lead.lead_id(), %refused, ?happening, "a lead refused");
+            }
+            Err(error) => tracing::error!(lead.id = %lead.lead_id(), %error, "a lead is corrupt"),
+        }
+    }
+
+    async fn finish(mut self) -> Result<Claim> {
+        let sent = self.claim.messages.len();
+        lane::quota_add(self.tx, self.sender.workspace, self.quotas.drain()).await?;
+        if sent > 0 && self.sender.min_gap > Duration::zero() {
+            let next_free = self.now + self.sender.min_gap;
+            lane::set_next_free(self.tx, self.sender.id, next_free.timestamp_millis()).await?;
+            self.claim.at_latest(next_free);
+        } else if sent > 0 {
+            // There may be more than one transaction takes.
+            self.claim.at_latest(self.now);
+        }
+        event::append(self.tx, self.sender.workspace, std::mem::take(&mut self.events)).await?;
+        Ok(self.claim)
+    }
+}
+
+fn settle(
+    new: &mut NewExecution,
+    status: ExecutionStatus,
+    code: &'static str,
+    message: String,
+    now: DateTime<Utc>,
+) {
+    new.status = status;
+    new.error = Some((code, message));
+    new.worker_id = None;
+    new.quota_day = None;
+    new.finished_at = Some(now);
+}
+
+fn remaining(cap: u32, used: i64) -> usize {
+    usize::try_from(i64::from(cap) - used).unwrap_or(0)
+}

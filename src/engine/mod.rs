@@ -1,0 +1,166 @@
+//! The engine: claim, decide, hand over, dispatch, record, publish.
+//!
+//! - **Claim** ([`claim`]), one short transaction for a sender: due leads are locked, decided upon,
+//!   and their executions entered as SENDING, with caps and pace reserved.
+//! - **Decide** ([`decide`]) is pure: what a due lead's step comes to.
+//! - **Hand over** ([`hand_over`]), right before a message goes: the last look, which also marks
+//!   the message as handed over. A message without the mark certainly has not left; one with it,
+//!   whose worker died, is UNCONFIRMED and never sent again by itself.
+//! - **Dispatch** is the channel's: no transaction is open while a message travels.
+//! - **Record** ([`record`]): how it ended, where the lead goes next, events, all in one transaction.
+//! - **Publish** is the bus's: it tails the log.
+//! - **Rescue** ([`rescue`]) takes back what a dead worker held.
+//!
+//! Each stage is a function that a test can drive alone; [`run`] is the loop that joins them.
+
+pub mod claim;
+pub mod decide;
+pub mod hand_over;
+pub mod plan;
+pub mod record;
+pub mod rescue;
+pub mod run;
+pub mod version;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::channel::dispatch::Channel;
+use crate::clock::Clock;
+use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId, WorkerId, WorkspaceId};
+use crate::domain::retry::RetryPolicy;
+use crate::domain::zone::Zone;
+use crate::entropy::Entropy;
+use crate::store::{Db, StoreError};
+use crate::wake::Wake;
+use crate::zones::ZoneDatabase;
+
+pub use self::version::RunningVersion;
+
+/// What the engine may be told.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// How long a worker that gives no sign of life keeps what it holds.
+    pub lease: Duration,
+    /// How many messages may be claimed and not yet recorded, in all.
+    pub in_flight_max: usize,
+    /// How many of them for one sender, so that a slow one leaves room for the others.
+    pub in_flight_per_sender_max: usize,
+    /// How many messages of one sender travel at once.
+    pub sends_per_sender: usize,
+    /// When to try again after a passing failure.
+    pub retry: RetryPolicy,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(30),
+            in_flight_max: 4_000,
+            in_flight_per_sender_max: 1_000,
+            sends_per_sender: 64,
+            retry: RetryPolicy::default(),
+        }
+    }
+}
+
+/// The engine of one process.
+pub struct Engine {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
+    pub(crate) zones: Arc<ZoneDatabase>,
+    pub(crate) wake: Wake,
+    pub(crate) channel: Arc<dyn Channel>,
+    pub(crate) config: EngineConfig,
+    versions: version::VersionCache,
+    worker: Mutex<WorkerId>,
+}
+
+/// What can go wrong in a stage of the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The store could not carry it out; the stage changed nothing and can be tried again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A published version cannot be run.
+    #[error("version {version} of a sequence cannot be run: {reason}")]
+    Version {
+        /// The version.
+        version: crate::domain::id::VersionId,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// What stages answer.
+pub type Result<T, E = EngineError> = std::result::Result<T, E>;
+
+/// A message that has been claimed and is to be handed over, sent and recorded.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// The lead.
+    pub lead_id: LeadId,
+    /// The sequence.
+    pub sequence_id: SequenceId,
+    /// The step.
+    pub step_key: String,
+    /// Which attempt this is.
+    pub attempt: i32,
+    /// Who claimed it.
+    pub worker: WorkerId,
+    /// Who sends it.
+    pub sender: Arc<plan::RunningSender>,
+    /// The version that it runs under.
+    pub version: Arc<RunningVersion>,
+    /// The contact's clock.
+    pub person_zone: Option<Zone>,
+    /// The message.
+    pub email: crate::channel::email::Email,
+}
+
+impl Claimed {
+    /// Who sends it.
+    pub fn sender_id(&self) -> SenderId {
+        self.sender.id
+    }
+}
+
+impl Engine {
+    /// An engine that holds nothing yet; [`rescue::Engine::join`] makes it a worker.
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        entropy: Entropy,
+        zones: Arc<ZoneDatabase>,
+        wake: Wake,
+        channel: Arc<dyn Channel>,
+        config: EngineConfig,
+    ) -> Self {
+        let worker = entropy.id(clock.now());
+        Self {
+            db,
+            clock,
+            entropy,
+            zones,
+            wake,
+            channel,
+            config,
+            versions: version::VersionCache::default(),
+            worker: Mutex::new(worker),
+        }
+    }
+
+    /// The name under which this process holds what it holds.
+    pub fn worker(&self) -> WorkerId {
+        *self.worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn set_worker(&self, worker: WorkerId) {
+        *self.worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = worker;
+    }
+}

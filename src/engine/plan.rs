@@ -1,0 +1,141 @@
+//! When: capacity of senders and sequences, and the calendars that steps are planned on.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Duration, Utc};
+
+use super::{Engine, Result, RunningVersion};
+use crate::channel::dispatch::Route;
+use crate::clock::from_ms;
+use crate::domain::flow::CompiledStep;
+use crate::domain::id::{SenderId, WorkspaceId};
+use crate::domain::schedule::{self, Calendar};
+use crate::domain::sender::{WarmUp, daily_cap_on};
+use crate::domain::settings::WindowClock;
+use crate::domain::zone::Zone;
+use crate::store::StoreError;
+use crate::store::lane::SenderRow;
+
+/// A sender as the engine works with it.
+#[derive(Debug)]
+pub struct RunningSender {
+    /// Its id.
+    pub id: SenderId,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// How it sends.
+    pub route: Route,
+    /// The name that recipients see.
+    pub name: String,
+    /// The address that recipients see.
+    pub address: String,
+    /// Its clock.
+    pub zone: Zone,
+    /// How often in a row it had trouble of its own.
+    pub failures: i32,
+    /// At least so long between two messages.
+    pub min_gap: Duration,
+    daily_cap: Option<u32>,
+    warm_up: Option<WarmUp>,
+    next_free_at: DateTime<Utc>,
+    unhealthy_until: Option<DateTime<Utc>>,
+}
+
+impl RunningSender {
+    /// When its pace and its health let the next message go.
+    pub fn free_at(&self) -> DateTime<Utc> {
+        self.unhealthy_until.map_or(self.next_free_at, |until| until.max(self.next_free_at))
+    }
+
+    /// The most messages on its day that holds `now`; `None`, no limit.
+    pub fn cap_at(&self, now: DateTime<Utc>) -> Option<u32> {
+        daily_cap_on(schedule::local_day(now, &self.zone), self.daily_cap, self.warm_up.as_ref())
+    }
+
+    /// Its day that holds `now`.
+    pub fn day(&self, now: DateTime<Utc>) -> String {
+        day(now, &self.zone)
+    }
+}
+
+/// The day of a clock, YYYY-MM-DD.
+pub fn day(now: DateTime<Utc>, zone: &Zone) -> String {
+    schedule::local_day(now, zone).format("%Y-%m-%d").to_string()
+}
+
+impl Engine {
+    /// Reads a sender's row.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for what this version cannot read.
+    pub(super) fn running_sender(&self, row: SenderRow) -> Result<Arc<RunningSender>> {
+        let corrupt = |error: serde_json::Error| StoreError::corrupt("sender", error);
+        let transport = serde_json::from_value(row.transport).map_err(corrupt)?;
+        let warm_up = row.warm_up.map(serde_json::from_value).transpose().map_err(corrupt)?;
+        let (id, workspace) =
+            (SenderId::from_uuid(row.id), WorkspaceId::from_uuid(row.workspace_id));
+        let route = Route {
+            sender: id,
+            workspace,
+            revision: row.revision,
+            transport,
+            secret: row.secret,
+        };
+        Ok(Arc::new(RunningSender {
+            id,
+            workspace,
+            route,
+            name: row.name,
+            address: row.address,
+            // A zone that the rules no longer know must not stop the sender.
+            zone: self.zones.get(&row.time_zone).unwrap_or_else(Zone::utc),
+            failures: row.failures,
+            min_gap: Duration::milliseconds(row.min_gap_ms),
+            daily_cap: row.daily_cap.and_then(|cap| u32::try_from(cap).ok()),
+            warm_up,
+            next_free_at: from_ms(row.next_free_at),
+            unhealthy_until: row.unhealthy_until.map(from_ms),
+        }))
+    }
+
+    /// The contact's clock, where it is known.
+    pub(super) fn person_zone(&self, name: Option<&str>) -> Option<Zone> {
+        name.and_then(|name| self.zones.get(name))
+    }
+}
+
+/// The calendar that a lead's steps are planned on.
+pub fn calendar<'a>(
+    version: &'a RunningVersion,
+    sender_zone: &'a Zone,
+    person_zone: Option<&'a Zone>,
+) -> Calendar<'a> {
+    let zone = match version.settings.window_clock {
+        WindowClock::Sequence => &version.zone,
+        WindowClock::Sender => sender_zone,
+        // A contact whose clock is unknown is taken to live by the sequence's.
+        WindowClock::Contact => person_zone.unwrap_or(&version.zone),
+    };
+    Calendar::new(zone, &version.settings)
+}
+
+/// When a step is due whose predecessor was done at `anchor`.
+pub fn due_at(
+    step: &CompiledStep,
+    anchor: DateTime<Utc>,
+    calendar: &Calendar<'_>,
+) -> DateTime<Utc> {
+    schedule::next_slot(anchor, &step.wait, step.business_days, calendar)
+        .unwrap_or_else(|| far_off(anchor))
+}
+
+/// When a lead that found its window closed is due again.
+pub fn reopens_at(now: DateTime<Utc>, calendar: &Calendar<'_>) -> DateTime<Utc> {
+    schedule::next_open(now, calendar).unwrap_or_else(|| far_off(now))
+}
+
+/// The windows never open within the horizon: the lead is looked at again in a year, and an edit
+/// of the settings plans it anew before that.
+fn far_off(from: DateTime<Utc>) -> DateTime<Utc> {
+    from + Duration::days(365)
+}

@@ -1,0 +1,446 @@
+//! Record: how messages ended, where their leads go next, and the events that say so, in one
+//! transaction for a batch.
+//!
+//! Fenced: a result counts only for the attempt that it belongs to, while that attempt is still
+//! SENDING under the same worker, or UNCONFIRMED because the worker was given up meanwhile.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, Duration, Utc};
+use serde_json::json;
+
+use super::decide::Thread;
+use super::{Claimed, Engine, EngineError, Result, RunningVersion, plan};
+use crate::channel::dispatch::Kept;
+use crate::domain::event::{EventKind, NewEvent};
+use crate::domain::execution::ExecutionStatus;
+use crate::domain::flow::Channel;
+use crate::domain::id::{ExecutionId, SenderId, VersionId, WorkspaceId};
+use crate::domain::lead::{Happening, LeadState, LeadStatus, Onward, StopReason};
+use crate::domain::outcome::{ErrorCode, Outcome, Scope};
+use crate::domain::retry::retry_delay;
+use crate::store::StoreError;
+use crate::store::claim::{self, LeadRow};
+use crate::store::dispatch::{self as rows, KeptMessage, OpenExecution, Settled};
+use crate::store::event;
+use crate::store::lane::{self, QuotaKey, QuotaKind};
+
+/// The shortest and the longest time for which a sender in trouble is left alone.
+const SENDER_REST: (Duration, Duration) = (Duration::seconds(5), Duration::minutes(15));
+
+/// How a claimed message ended.
+#[derive(Debug, Clone)]
+pub enum Ending {
+    /// The channel's verdict, and what an outbox kept.
+    Dispatched(Outcome, Option<Kept>),
+    /// It was not handed over; nothing left.
+    Released,
+}
+
+impl Engine {
+    /// Records how messages ended. Messages of one workspace go into one transaction.
+    ///
+    /// # Errors
+    /// As the database has it; then nothing of the failing batch was recorded, and it must be
+    /// recorded again.
+    pub async fn record(&self, batch: &[(Claimed, Ending)]) -> Result<()> {
+        let mut by_workspace: BTreeMap<WorkspaceId, Vec<&(Claimed, Ending)>> = BTreeMap::new();
+        for one in batch {
+            by_workspace.entry(one.0.workspace).or_default().push(one);
+        }
+        for (workspace, batch) in by_workspace {
+            self.record_workspace(workspace, &batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn record_workspace(
+        &self,
+        workspace: WorkspaceId,
+        batch: &[&(Claimed, Ending)],
+    ) -> Result<()> {
+        let tx = self.db.begin().await?;
+        let ids: Vec<ExecutionId> = batch.iter().map(|(claimed, _)| claimed.execution_id).collect();
+        let open = rows::open_executions(&tx, &ids).await?;
+        let mut current: HashMap<VersionId, Arc<RunningVersion>> = HashMap::new();
+        for id in open.iter().filter_map(|open| open.current_version) {
+            match self.version(&tx, id).await {
+                Ok(version) => {
+                    current.insert(id, version);
+                }
+                Err(EngineError::Store(error)) => return Err(error.into()),
+                Err(error @ EngineError::Version { .. }) => {
+                    tracing::error!(error = &error as &dyn std::error::Error,
+                        "the version a lead was sent under is used instead");
+                }
+            }
+        }
+        let mut open: HashMap<ExecutionId, OpenExecution> =
+            open.into_iter().map(|open| (open.id, open)).collect();
+        let mut recording = Recording::new(self, workspace);
+        for (claimed, ending) in batch {
+            let Some(open) = open.remove(&claimed.execution_id) else { continue };
+            if !is_ours(&open, claimed) {
+                tracing::warn!(execution.id = %claimed.execution_id,
+                    "a result came after its attempt was given up and settled otherwise");
+                continue;
+            }
+            let version = open.current_version.and_then(|id| current.get(&id));
+            let version = version.unwrap_or(&claimed.version).clone();
+            recording.note(open, claimed, ending, &version)?;
+        }
+        let progressed = recording.write(&tx).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        if progressed {
+            self.wake.log();
+        }
+        Ok(())
+    }
+}
+
+fn is_ours(open: &OpenExecution, claimed: &Claimed) -> bool {
+    open.attempt == claimed.attempt
+        && match open.status {
+            ExecutionStatus::Sending => open.worker_id == Some(claimed.worker),
+            ExecutionStatus::Unconfirmed => true,
+            ExecutionStatus::Scheduled
+            | ExecutionStatus::Sent
+            | ExecutionStatus::Delivered
+            | ExecutionStatus::Failed
+            | ExecutionStatus::Skipped => false,
+        }
+}
+
+/// What a batch will write.
+pub(super) struct Recording<'a> {
+    engine: &'a Engine,
+    workspace: WorkspaceId,
+    now: DateTime<Utc>,
+    leads: Vec<LeadRow>,
+    settled: Vec<Settled>,
+    kept: Vec<KeptMessage>,
+    events: Vec<NewEvent>,
+    refunds: HashMap<QuotaKey, i32>,
+    suppressed: Vec<String>,
+    unhealthy: BTreeMap<SenderId, (DateTime<Utc>, String)>,
+    healthy: Vec<SenderId>,
+    paced: BTreeMap<SenderId, DateTime<Utc>>,
+}
+
+impl<'a> Recording<'a> {
+    pub(super) fn new(engine: &'a Engine, workspace: WorkspaceId) -> Self {
+        Self {
+            engine,
+            workspace,
+            now: engine.clock.now(),
+            leads: Vec::new(),
+            settled: Vec::new(),
+            kept: Vec::new(),
+            events: Vec::new(),
+            refunds: HashMap::new(),
+            suppressed: Vec::new(),
+            unhealthy: BTreeMap::new(),
+            healthy: Vec::new(),
+            paced: BTreeMap::new(),
+        }
+    }
+
+    fn note(
+        &mut self,
+        open: OpenExecution,
+        claimed: &Claimed,
+        ending: &Ending,
+        current: &RunningVersion,
+    ) -> Result<()> {
+        if claimed.sender.min_gap > Duration::zero() && !matches!(ending, Ending::Released) {
+            self.paced.insert(open.sender_id, self.now + claimed.sender.min_gap);
+        }
+        match ending {
+            Ending::Released => self.released(open),
+            Ending::Dispatched(Outcome::Sent { response }, kept) => {
+                self.sent(open, claimed, response, kept.as_ref(), current)
+            }
+            Ending::Dispatched(Outcome::Ambiguous { reason }, _) => self.ambiguous(open, reason),
+            Ending::Dispatched(outcome, _) => self.not_sent(open, claimed, outcome, current),
+        }
+    }
+
+    fn sent(
+        &mut self,
+        mut open: OpenExecution,
+        claimed: &Claimed,
+        response: &str,
+        kept: Option<&Kept>,
+        current: &RunningVersion,
+    ) -> Result<()> {
+        let mut lead = open.lead.clone();
+        lead.messages_sent += 1;
+        lead.turn = 0;
+        let in_thread =
+            claimed.version.flow.step(&claimed.step_key).is_some_and(|step| step.in_thread);
+        let thread: Thread = lead
+            .thread
+            .take()
+            .and_then(|thread| serde_json::from_value(thread).ok())
+            .unwrap_or_default();
+        let thread = thread.with(&claimed.email.message_id, &claimed.email.subject, in_thread);
+        lead.thread = serde_json::to_value(thread).ok();
+        if let Some(kept) = kept {
+            self.kept.push(KeptMessage {
+                execution_id: open.id,
+                sender_id: open.sender_id,
+                recipient: kept.recipient.clone(),
+                content: kept.content.clone(),
+            });
+        }
+        self.healthy.push(open.sender_id);
+        self.settled.push(Settled {
+            id: open.id,
+            status: ExecutionStatus::Sent,
+            attempt: open.attempt,
+            error: None,
+            response: (!response.is_empty()).then(|| response.to_owned()),
+            retry_at: None,
+            finished_at: Some(self.now),
+        });
+        self.event(&open, EventKind::ExecutionSent, None);
+        open.lead = lead;
+        self.goes_on(open, claimed, current)
+    }
+
+    fn not_sent(
+        &mut self,
+        open: OpenExecution,
+        claimed: &Claimed,
+        outcome: &Outcome,
+        current: &RunningVersion,
+    ) -> Result<()> {
+        let code = outcome.error_code().unwrap_or(ErrorCode::ProviderError);
+        let message = outcome.explain();
+        let response = outcome.response().map(str::to_owned);
+        self.refund(&open, current);
+        let scope = outcome.scope();
+        if scope == Some(Scope::Sender) {
+            return self.sender_in_trouble(open, claimed, code, message, response);
+        }
+        if matches!(outcome, Outcome::Retry { .. }) {
+            let retry = &self.engine.config.retry;
+            let unit = self.engine.entropy.unit();
+            if let Some(delay) = retry_delay(retry, open.attempt.unsigned_abs(), unit) {
+                return self.later(open, code, message, response, self.now + delay);
+            }
+        }
+        let hard = scope == Some(Scope::Recipient { hard: true });
+        self.settled.push(Settled {
+            id: open.id,
+            status: ExecutionStatus::Failed,
+            attempt: open.attempt,
+            error: Some((code.as_str(), message.clone())),
+            response,
+            retry_at: None,
+            finished_at: Some(self.now),
+        });
+        let detail = json!({ "code": code.as_str(), "message": message });
+        self.event(&open, EventKind::ExecutionFailed, Some(detail));
+        if hard { self.bounced(open) } else { self.goes_on(open, claimed, current) }
+    }
+
+    /// The address refuses for good: the lead stops, and nobody writes to it again.
+    fn bounced(&mut self, mut open: OpenExecution) -> Result<()> {
+        self.suppressed.extend(open.email_key.clone());
+        open.lead.bounced = true;
+        self.event(&open, EventKind::Bounced, None);
+        self.moved(open, &Happening::Stop(StopReason::Bounced))
+    }
+
+    /// The trouble is the sender's own: no attempt of the lead is used up, and the sender rests.
+    fn sender_in_trouble(
+        &mut self,
+        open: OpenExecution,
+        claimed: &Claimed,
+        code: ErrorCode,
+        message: String,
+        response: Option<String>,
+    ) -> Result<()> {
+        let doublings = claimed.sender.failures.clamp(0, 16).unsigned_abs();
+        let rest = SENDER_REST.0 * 2_i32.saturating_pow(doublings);
+        let until = self.now + rest.min(SENDER_REST.1);
+        self.unhealthy.insert(open.sender_id, (until, message.clone()));
+        let mut lead = open.lead.clone();
+        lead.worker_id = None;
+        self.settled.push(Settled {
+            id: open.id,
+            status: ExecutionStatus::Scheduled,
+            attempt: (open.attempt - 1).max(0),
+            error: Some((code.as_str(), message)),
+            response,
+            retry_at: Some(until),
+            finished_at: None,
+        });
+        self.moved(OpenExecution { lead, ..open }, &Happening::Released)
+    }
+
+    fn later(
+        &mut self,
+        open: OpenExecution,
+        code: ErrorCode,
+        message: String,
+        response: Option<String>,
+        due_at: DateTime<Utc>,
+    ) -> Result<()> {
+        self.settled.push(Settled {
+            id: open.id,
+            status: ExecutionStatus::Scheduled,
+            attempt: open.attempt,
+            error: Some((code.as_str(), message)),
+            response,
+            retry_at: Some(due_at),
+            finished_at: None,
+        });
+        self.moved(open, &Happening::Later { due_at, retrying: true })
+    }
+
+    /// It was not handed over: nothing left, and the lead is due as it was.
+    pub(super) fn released(&mut self, open: OpenExecution) -> Result<()> {
+        if let Some(day) = open.quota_day.clone() {
+            self.refund_key(open.sender_id.uuid(), QuotaKind::Sends, day.clone());
+        }
+        self.settled.push(Settled {
+            id: open.id,
+            status: ExecutionStatus::Scheduled,
+            attempt: (open.attempt - 1).max(0),
+            error: None,
+            response: None,
+            retry_at: None,
+            finished_at: None,
+        });
+        self.moved(open, &Happening::Released)
+    }
+
+    /// It may or may not have left: shown, and never sent again by itself.
+    pub(super) fn ambiguous(&mut self, open: OpenExecution, reason: &str) -> Result<()> {
+        if open.status == ExecutionStatus::Unconfirmed {
+            return Ok(());
+        }
+        let message = format!(
+            "It is not known whether the message left ({reason}): check the mailbox, then settle it."
+        );
+        self.settled.push(Settled {
+            id: open.id,
+            status: ExecutionStatus::Unconfirmed,
+            attempt: open.attempt,
+            error: Some((ErrorCode::Interrupted.as_str(), message)),
+            response: None,
+            retry_at: None,
+            finished_at: Some(self.now),
+        });
+        self.event(&open, EventKind::ExecutionUnconfirmed, None);
+        self.moved(open, &Happening::Ambiguous)
+    }
+
+    fn goes_on(
+        &mut self,
+        mut open: OpenExecution,
+        claimed: &Claimed,
+        current: &RunningVersion,
+    ) -> Result<()> {
+        let next = claimed.version.next_in(current, &claimed.step_key);
+        let calendar =
+            plan::calendar(current, &claimed.sender.zone, claimed.person_zone.as_ref());
+        let onward = next.map(|next| Onward {
+            step_key: next.key.clone(),
+            due_at: plan::due_at(next, self.now, &calendar),
+        });
+        if let Some(next) = next {
+            let sender = next.sender(Some(open.sender_id), open.lead.bucket);
+            open.lead.sender_id = sender.map(SenderId::uuid).or(open.lead.sender_id);
+        }
+        self.moved(open, &Happening::StepOver(onward))
+    }
+
+    /// Applies what happened to the lead, with the events that follow from it.
+    fn moved(&mut self, open: OpenExecution, happening: &Happening) -> Result<()> {
+        let mut lead = open.lead.clone();
+        let before = lead.state()?;
+        lead.worker_id = None;
+        match before.apply(happening, self.now) {
+            Ok(after) => {
+                self.lead_events(&open, &before, &after);
+                if matches!(happening, Happening::StepOver(_) | Happening::Stop(_)) {
+                    lead.anchor_at = self.now.timestamp_millis();
+                    lead.last_action_at = Some(lead.anchor_at);
+                }
+                lead.set_state(after);
+            }
+            // Over meanwhile: only its counts change.
+            Err(refused) => tracing::debug!(lead.id = %lead.lead_id(), %refused, "a lead is over"),
+        }
+        self.leads.push(lead);
+        Ok(())
+    }
+
+    fn lead_events(&mut self, open: &OpenExecution, before: &LeadState, after: &LeadState) {
+        let sequence = crate::domain::id::SequenceId::from_uuid(open.lead.sequence_id);
+        let event = |kind| NewEvent::of_lead(self.now, kind, sequence, open.lead.lead_id());
+        if after.status != before.status && after.status == LeadStatus::Completed {
+            self.events.push(event(EventKind::LeadCompleted));
+        } else if after.status != before.status && after.status == LeadStatus::Stopped {
+            let reason = after.stop_reason.map(|reason| reason.to_string());
+            let stopped = event(EventKind::LeadStopped);
+            self.events.push(stopped.with_detail(json!({ "reason": reason })));
+        } else if after.step_key != before.step_key
+            && let Some(key) = &after.step_key
+        {
+            self.events.push(event(EventKind::LeadAdvanced).at_step(key));
+        }
+    }
+
+    fn event(&mut self, open: &OpenExecution, kind: EventKind, detail: Option<serde_json::Value>) {
+        let sequence = crate::domain::id::SequenceId::from_uuid(open.lead.sequence_id);
+        self.events.push(NewEvent {
+            execution_id: Some(open.id),
+            channel: Some(Channel::Email),
+            sender_id: Some(open.sender_id),
+            step_key: Some(open.step_key.clone()),
+            detail,
+            ..NewEvent::of_lead(self.now, kind, sequence, open.lead.lead_id())
+        });
+    }
+
+    /// A message that certainly did not go does not count against the day's caps.
+    fn refund(&mut self, open: &OpenExecution, current: &RunningVersion) {
+        let Some(day) = open.quota_day.clone() else { return };
+        self.refund_key(open.sender_id.uuid(), QuotaKind::Sends, day);
+        let day = plan::day(self.now, &current.zone);
+        self.refund_key(open.lead.sequence_id, QuotaKind::Sends, day);
+    }
+
+    fn refund_key(&mut self, subject: uuid::Uuid, kind: QuotaKind, day: String) {
+        *self.refunds.entry(QuotaKey { subject, kind, day }).or_default() -= 1;
+    }
+
+    /// Writes it all; events last. Answers whether there were any.
+    pub(super) async fn write(self, tx: &sea_orm::DatabaseTransaction) -> Result<bool> {
+        rows::settle(tx, &self.settled).await?;
+        claim::save_leads(tx, &self.leads).await?;
+        rows::keep(tx, self.workspace, self.kept, self.now).await?;
+        rows::suppress(tx, self.workspace, &self.suppressed, "BOUNCED", self.now).await?;
+        lane::quota_add(tx, self.workspace, self.refunds).await?;
+        for (sender, (until, reason)) in &self.unhealthy {
+            lane::set_unhealthy(tx, *sender, until.timestamp_millis(), reason).await?;
+        }
+        for (sender, next_free) in &self.paced {
+            lane::set_next_free(tx, *sender, next_free.timestamp_millis()).await?;
+        }
+        let mut healthy = self.healthy;
+        healthy.sort_unstable();
+        healthy.dedup();
+        for sender in healthy.into_iter().filter(|id| !self.unhealthy.contains_key(id)) {
+            lane::set_healthy(tx, sender).await?;
+        }
+        let progressed = !self.events.is_empty();
+        event::append(tx, self.workspace, self.events).await?;
+        Ok(progressed)
+    }
+}

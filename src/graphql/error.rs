@@ -1,0 +1,263 @@
+//! Every error that the API answers, mapped in one place.
+//!
+//! What a caller can repair is a [`UserError`] in the payload. Everything else is an entry of
+//! `errors` with a [`Code`]; what went wrong inside is logged once, under the request's id, and
+//! never told.
+
+use std::sync::Arc;
+
+use async_graphql::{Enum, Error, Response, Result, ServerError, SimpleObject};
+use sea_orm::DbErr;
+use strum::IntoStaticStr;
+
+use crate::app::{AppError, Refusal, RefusalCode};
+use crate::store::StoreError;
+
+/// What a request without a valid token is told, whatever is wrong with it.
+pub const NO_TOKEN: &str = "This needs a valid token in the header `Authorization: Bearer …`; `cadenza token create` makes one.";
+/// How many errors one answer holds at most.
+const ERRORS_MAX: usize = 20;
+
+/// The codes of errors outside a payload, as `extensions.code`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum Code {
+    /// There is no valid token.
+    Unauthenticated,
+    /// The token's role does not allow this.
+    Forbidden,
+    /// An argument holds what it must not, or the request is not one.
+    BadUserInput,
+    /// The document is no GraphQL.
+    GraphqlParseFailed,
+    /// The document does not fit the schema.
+    GraphqlValidationFailed,
+    /// The document is too deep, too long or asks for too much.
+    QueryTooComplex,
+    /// The database cannot be reached; trying again later helps.
+    Unavailable,
+    /// A fault of the server.
+    Internal,
+}
+
+/// What kind of refusal a userErrors entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "RefusalCode")]
+pub enum UserErrorCode {
+    /// What the input names is not there.
+    NotFound,
+    /// A field holds what it must not.
+    Invalid,
+    /// The object is in a state that forbids this: editing a published sequence, enrolling in a
+    /// draft.
+    WrongState,
+    /// Another write came first: expectedRevision no longer matches.
+    Conflict,
+    /// The same is already there.
+    AlreadyExists,
+    /// A plan, cap or size limit forbids this.
+    Limit,
+}
+
+/// A refusal the caller can act on. A mutation that returns any has changed nothing, unless its
+/// payload says so item by item.
+#[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
+pub struct UserError {
+    /// What is wrong, for programs.
+    pub code: UserErrorCode,
+    /// What is wrong, for people, in one sentence that names the remedy.
+    pub message: String,
+    /// The path of the offending input field, from the mutation's input: ["flow", "steps", "2",
+    /// "next"]; null where no single field is at fault.
+    pub path: Option<Vec<String>>,
+}
+
+impl UserError {
+    /// A refusal of the field at `path`.
+    pub fn new(code: UserErrorCode, message: impl Into<String>, path: &[&str]) -> Self {
+        Refusal::new(code.into(), message, path).into()
+    }
+}
+
+impl From<Refusal> for UserError {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            code: refusal.code.into(),
+            message: refusal.message,
+            path: (!refusal.path.is_empty()).then_some(refusal.path),
+        }
+    }
+}
+
+impl From<UserError> for Refusal {
+    fn from(error: UserError) -> Self {
+        Self {
+            code: error.code.into(),
+            message: error.message,
+            path: error.path.unwrap_or_default(),
+        }
+    }
+}
+
+/// The refusals of a use case, for the payload.
+///
+/// # Errors
+/// What the caller cannot repair; it becomes UNAVAILABLE or INTERNAL.
+pub fn user_errors(error: AppError) -> Result<Vec<UserError>> {
+    Ok(error.refusals()?.into_iter().map(UserError::from).collect())
+}
+
+/// An error outside a payload.
+pub fn coded(code: Code, message: impl Into<String>) -> Error {
+    let mut error = Error::new(message);
+    error
+        .extensions
+        .get_or_insert_default()
+        .set("code", <&str>::from(code));
+    error
+}
+
+/// An argument of a query holds what it must not.
+pub fn bad_input(message: impl Into<String>) -> Error {
+    coded(Code::BadUserInput, message)
+}
+
+/// The same for a request that is refused before it is run.
+pub fn refused_request(code: Code, message: impl Into<String>) -> Response {
+    let mut error = ServerError::new(message, None);
+    set_code(&mut error, code);
+    Response::from_errors(vec![error])
+}
+
+/// The answer after a panic.
+pub fn panicked(request_id: &str, panic: &(dyn std::any::Any + Send)) -> Response {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    tracing::error!(request.id = request_id, panic = text, "a resolver panicked");
+    let mut error = ServerError::new("", None);
+    hide(&mut error, request_id);
+    Response::from_errors(vec![error])
+}
+
+/// Whether an answer refuses the request as a whole: nothing was run.
+pub fn is_request_error(response: &Response) -> bool {
+    !response.errors.is_empty()
+        && response.data == async_graphql::Value::Null
+        && response.errors.iter().all(|error| error.path.is_empty())
+}
+
+/// Gives every error of an answer its code, and hides and logs what is nobody's business.
+pub fn finish(response: &mut Response, request_id: &str) {
+    response.errors.truncate(ERRORS_MAX);
+    for error in &mut response.errors {
+        let known = error
+            .extensions
+            .as_ref()
+            .is_some_and(|values| values.get("code").is_some());
+        if !known {
+            classify(error, request_id);
+        }
+        error.source = None;
+    }
+}
+
+fn classify(error: &mut ServerError, request_id: &str) {
+    let Some(source) = error.source.take() else {
+        let code = if !error.path.is_empty() {
+            // Resolvers give their own errors a code or a source: this is the library's, about an
+            // argument.
+            Code::BadUserInput
+        } else if error.message.starts_with(" --> ") {
+            Code::GraphqlParseFailed
+        } else if error.message.starts_with("Query is too")
+            || error.message.starts_with("The recursion depth")
+            || error.message.starts_with("The number of directives")
+        {
+            Code::QueryTooComplex
+        } else {
+            Code::GraphqlValidationFailed
+        };
+        set_code(error, code);
+        return;
+    };
+    let store = source
+        .downcast_ref::<StoreError>()
+        .or_else(|| source.downcast_ref::<Arc<StoreError>>().map(AsRef::as_ref))
+        .or_else(|| match source.downcast_ref::<AppError>() {
+            Some(AppError::Store(error)) => Some(error),
+            Some(AppError::Refused(_) | AppError::Internal(_)) | None => None,
+        });
+    let path = path_text(error);
+    match store {
+        Some(cause) if is_outage(cause) => {
+            tracing::warn!(
+                request.id = request_id,
+                path,
+                error = cause as &dyn std::error::Error,
+                "a request met a database that cannot be reached"
+            );
+            error.message = "The database cannot be reached; try again in a moment.".into();
+            set_code(error, Code::Unavailable);
+        }
+        Some(cause) => {
+            tracing::error!(
+                request.id = request_id,
+                path,
+                error = cause as &dyn std::error::Error,
+                "a request failed in the store"
+            );
+            hide(error, request_id);
+        }
+        None => {
+            tracing::error!(
+                request.id = request_id,
+                path,
+                error = error.message,
+                "a request failed"
+            );
+            hide(error, request_id);
+        }
+    }
+}
+
+fn hide(error: &mut ServerError, request_id: &str) {
+    error.message = format!(
+        "The server failed; its log says more under the request id {request_id}, and trying again \
+         may help."
+    );
+    set_code(error, Code::Internal);
+    error
+        .extensions
+        .get_or_insert_default()
+        .set("requestId", request_id);
+}
+
+fn set_code(error: &mut ServerError, code: Code) {
+    error
+        .extensions
+        .get_or_insert_default()
+        .set("code", <&str>::from(code));
+}
+
+fn path_text(error: &ServerError) -> String {
+    let parts: Vec<String> = error
+        .path
+        .iter()
+        .map(|part| match part {
+            async_graphql::PathSegment::Field(name) => name.clone(),
+            async_graphql::PathSegment::Index(index) => index.to_string(),
+        })
+        .collect();
+    parts.join(".")
+}
+
+/// Whether the database is simply not there, which passes.
+fn is_outage(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Database(DbErr::ConnectionAcquire(_) | DbErr::Conn(_))
+    )
+}

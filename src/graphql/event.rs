@@ -1,0 +1,225 @@
+//! The event log: reading it page by page, and following it live.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use async_graphql::{Context, Enum, ID, InputObject, Object, Result, Subscription};
+use entity::event;
+use futures_util::{Stream, StreamExt, future};
+
+use super::channel::Channel;
+use super::context::ContextExt;
+use super::node;
+use super::page::{PAGE_DEFAULT, page_size};
+use super::scalar::{DateTime, EventCursor, Json};
+use crate::domain;
+use crate::domain::id::{Id, Kind};
+use crate::store::event as log;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::event::EventKind")]
+pub enum EventKind {
+    /// A sequence began, or began again, to send.
+    SequencePublished,
+    /// All sends of a sequence were paused.
+    SequenceDisabled,
+    /// A sequence was put away.
+    SequenceArchived,
+    /// A person became a lead.
+    LeadEnrolled,
+    /// A lead went on to another step.
+    LeadAdvanced,
+    /// Somebody held a lead.
+    LeadPaused,
+    /// Somebody let a lead go on.
+    LeadResumed,
+    /// A lead finished its sequence.
+    LeadCompleted,
+    /// A lead left its sequence early; the detail says why.
+    LeadStopped,
+    /// A message was claimed for sending.
+    ExecutionStarted,
+    /// A message was accepted by the receiving server.
+    ExecutionSent,
+    /// A message is known to have arrived.
+    ExecutionDelivered,
+    /// A message will not be sent; the execution's error says why.
+    ExecutionFailed,
+    /// There was nothing to do for this lead at this step.
+    ExecutionSkipped,
+    /// A message may or may not have left, and is not sent again by itself.
+    ExecutionUnconfirmed,
+    /// A message was opened.
+    Opened,
+    /// A link was clicked.
+    Clicked,
+    /// The contact answered.
+    Replied,
+    /// A machine answered for the contact.
+    AutoReplied,
+    /// A message came back.
+    Bounced,
+    /// The contact opted out.
+    Unsubscribed,
+    /// The contact complained to its provider.
+    Complained,
+    /// Work for a person came up.
+    TaskCreated,
+    /// Work for a person was done.
+    TaskCompleted,
+}
+
+/// Which events; every field that is given must hold, and a list means any of its entries. An
+/// empty list is as if it were not given.
+#[derive(Debug, Clone, Default, InputObject)]
+pub struct EventFilter {
+    /// Of any of these sequences.
+    pub sequence_ids: Option<Vec<ID>>,
+    /// Of this lead.
+    pub lead_id: Option<ID>,
+    /// Of any of these kinds.
+    pub kinds: Option<Vec<EventKind>>,
+    /// On any of these channels.
+    pub channel: Option<Vec<Channel>>,
+    /// Through any of these senders.
+    pub sender_ids: Option<Vec<ID>>,
+}
+
+impl From<EventFilter> for log::Filter {
+    fn from(filter: EventFilter) -> Self {
+        // An id that is none belongs to nothing, like the id of something that is not there.
+        fn ids<K: Kind>(ids: Vec<ID>) -> Vec<uuid::Uuid> {
+            ids.iter()
+                .filter_map(|id| node::maybe(id).map(Id::<K>::uuid))
+                .collect()
+        }
+        let given = |list: Option<Vec<ID>>| list.filter(|list| !list.is_empty());
+        Self {
+            sequences: given(filter.sequence_ids).map(ids::<domain::id::kind::Sequence>),
+            leads: filter
+                .lead_id
+                .map(|id| ids::<domain::id::kind::Lead>(vec![id])),
+            kinds: filter
+                .kinds
+                .filter(|kinds| !kinds.is_empty())
+                .map(|kinds| kinds.into_iter().map(Into::into).collect()),
+            channels: filter
+                .channel
+                .filter(|channels| !channels.is_empty())
+                .map(|channels| channels.into_iter().map(Into::into).collect()),
+            senders: given(filter.sender_ids).map(ids::<domain::id::kind::Sender>),
+        }
+    }
+}
+
+/// One entry of the workspace's event log: everything that happened, in order, once.
+pub struct ExecutionEvent(Arc<event::Model>);
+
+/// One entry of the workspace's event log: everything that happened, in order, once.
+#[Object]
+impl ExecutionEvent {
+    /// The position of this entry, to read or follow the log from here on.
+    async fn cursor(&self) -> EventCursor {
+        EventCursor(self.0.seq)
+    }
+
+    /// When it happened.
+    async fn at(&self) -> DateTime {
+        DateTime::from_ms(self.0.at)
+    }
+
+    /// What happened.
+    async fn kind(&self) -> Result<EventKind> {
+        let kind = domain::event::EventKind::from_str(&self.0.kind);
+        Ok(kind
+            .map_err(|error| corrupt("kind of event", error))?
+            .into())
+    }
+
+    /// The key of the step concerned; null where no step is.
+    async fn step_key(&self) -> Option<&str> {
+        self.0.step_key.as_deref()
+    }
+
+    /// The channel of the message concerned; null where no message is.
+    async fn channel(&self) -> Result<Option<Channel>> {
+        let channel = self
+            .0
+            .channel
+            .as_deref()
+            .map(domain::flow::Channel::from_str)
+            .transpose();
+        Ok(channel
+            .map_err(|error| corrupt("channel of an event", error))?
+            .map(Into::into))
+    }
+
+    /// What else is worth knowing, by kind of event; null where there is nothing.
+    async fn detail(&self) -> Option<Json> {
+        self.0.detail.clone().map(Json)
+    }
+}
+
+fn corrupt(what: &'static str, error: strum::ParseError) -> crate::store::StoreError {
+    crate::store::StoreError::corrupt(what, error)
+}
+
+/// Reading the log.
+#[derive(Default)]
+pub struct EventQuery;
+
+#[Object]
+impl EventQuery {
+    /// The event log, oldest first.
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which events; all, if it is not given.")] filter: Option<EventFilter>,
+        #[graphql(
+            desc = "Only events after this position; from the beginning, if it is not given."
+        )]
+        after: Option<EventCursor>,
+        #[graphql(desc = "How many, from 1 to 250; 50 if it is not given.")] first: Option<i32>,
+    ) -> Result<Vec<ExecutionEvent>> {
+        let caller = ctx.caller()?;
+        let limit = first.map_or(Ok(PAGE_DEFAULT), |first| page_size(first, "first"))?;
+        let filter = filter.unwrap_or_default().into();
+        let after = after.map_or(0, |cursor| cursor.0);
+        let db = ctx.services().db.read();
+        let rows = log::page(db, caller.workspace, &filter, after, limit).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| ExecutionEvent(Arc::new(row)))
+            .collect())
+    }
+}
+
+/// Following the log.
+#[derive(Default)]
+pub struct EventSubscription;
+
+#[Subscription]
+impl EventSubscription {
+    /// Events in log order. With `after`, first all that the log holds since then, then live, with
+    /// no gap and no repeat between.
+    async fn execution_events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which events; all, if it is not given.")] filter: Option<EventFilter>,
+        #[graphql(
+            desc = "Only events after this position; from now on, if it is not given. To resume, give the cursor of the last event received."
+        )]
+        after: Option<EventCursor>,
+    ) -> Result<impl Stream<Item = ExecutionEvent> + use<>> {
+        let caller = ctx.caller()?;
+        let filter: log::Filter = filter.unwrap_or_default().into();
+        let entries = ctx
+            .services()
+            .bus
+            .subscribe(caller.workspace, after.map(|cursor| cursor.0));
+        Ok(entries
+            .filter(move |entry| future::ready(filter.matches(entry)))
+            .map(ExecutionEvent))
+    }
+}

@@ -1,0 +1,30 @@
+//! The GraphQL API: types, resolvers and the one schema.
+//!
+//! Resolvers parse input, call a use case or a loader, and map the answer; they hold no rules and
+//! open no transaction. The types are the API's own, never the tables'.
+
+mod bounds;
+pub mod channel;
+pub mod context;
+pub mod error;
+pub mod event;
+pub mod loader;
+pub mod node;
+pub mod page;
+pub mod scalar;
+mod schema;
+
+use async_graphql::{EmptyMutation, MergedObject, MergedSubscription};
+
+pub use self::schema::{CadenzaSchema, OperationKind, RequestId, sdl};
+
+/// Everything that can be read.
+#[derive(MergedObject, Default)]
+pub struct Query(event::EventQuery);
+
+/// Everything that can be changed.
+pub type Mutation = EmptyMutation;
+
+/// Everything that can be followed live.
+#[derive(MergedSubscription, Default)]
+pub struct Subscription(event::EventSubscription);

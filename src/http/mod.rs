@@ -1,0 +1,102 @@
+//! The protocols the API is spoken over: HTTP, server-sent events, WebSocket; and health.
+//!
+//! Nothing here knows what a field means: requests are authenticated, bounded and handed to the
+//! schema, and answers are written as each protocol has them.
+
+mod answer;
+mod graphiql;
+mod health;
+mod post;
+mod socket;
+mod stream;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderMap, header};
+use axum::routing::get;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::{Caller, Services, token};
+use crate::graphql::CadenzaSchema;
+use crate::store::StoreError;
+
+/// The largest body of a request without a token that may write, in bytes.
+const BODY_MAX: usize = 1 << 20;
+/// The largest body of a request that may write, in bytes, unless told otherwise: imports come as
+/// one text.
+pub const UPLOAD_MAX: usize = 256 << 20;
+
+/// What the handlers work with; cheap to clone.
+#[derive(Clone)]
+pub struct Http(Arc<Parts>);
+
+struct Parts {
+    schema: CadenzaSchema,
+    upload_max: usize,
+    /// Cancelled when the server is to end: streams then end by themselves.
+    shutdown: CancellationToken,
+    /// The WebSockets, which outlive the requests that opened them.
+    sockets: TaskTracker,
+}
+
+impl Http {
+    /// Handlers over a schema. Streams end when `shutdown` is cancelled.
+    pub fn new(schema: CadenzaSchema, upload_max: usize, shutdown: CancellationToken) -> Self {
+        let sockets = TaskTracker::new();
+        Self(Arc::new(Parts {
+            schema,
+            upload_max,
+            shutdown,
+            sockets,
+        }))
+    }
+
+    /// The routes.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/", get(graphiql::page))
+            .route("/graphql", get(post::get).post(post::post))
+            .route("/healthz", get(health::health))
+            .fallback(answer::not_found)
+            .method_not_allowed_fallback(answer::method_not_allowed)
+            .with_state(self.clone())
+    }
+
+    /// Returns once every WebSocket is closed; call it after the shutdown was cancelled.
+    pub async fn closed(&self) {
+        self.0.sockets.close();
+        self.0.sockets.wait().await;
+    }
+
+    fn schema(&self) -> &CadenzaSchema {
+        &self.0.schema
+    }
+
+    fn services(&self) -> &Services {
+        self.0.schema.services()
+    }
+
+    /// Who sends these headers; `None` without a valid token.
+    async fn caller(&self, headers: &HeaderMap) -> Result<Option<Caller>, StoreError> {
+        let text = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        match text.and_then(bearer) {
+            Some(token) => self.authenticate(token).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn authenticate(&self, token: &str) -> Result<Option<Caller>, StoreError> {
+        let services = self.services();
+        token::authenticate(&services.db, &services.clock, token).await
+    }
+}
+
+/// The token of `Bearer …` (RFC 6750 §2.1; the scheme in any case).
+fn bearer(text: &str) -> Option<&str> {
+    let (scheme, token) = text.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

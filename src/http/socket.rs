@@ -1,0 +1,360 @@
+//! GraphQL over WebSocket: the sub-protocol graphql-transport-ws, to the letter.
+//!
+//! One task serves a socket; every operation is a stream that it polls together with the socket.
+//! The close codes are the protocol's: 4400 a bad message, 4401 not initialised or no token, 4403
+//! a wrong token, 4408 no init in time, 4409 an id that is in use, 4429 a second init; and 1001
+//! when the server goes away.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use async_graphql::{Request, Response as Answer};
+use axum::extract::WebSocketUpgrade;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use futures_util::stream::{AbortHandle, BoxStream, SelectAll, abortable};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::time::{Instant, interval_at, timeout};
+
+use super::answer::Wire;
+use super::{Http, bearer};
+use crate::app::Caller;
+use crate::graphql::RequestId;
+use crate::graphql::error::is_request_error;
+
+const PROTOCOL: &str = "graphql-transport-ws";
+/// How long a client has for its connection_init.
+const INIT_WITHIN: Duration = Duration::from_secs(10);
+/// How often the server pings, and after how long a silent client is given up.
+const PING_EVERY: Duration = Duration::from_secs(12);
+const SILENT_MOST: Duration = Duration::from_secs(36);
+/// How long a client may take to read one message.
+const SEND_WITHIN: Duration = Duration::from_secs(30);
+/// The largest message of a client, in bytes.
+const MESSAGE_MAX: usize = 1 << 20;
+/// The most operations of one socket at a time.
+const OPERATIONS_MAX: usize = 100;
+/// The most bytes of an operation's id.
+const ID_MAX: usize = 256;
+
+/// Answers a request to upgrade; a header with a wrong token is refused at once.
+pub async fn open(http: Http, headers: &HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    let given = headers.contains_key(axum::http::header::AUTHORIZATION);
+    let caller = match http.caller(headers).await {
+        Ok(caller) => caller,
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a token could not be looked up"
+            );
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+    };
+    let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(MESSAGE_MAX);
+    let tracker = http.0.sockets.clone();
+    upgrade.on_upgrade(move |socket| {
+        tracker.track_future(async move {
+            let agreed = socket
+                .protocol()
+                .is_some_and(|protocol| protocol == PROTOCOL);
+            let mut session = Session {
+                http,
+                socket,
+                caller,
+                stage: Stage::Opened,
+                operations: HashMap::new(),
+                started: 0,
+                results: SelectAll::new(),
+                heard_at: Instant::now(),
+            };
+            let end = if !agreed {
+                close(4406, "Subprotocol not acceptable")
+            } else if given && session.caller.is_none() {
+                close(4403, "Forbidden")
+            } else {
+                session.run().await
+            };
+            session.end(end).await;
+        })
+    })
+}
+
+/// How far the handshake is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Opened,
+    Ready,
+}
+
+/// Why a socket ends; `None`: it is gone already.
+type End = Option<(u16, String)>;
+/// Something that an operation has to say: its number, and a result or its end. The number tells
+/// it from another one under the same id.
+type Said = (u64, String, Option<Answer>);
+
+/// An operation that goes on.
+struct Operation {
+    number: u64,
+    abort: AbortHandle,
+}
+
+/// A result, as it goes over the wire.
+#[derive(Serialize)]
+struct Next<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    payload: Wire<'a>,
+}
+
+struct Session {
+    http: Http,
+    socket: WebSocket,
+    caller: Option<Caller>,
+    stage: Stage,
+    operations: HashMap<String, Operation>,
+    started: u64,
+    results: SelectAll<BoxStream<'static, Said>>,
+    heard_at: Instant,
+}
+
+fn close(code: u16, reason: &str) -> End {
+    Some((code, reason.to_owned()))
+}
+
+impl Session {
+    async fn run(&mut self) -> End {
+        let shutdown = self.http.0.shutdown.clone();
+        let opened_at = Instant::now();
+        let init_late = tokio::time::interval_at(opened_at + INIT_WITHIN, INIT_WITHIN);
+        tokio::pin!(init_late);
+        let mut ping = interval_at(opened_at + PING_EVERY, PING_EVERY);
+        loop {
+            // Every branch only takes what is ready: dropping the others loses nothing.
+            let next = tokio::select! {
+                () = shutdown.cancelled() => return close(1001, "The server is going away"),
+                _ = init_late.tick(), if self.stage == Stage::Opened => {
+                    return close(4408, "Connection initialisation timeout");
+                }
+                _ = ping.tick() => self.ping().await,
+                message = self.socket.recv() => match message {
+                    Some(Ok(message)) => self.hear(message).await,
+                    Some(Err(_)) | None => return None,
+                },
+                Some((number, id, answer)) = self.results.next() => self.tell(number, id, answer).await,
+            };
+            if let ControlFlow::Break(end) = next {
+                return end;
+            }
+        }
+    }
+
+    async fn ping(&mut self) -> ControlFlow<End> {
+        if self.heard_at.elapsed() > SILENT_MOST {
+            return ControlFlow::Break(None);
+        }
+        if self.stage == Stage::Ready {
+            self.send(&json!({ "type": "ping" })).await?;
+        }
+        self.deliver(Message::Ping(Vec::new().into())).await
+    }
+
+    async fn hear(&mut self, message: Message) -> ControlFlow<End> {
+        self.heard_at = Instant::now();
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Binary(_) => return bad("Messages are text"),
+            Message::Ping(_) | Message::Pong(_) => return ControlFlow::Continue(()),
+            Message::Close(_) => return ControlFlow::Break(None),
+        };
+        let Ok(Value::Object(mut message)) = serde_json::from_str::<Value>(&text) else {
+            return bad("Messages are JSON objects");
+        };
+        let payload = message
+            .remove("payload")
+            .filter(|payload| !payload.is_null());
+        let id = match message.remove("id") {
+            Some(Value::String(id)) => Some(id),
+            Some(_) => return bad("An id is a text"),
+            None => None,
+        };
+        match (message.get("type").and_then(Value::as_str), id) {
+            (Some("connection_init"), _) => self.init(payload).await,
+            (Some("ping"), _) => match payload {
+                Some(payload) => {
+                    self.send(&json!({ "type": "pong", "payload": payload }))
+                        .await
+                }
+                None => self.send(&json!({ "type": "pong" })).await,
+            },
+            (Some("pong"), _) => ControlFlow::Continue(()),
+            (Some("subscribe"), Some(id)) => self.subscribe(id, payload).await,
+            (Some("complete"), Some(id)) => {
+                if let Some(operation) = self.operations.remove(&id) {
+                    operation.abort.abort();
+                }
+                ControlFlow::Continue(())
+            }
+            (Some("subscribe" | "complete"), None) => bad("The message has no id"),
+            (Some(_), _) => bad("Unknown type of message"),
+            (None, _) => bad("The message has no type"),
+        }
+    }
+
+    async fn init(&mut self, payload: Option<Value>) -> ControlFlow<End> {
+        if self.stage == Stage::Ready {
+            return ControlFlow::Break(close(4429, "Too many initialisation requests"));
+        }
+        let given = payload.as_ref().and_then(authorization);
+        if let Some(given) = given {
+            let looked_up = match bearer(given) {
+                Some(token) => self.http.authenticate(token).await,
+                None => Ok(None),
+            };
+            match looked_up {
+                Ok(Some(caller)) => self.caller = Some(caller),
+                Ok(None) => return ControlFlow::Break(close(4403, "Forbidden")),
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "a token could not be looked up"
+                    );
+                    return ControlFlow::Break(close(1013, "The database cannot be reached"));
+                }
+            }
+        }
+        if self.caller.is_none() {
+            return ControlFlow::Break(close(4401, "Unauthorized"));
+        }
+        self.stage = Stage::Ready;
+        self.send(&json!({ "type": "connection_ack" })).await
+    }
+
+    async fn subscribe(&mut self, id: String, payload: Option<Value>) -> ControlFlow<End> {
+        let (Stage::Ready, Some(caller)) = (self.stage, self.caller.clone()) else {
+            return ControlFlow::Break(close(4401, "Unauthorized"));
+        };
+        if id.is_empty() || id.len() > ID_MAX {
+            return bad("An id has from 1 to 256 bytes");
+        }
+        if self.operations.contains_key(&id) {
+            return ControlFlow::Break(close(4409, &format!("Subscriber for {id} already exists")));
+        }
+        if self.operations.len() >= OPERATIONS_MAX {
+            let message = format!("A socket carries {OPERATIONS_MAX} operations at a time.");
+            let errors = json!([{ "message": message, "extensions": { "code": "RATE_LIMITED" } }]);
+            return self
+                .send(&json!({ "id": id, "type": "error", "payload": errors }))
+                .await;
+        }
+        let Some(mut request) = payload.and_then(read_payload) else {
+            return bad("The payload of subscribe is not a GraphQL request");
+        };
+        request = request
+            .data(caller)
+            .data(RequestId::mint(self.http.services()));
+        let (results, abort) = abortable(self.http.schema().execute_stream(request));
+        self.started += 1;
+        let number = self.started;
+        let name = id.clone();
+        let said = results.map(move |answer| (number, name.clone(), Some(answer)));
+        let name = id.clone();
+        let ended = futures_util::stream::once(async move { (number, name, None) });
+        self.results.push(said.chain(ended).boxed());
+        self.operations.insert(id, Operation { number, abort });
+        ControlFlow::Continue(())
+    }
+
+    async fn tell(&mut self, number: u64, id: String, answer: Option<Answer>) -> ControlFlow<End> {
+        // Whoever completed an operation hears no more of it.
+        let current = self
+            .operations
+            .get(&id)
+            .filter(|operation| operation.number == number);
+        let Some(operation) = current else {
+            return ControlFlow::Continue(());
+        };
+        match answer {
+            // What was refused as a whole ends with an error, and needs no complete.
+            Some(answer) if is_request_error(&answer) => {
+                operation.abort.abort();
+                self.operations.remove(&id);
+                self.send(&json!({ "id": id, "type": "error", "payload": answer.errors }))
+                    .await
+            }
+            Some(answer) => {
+                let payload = Wire::from(&answer);
+                self.send(&Next {
+                    id: &id,
+                    kind: "next",
+                    payload,
+                })
+                .await
+            }
+            None => {
+                self.operations.remove(&id);
+                self.send(&json!({ "id": id, "type": "complete" })).await
+            }
+        }
+    }
+
+    async fn send(&mut self, message: &impl Serialize) -> ControlFlow<End> {
+        match serde_json::to_string(message) {
+            Ok(text) => self.deliver(Message::Text(text.into())).await,
+            Err(_) => ControlFlow::Break(close(1011, "A message could not be written")),
+        }
+    }
+
+    async fn deliver(&mut self, message: Message) -> ControlFlow<End> {
+        match timeout(SEND_WITHIN, self.socket.send(message)).await {
+            Ok(Ok(())) => ControlFlow::Continue(()),
+            // The client is gone, or does not read.
+            Ok(Err(_)) | Err(_) => ControlFlow::Break(None),
+        }
+    }
+
+    /// Says why, where there is somebody to hear it, and hangs up.
+    async fn end(mut self, end: End) {
+        self.results.clear();
+        let Some((code, mut reason)) = end else {
+            return;
+        };
+        // A control frame holds 125 bytes, two of them the code (RFC 6455 §5.5).
+        while reason.len() > 123 {
+            reason.pop();
+        }
+        let frame = CloseFrame {
+            code,
+            reason: Utf8Bytes::from(reason),
+        };
+        if self.deliver(Message::Close(Some(frame))).await.is_break() {
+            return;
+        }
+        // The client answers with its own close; whatever else it says is too late.
+        let answered = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+        if timeout(Duration::from_secs(2), answered).await.is_err() {
+            tracing::debug!("a client did not answer the close");
+        }
+    }
+}
+
+fn bad(reason: &str) -> ControlFlow<End> {
+    ControlFlow::Break(close(4400, reason))
+}
+
+/// The token of a connection_init, by any spelling of `authorization`.
+fn authorization(payload: &Value) -> Option<&str> {
+    payload
+        .as_object()?
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+        .and_then(|(_, value)| value.as_str())
+}
+
+fn read_payload(payload: Value) -> Option<Request> {
+    super::post::read_request(payload).ok()
+}

@@ -1,0 +1,7 @@
+//! The `cadenza` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cadenza::cli::main()
+}

@@ -1,0 +1,490 @@
+//! Bulk operations: their rows, their outcomes, the pieces of their input.
+//!
+//! What an operation does to its items is written elsewhere, in the same transaction that
+//! [`advance`]s it here: an operation's counts, progress and outcomes always tell exactly what was
+//! committed.
+
+use chrono::{DateTime, Utc};
+use entity::{bulk_operation, bulk_outcome};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value,
+};
+
+use super::sql::{self, Arguments};
+use super::{Result, dialect};
+use crate::domain::bulk::{BulkKind, BulkOutcomeCode, BulkStatus};
+use crate::domain::id::{BulkId, WorkerId, WorkspaceId};
+
+/// A bulk operation's row.
+pub type Row = bulk_operation::Model;
+/// An outcome's row.
+pub type OutcomeRow = bulk_outcome::Model;
+
+/// How many rows go into one INSERT.
+const ROWS_PER_INSERT: usize = 500;
+/// An operation `o` that nobody works on.
+const FREE: &str = "o.status IN ('QUEUED', 'RUNNING')
+    AND (o.worker_id IS NULL OR o.worker_id NOT IN (SELECT w.id FROM worker AS w))";
+/// How many operations a worker takes at a time.
+const CLAIM_MAX: usize = 16;
+
+/// A bulk operation as it is submitted.
+#[derive(Debug, Clone)]
+pub struct NewOperation {
+    /// Its id.
+    pub id: BulkId,
+    /// What it does.
+    pub kind: BulkKind,
+    /// To what, and how.
+    pub request: serde_json::Value,
+    /// The key under which the same submission answers this operation.
+    pub idempotency_key: Option<String>,
+    /// What tells this submission from another under the same key.
+    pub request_hash: String,
+}
+
+/// Enters an operation that waits for its first chunk.
+///
+/// # Errors
+/// [`super::StoreError::Duplicate`] if the key is taken; otherwise as the database has it.
+pub async fn insert(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    operation: &NewOperation,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let arguments = Arguments::new()
+        .with(operation.id.uuid())
+        .with(workspace.uuid())
+        .with(<&str>::from(operation.kind))
+        .with(Value::Json(Some(Box::new(operation.request.clone()))))
+        .with(operation.idempotency_key.clone())
+        .with(operation.request_hash.as_str())
+        .with(now.timestamp_millis());
+    sql::execute(
+        tx,
+        "INSERT INTO bulk_operation (id, workspace_id, kind, status, processed, succeeded, skipped,
+             failed, request, idempotency_key, request_hash, created_at)
+         VALUES ($1, $2, $3, 'QUEUED', 0, 0, 0, 0, $4, $5, $6, $7)",
+        arguments,
+    )
+    .await?;
+    Ok(())
+}
+
+/// The operation under a key, whenever it was submitted.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn by_key(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    key: &str,
+) -> Result<Option<Row>> {
+    Ok(bulk_operation::Entity::find()
+        .filter(bulk_operation::Column::WorkspaceId.eq(workspace.uuid()))
+        .filter(bulk_operation::Column::IdempotencyKey.eq(key))
+        .one(connection)
+        .await?)
+}
+
+/// Makes the key of an operation free for another one.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn free_key(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    operation: BulkId,
+) -> Result<()> {
+    sql::execute(
+        tx,
+        "UPDATE bulk_operation SET idempotency_key = NULL WHERE workspace_id = $1 AND id = $2",
+        Arguments::new()
+            .with(workspace.uuid())
+            .with(operation.uuid()),
+    )
+    .await?;
+    Ok(())
+}
+
+/// The operation with this id, if it is the workspace's.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn find(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    operation: BulkId,
+) -> Result<Option<Row>> {
+    Ok(find_many(connection, workspace, &[operation]).await?.pop())
+}
+
+/// Those of the operations that are the workspace's, in no order.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn find_many(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    operations: &[BulkId],
+) -> Result<Vec<Row>> {
+    Ok(bulk_operation::Entity::find()
+        .filter(bulk_operation::Column::WorkspaceId.eq(workspace.uuid()))
+        .filter(bulk_operation::Column::Id.is_in(operations.iter().map(|id| id.uuid())))
+        .all(connection)
+        .await?)
+}
+
+/// Whether there are operations that nobody works on.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn any_free(connection: &impl ConnectionTrait) -> Result<bool> {
+    let statement = format!("SELECT count(*) AS n FROM bulk_operation AS o WHERE {FREE}");
+    Ok(sql::number(connection, &statement, Arguments::new()).await? > 0)
+}
+
+/// Takes operations that nobody works on, oldest first: those without a worker, and those whose
+/// worker is gone. Answers the workspace and id of each one taken.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn claim(
+    tx: &impl ConnectionTrait,
+    worker: WorkerId,
+) -> Result<Vec<(WorkspaceId, BulkId)>> {
+    let statement = format!(
+        "WITH free AS MATERIALIZED (
+             SELECT o.id FROM bulk_operation AS o
+             WHERE {FREE}
+             ORDER BY o.created_at LIMIT {CLAIM_MAX} {lock}
+         )
+         UPDATE bulk_operation SET worker_id = $1 WHERE id IN (SELECT free.id FROM free)
+         RETURNING id, workspace_id",
+        lock = dialect::for_update_skip_locked(tx, "o"),
+    );
+    let arguments = Arguments::new().with(worker.uuid());
+    let rows: Vec<Claimed> = sql::all(tx, &statement, arguments).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            (
+                WorkspaceId::from_uuid(row.workspace_id),
+                BulkId::from_uuid(row.id),
+            )
+        })
+        .collect())
+}
+
+#[derive(sea_orm::FromQueryResult)]
+struct Claimed {
+    id: uuid::Uuid,
+    workspace_id: uuid::Uuid,
+}
+
+/// Gives up everything that a worker holds, so that another one can go on at once.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn release(connection: &impl ConnectionTrait, worker: WorkerId) -> Result<()> {
+    sql::execute(
+        connection,
+        "UPDATE bulk_operation SET worker_id = NULL
+         WHERE worker_id = $1 AND status IN ('QUEUED', 'RUNNING')",
+        Arguments::new().with(worker.uuid()),
+    )
+    .await?;
+    Ok(())
+}
+
+/// The operation, if it is not over and `worker` holds it (`None`: nobody does); it cannot change
+/// before this transaction ends.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn lock_open(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    operation: BulkId,
+    worker: Option<WorkerId>,
+) -> Result<Option<Row>> {
+    let mut arguments = Arguments::new()
+        .with(operation.uuid())
+        .with(workspace.uuid());
+    let held = match worker {
+        Some(worker) => format!("worker_id = {}", arguments.add(worker.uuid())),
+        None => "worker_id IS NULL".into(),
+    };
+    let statement = format!(
+        "SELECT * FROM bulk_operation
+         WHERE id = $1 AND workspace_id = $2 AND status IN ('QUEUED', 'RUNNING') AND {held} {}",
+        dialect::for_update(tx, "bulk_operation")
+    );
+    sql::one(tx, &statement, arguments).await
+}
+
+/// How far an operation is after a chunk.
+#[derive(Debug, Clone)]
+pub struct Advance {
+    /// Where it stands.
+    pub status: BulkStatus,
+    /// Items selected, where that is now known.
+    pub total: Option<i64>,
+    /// Items done since the last time, by their three counts.
+    pub succeeded: i64,
+    /// See `succeeded`.
+    pub skipped: i64,
+    /// See `succeeded`.
+    pub failed: i64,
+    /// Where the next chunk begins.
+    pub progress: Option<serde_json::Value>,
+    /// What went wrong, where it failed.
+    pub error: Option<String>,
+}
+
+/// Notes how far an operation is; the operation must be locked by this transaction.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn advance(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    operation: BulkId,
+    advance: Advance,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let finished_at = advance.status.is_final().then(|| now.timestamp_millis());
+    let arguments = Arguments::new()
+        .with(operation.uuid())
+        .with(workspace.uuid())
+        .with(<&str>::from(advance.status))
+        .with(advance.total)
+        .with(advance.succeeded)
+        .with(advance.skipped)
+        .with(advance.failed)
+        .with(Value::Json(advance.progress.map(Box::new)))
+        .with(advance.error)
+        .with(now.timestamp_millis())
+        .with(finished_at);
+    sql::execute(
+        tx,
+        "UPDATE bulk_operation SET status = $3, total = COALESCE($4, total),
+             processed = processed + $5 + $6 + $7, succeeded = succeeded + $5,
+             skipped = skipped + $6, failed = failed + $7, progress = $8, error = $9,
+             started_at = COALESCE(started_at, $10), finished_at = $11
+         WHERE id = $1 AND workspace_id = $2",
+        arguments,
+    )
+    .await?;
+    Ok(())
+}
+
+/// What became of one item, as it is entered.
+pub type NewOutcome<'a> = (&'a str, BulkOutcomeCode, &'a str);
+
+/// Enters the outcomes of a chunk: subject, code and message of each; the first gets the number
+/// `first`.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn insert_outcomes<'a>(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    operation: BulkId,
+    first: i64,
+    outcomes: impl Iterator<Item = NewOutcome<'a>>,
+) -> Result<()> {
+    let mut ordinal = first - 1;
+    let mut outcomes = outcomes.peekable();
+    while outcomes.peek().is_some() {
+        let mut arguments = Arguments::new();
+        let rows = arguments.rows(outcomes.by_ref().take(ROWS_PER_INSERT).map(
+            |(subject, code, message)| -> [Value; 6] {
+                ordinal += 1;
+                [
+                    operation.uuid().into(),
+                    ordinal.into(),
+                    workspace.uuid().into(),
+                    subject.into(),
+                    <&str>::from(code).into(),
+                    message.into(),
+                ]
+            },
+        ));
+        let statement = format!(
+            "INSERT INTO bulk_outcome (operation_id, ordinal, workspace_id, subject, code, message)
+             VALUES {rows}"
+        );
+        sql::execute(tx, &statement, arguments).await?;
+    }
+    Ok(())
+}
+
+/// Ends an operation before every item had its turn; waits for the chunk that is being committed.
+/// `false` if it was over already or is not there.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn cancel(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    operation: BulkId,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let changed = sql::execute(
+        tx,
+        "UPDATE bulk_operation SET status = 'CANCELLED', finished_at = $3
+         WHERE id = $1 AND workspace_id = $2 AND status IN ('QUEUED', 'RUNNING')",
+        Arguments::new()
+            .with(operation.uuid())
+            .with(workspace.uuid())
+            .with(now.timestamp_millis()),
+    )
+    .await?;
+    Ok(changed == 1)
+}
+
+/// Which outcomes a page holds, by their numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct OutcomePage {
+    /// Only those after this number.
+    pub after: Option<i64>,
+    /// Only those before this number.
+    pub before: Option<i64>,
+    /// The last ones instead of the first; they come in descending order.
+    pub backward: bool,
+    /// At most so many.
+    pub limit: u64,
+}
+
+/// A page of an operation's outcomes, with one of the given codes (all, if none are given).
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn outcomes(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    operation: BulkId,
+    codes: Option<&[BulkOutcomeCode]>,
+    page: OutcomePage,
+) -> Result<Vec<OutcomeRow>> {
+    let mut select = bulk_outcome::Entity::find()
+        .filter(bulk_outcome::Column::WorkspaceId.eq(workspace.uuid()))
+        .filter(bulk_outcome::Column::OperationId.eq(operation.uuid()));
+    if let Some(codes) = codes {
+        let codes = codes.iter().map(|code| <&str>::from(*code));
+        select = select.filter(bulk_outcome::Column::Code.is_in(codes));
+    }
+    if let Some(after) = page.after {
+        select = select.filter(bulk_outcome::Column::Ordinal.gt(after));
+    }
+    if let Some(before) = page.before {
+        select = select.filter(bulk_outcome::Column::Ordinal.lt(before));
+    }
+    let order = if page.backward {
+        sea_orm::Order::Desc
+    } else {
+        sea_orm::Order::Asc
+    };
+    Ok(select
+        .order_by(bulk_outcome::Column::Ordinal, order)
+        .limit(page.limit)
+        .all(connection)
+        .await?)
+}
+
+/// How many outcomes an operation has with one of the given codes (all, if none are given).
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn count_outcomes(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    operation: BulkId,
+    codes: Option<&[BulkOutcomeCode]>,
+) -> Result<i64> {
+    let mut arguments = Arguments::new()
+        .with(workspace.uuid())
+        .with(operation.uuid());
+    let codes = codes.map_or_else(String::new, |codes| {
+        format!("AND code IN ({})", arguments.list(codes.iter().map(|code| <&str>::from(*code))))
+    });
+    let statement = format!(
+        "SELECT count(*) AS n FROM bulk_outcome
+         WHERE workspace_id = $1 AND operation_id = $2 {codes}"
+    );
+    sql::number(connection, &statement, arguments).await
+}
+
+/// Keeps a piece of an operation's input; pieces are numbered from 0.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn insert_input(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    operation: BulkId,
+    ordinal: i32,
+    content: &str,
+) -> Result<()> {
+    sql::execute(
+        tx,
+        "INSERT INTO bulk_input (operation_id, ordinal, workspace_id, content)
+         VALUES ($1, $2, $3, $4)",
+        Arguments::new()
+            .with(operation.uuid())
+            .with(ordinal)
+            .with(workspace.uuid())
+            .with(content),
+    )
+    .await?;
+    Ok(())
+}
+
+/// A piece of an operation's input; `None` after the last one.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn input(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    operation: BulkId,
+    ordinal: i32,
+) -> Result<Option<String>> {
+    #[derive(sea_orm::FromQueryResult)]
+    struct Piece {
+        content: String,
+    }
+    let piece: Option<Piece> = sql::one(
+        connection,
+        "SELECT content FROM bulk_input
+         WHERE operation_id = $1 AND workspace_id = $2 AND ordinal = $3",
+        Arguments::new()
+            .with(operation.uuid())
+            .with(workspace.uuid())
+            .with(ordinal),
+    )
+    .await?;
+    Ok(piece.map(|piece| piece.content))
+}
+
+/// Forgets an operation's input.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn delete_input(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    operation: BulkId,
+) -> Result<()> {
+    sql::execute(
+        tx,
+        "DELETE FROM bulk_input WHERE operation_id = $1 AND workspace_id = $2",
+        Arguments::new()
+            .with(operation.uuid())
+            .with(workspace.uuid()),
+    )
+    .await?;
+    Ok(())
+}

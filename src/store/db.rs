@@ -1,0 +1,133 @@
+//! The connections: a pool to read and one to write, which on PostgreSQL are the same pool.
+//!
+//! SQLite takes one writer at a time. A write pool of one connection makes writers wait their turn
+//! in our queue instead of failing on a lock, and a transaction that begins IMMEDIATE never finds
+//! out half way that it cannot write.
+
+use std::time::Duration;
+
+use migration::{Migrator, MigratorTrait};
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+};
+
+use super::{Result, StoreError, dialect};
+
+/// How many connections may read at once on SQLite.
+const SQLITE_READERS: u32 = 4;
+/// How many connections a node opens to PostgreSQL, unless told otherwise.
+pub const POSTGRES_CONNECTIONS: u32 = 16;
+
+/// The database, open.
+#[derive(Clone, Debug)]
+pub struct Db {
+    read: DatabaseConnection,
+    write: DatabaseConnection,
+}
+
+impl Db {
+    /// Opens the database at `url` (`sqlite://FILE` or `postgres://…`). A SQLite file is made if
+    /// it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] for a URL of another kind, [`StoreError::Database`] where the
+    /// database cannot be reached.
+    pub async fn connect(url: &str) -> Result<Self> {
+        if url.starts_with("sqlite:") {
+            let separator = if url.contains('?') { '&' } else { '?' };
+            let url = format!("{url}{separator}mode=rwc");
+            let write = Database::connect(sqlite_options(&url, 1)).await?;
+            let read = Database::connect(sqlite_options(&url, SQLITE_READERS)).await?;
+            Ok(Self { read, write })
+        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            let pool = Database::connect(postgres_options(url)).await?;
+            Ok(Self { read: pool.clone(), write: pool })
+        } else {
+            Err(StoreError::Unusable(
+                "The database URL must start with sqlite:// or postgres://.".into(),
+            ))
+        }
+    }
+
+    /// Brings the schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] where a migration fails.
+    pub async fn migrate(&self) -> Result<()> {
+        let lock = dialect::lock_migrations(&self.write).await?;
+        let outcome = Migrator::up(&self.write, None).await;
+        dialect::unlock_migrations(lock).await?;
+        Ok(outcome?)
+    }
+
+    /// The connection to read with. On SQLite it cannot see what a transaction has not committed.
+    pub fn read(&self) -> &DatabaseConnection {
+        &self.read
+    }
+
+    /// The connection for single statements that write.
+    pub fn write(&self) -> &DatabaseConnection {
+        &self.write
+    }
+
+    /// Begins a transaction that writes; dropping it undoes it.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] where no connection is to be had in time.
+    pub async fn begin(&self) -> Result<DatabaseTransaction> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        Ok(self.write.begin_with_options(options).await?)
+    }
+
+    /// Whether other processes may work on the same database.
+    pub fn is_shared(&self) -> bool {
+        self.write.get_database_backend() == DbBackend::Postgres
+    }
+
+    /// Closes every connection.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] where closing fails.
+    pub async fn close(self) -> Result<()> {
+        self.read.close_by_ref().await?;
+        self.write.close_by_ref().await?;
+        Ok(())
+    }
+}
+
+fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = common(url);
+    options.max_connections(connections).min_connections(1).map_sqlx_sqlite_opts(|options| {
+        options
+            .journal_mode(SqliteJournalMode::Wal)
+            // A send that was noted must survive a power cut, or it would be sent twice.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(20))
+            .statement_cache_capacity(256)
+            .pragma("temp_store", "memory")
+            .pragma("cache_size", "-32000")
+            .pragma("mmap_size", "268435456")
+    });
+    options
+}
+
+fn postgres_options(url: &str) -> ConnectOptions {
+    let mut options = common(url);
+    options
+        .max_connections(POSTGRES_CONNECTIONS)
+        .min_connections(1)
+        .map_sqlx_postgres_opts(|options| options.application_name("cadenza"));
+    options
+}
+
+fn common(url: &str) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options.acquire_timeout(Duration::from_secs(20)).sqlx_logging(false);
+    options
+}

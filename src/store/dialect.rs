@@ -1,0 +1,162 @@
+//! The only file that asks which database it is.
+
+use sea_orm::sqlx::postgres::PgListener;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
+
+use super::sql::{self, Arguments};
+use super::{Db, Result};
+
+/// Any number that no other program takes by accident: "cadenza" in hexadecimal ASCII.
+const MIGRATION_LOCK: i64 = 0x0063_6164_656e_7a61;
+/// The channel on which PostgreSQL tells other nodes that something was committed.
+const WAKE_CHANNEL: &str = "cadenza";
+
+/// Held while migrations run, so that two nodes that start at once do not both run them.
+pub struct MigrationLock(Option<sea_orm::sqlx::pool::PoolConnection<sea_orm::sqlx::Postgres>>);
+
+/// Waits until no other node migrates this database.
+///
+/// # Errors
+/// [`super::StoreError::Database`] where the database cannot be reached.
+pub async fn lock_migrations(connection: &DatabaseConnection) -> Result<MigrationLock> {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => {
+            let pool = connection.get_postgres_connection_pool();
+            let mut held = pool.acquire().await.map_err(sql::driver_error)?;
+            sea_orm::sqlx::query("SELECT pg_advisory_lock($1)")
+                .bind(MIGRATION_LOCK)
+                .execute(&mut *held)
+                .await
+                .map_err(sql::driver_error)?;
+            Ok(MigrationLock(Some(held)))
+        }
+        // One process at a time works on a SQLite file, and writers wait for each other.
+        _ => Ok(MigrationLock(None)),
+    }
+}
+
+/// Lets the next node migrate.
+///
+/// # Errors
+/// [`super::StoreError::Database`] where the database cannot be reached.
+pub async fn unlock_migrations(lock: MigrationLock) -> Result<()> {
+    if let Some(mut held) = lock.0 {
+        sea_orm::sqlx::query("SELECT pg_advisory_unlock($1)")
+            .bind(MIGRATION_LOCK)
+            .execute(&mut *held)
+            .await
+            .map_err(sql::driver_error)?;
+    }
+    Ok(())
+}
+
+/// Rows that are read to be changed: other nodes wait for them.
+pub fn for_update(connection: &impl ConnectionTrait, table: &str) -> String {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => format!("FOR UPDATE OF {table}"),
+        _ => String::new(),
+    }
+}
+
+/// Rows that are read to be changed: those that another node holds are left out.
+pub fn for_update_skip_locked(connection: &impl ConnectionTrait, table: &str) -> String {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => format!("FOR UPDATE OF {table} SKIP LOCKED"),
+        _ => String::new(),
+    }
+}
+
+/// Rows that must not change before the transaction ends.
+pub fn for_share(connection: &impl ConnectionTrait, tables: &str) -> String {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => format!("FOR SHARE OF {tables}"),
+        _ => String::new(),
+    }
+}
+
+/// The value under a key of a JSON object as text, whatever its type; NULL if it is not there or is
+/// null. Compares by code points.
+pub fn json_text(backend: DbBackend, column: &str, key: &str) -> String {
+    match backend {
+        DbBackend::Postgres => format!("(({column} ->> {key}) COLLATE \"C\")"),
+        // Not by a path, in which some letters of a key would have a meaning.
+        _ => format!(
+            "(SELECT CASE entry.type WHEN 'null' THEN NULL WHEN 'true' THEN 'true'
+                 WHEN 'false' THEN 'false' ELSE CAST(entry.value AS TEXT) END
+              FROM json_each({column}) AS entry WHERE entry.key = {key})"
+        ),
+    }
+}
+
+/// The value under a key of a JSON object as a number, where it is one or is a text that reads like
+/// one in JSON; else NULL. Numbers of more than thirty digits before the point are not compared.
+pub fn json_number(backend: DbBackend, column: &str, key: &str) -> String {
+    let text = json_text(backend, column, key);
+    match backend {
+        DbBackend::Postgres => format!(
+            "(CASE WHEN {text} ~ '^-?(0|[1-9][0-9]{{0,29}})(\\.[0-9]{{1,30}})?$'
+                  THEN {text}::double precision END)"
+        ),
+        _ => format!(
+            "(SELECT CASE WHEN json_valid(found.t) THEN
+                  CASE WHEN json_type(found.t) IN ('integer', 'real')
+                            AND found.t NOT GLOB '*[eE]*'
+                       THEN CAST(found.t AS REAL) END END
+              FROM (SELECT {text} AS t) AS found)"
+        ),
+    }
+}
+
+/// Tells the other nodes that something was committed; part of the transaction it is called in.
+///
+/// # Errors
+/// [`super::StoreError::Database`] where the database refuses.
+pub async fn notify(connection: &impl ConnectionTrait) -> Result<()> {
+    if connection.get_database_backend() == DbBackend::Postgres {
+        let statement = format!("NOTIFY {WAKE_CHANNEL}");
+        sql::execute(connection, &statement, Arguments::new()).await?;
+    }
+    Ok(())
+}
+
+/// Hears of what other nodes committed; on SQLite there are no others.
+///
+/// # Errors
+/// [`super::StoreError::Database`] where the database cannot be reached.
+pub async fn listen(db: &Db) -> Result<Option<PgListener>> {
+    match db.read().get_database_backend() {
+        DbBackend::Postgres => {
+            let pool = db.read().get_postgres_connection_pool();
+            let mut listener =
+                PgListener::connect_with(pool).await.map_err(sql::driver_error)?;
+            listener.listen(WAKE_CHANNEL).await.map_err(sql::driver_error)?;
+            Ok(Some(listener))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Returns once another node committed something, or may have: a connection that was lost and
+/// made again has missed what was said in between.
+///
+/// # Errors
+/// [`super::StoreError::Database`] where the database cannot be reached.
+pub async fn heard(listener: &mut PgListener) -> Result<()> {
+    listener.try_recv().await.map(drop).map_err(sql::driver_error)
+}
+
+/// By how many milliseconds the database's clock is ahead of `now_ms`; on SQLite there is one
+/// clock only.
+///
+/// # Errors
+/// [`super::StoreError::Database`] where the database cannot be reached.
+pub async fn clock_skew_ms(db: &Db, now_ms: i64) -> Result<i64> {
+    match db.read().get_database_backend() {
+        DbBackend::Postgres => {
+            let statement = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS n";
+            let theirs = sql::number(db.read(), statement, Arguments::new()).await?;
+            Ok(theirs - now_ms)
+        }
+        _ => Ok(0),
+    }
+}

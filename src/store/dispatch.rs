@@ -1,0 +1,297 @@
+//! What happens to an execution after its claim: the last look, and how it ended.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, FromQueryResult, Value};
+use uuid::Uuid;
+
+use super::claim::{LEAD_COLUMNS, LeadRow, ROWS_PER_STATEMENT, parse};
+use super::sql::{self, Arguments};
+use super::{Result, dialect};
+use crate::domain::execution::ExecutionStatus;
+use crate::domain::id::{ExecutionId, SenderId, VersionId, WorkerId, WorkspaceId};
+
+/// The last look: of these executions, those that may still be sent are marked as handed over and
+/// answered; the others must be released.
+///
+/// The rows that a stop, a pause or a disabling would change stay locked until the commit. So
+/// either the stop was committed before and is seen here, or it waits, and finds the mark.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn hand_over(
+    tx: &impl ConnectionTrait,
+    worker: WorkerId,
+    executions: &[ExecutionId],
+    now: DateTime<Utc>,
+) -> Result<Vec<ExecutionId>> {
+    let mut arguments = Arguments::new().with(worker.uuid()).with(now.timestamp_millis());
+    let list = arguments.list(executions.iter().map(|id| id.uuid()));
+    let statement = format!(
+        "SELECT e.id FROM execution e
+         JOIN lead l ON l.id = e.lead_id AND l.worker_id = $1 AND l.status = 'IN_PROGRESS'
+         JOIN sequence q ON q.id = e.sequence_id AND q.status = 'PUBLISHED'
+         JOIN sender d ON d.id = e.sender_id AND d.enabled
+         JOIN worker w ON w.id = $1 AND w.lease_until > $2
+         JOIN person p ON p.id = l.person_id
+         WHERE e.id IN ({list}) AND e.status = 'SENDING' AND e.worker_id = $1
+           AND e.handed_at IS NULL
+           AND NOT EXISTS (SELECT 1 FROM suppression s WHERE s.workspace_id = l.workspace_id
+                           AND s.channel = 'EMAIL' AND s.address = p.email_key)
+         ORDER BY l.id {}",
+        dialect::for_share(tx, "l, q, d, w")
+    );
+    let granted = sql::ids(tx, &statement, arguments).await?;
+    if granted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut arguments = Arguments::new().with(now.timestamp_millis());
+    let list = arguments.list(granted.iter().copied());
+    let statement = format!("UPDATE execution SET handed_at = $1 WHERE id IN ({list})");
+    sql::execute(tx, &statement, arguments).await?;
+    Ok(granted.into_iter().map(ExecutionId::from_uuid).collect())
+}
+
+/// An execution that is being recorded, with its lead, both locked.
+#[derive(Debug, Clone)]
+pub struct OpenExecution {
+    /// The execution.
+    pub id: ExecutionId,
+    /// Its status.
+    pub status: ExecutionStatus,
+    /// Which attempt it is at.
+    pub attempt: i32,
+    /// Who sends it.
+    pub worker_id: Option<WorkerId>,
+    /// The step.
+    pub step_key: String,
+    /// The sender.
+    pub sender_id: SenderId,
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// Whether it was handed over.
+    pub handed: bool,
+    /// The sender's day on which it counts.
+    pub quota_day: Option<String>,
+    /// The version that its sequence runs now.
+    pub current_version: Option<VersionId>,
+    /// The address of its person, as suppressions know it.
+    pub email_key: Option<String>,
+    /// The lead.
+    pub lead: LeadRow,
+}
+
+#[derive(FromQueryResult)]
+struct OpenColumns {
+    execution_id: Uuid,
+    execution_status: String,
+    attempt: i32,
+    execution_worker: Option<Uuid>,
+    execution_step: String,
+    execution_sender: Uuid,
+    workspace_id: Uuid,
+    handed_at: Option<i64>,
+    quota_day: Option<String>,
+    published_version_id: Option<Uuid>,
+    email_key: Option<String>,
+}
+
+struct OpenJoined(OpenColumns, LeadRow);
+
+impl FromQueryResult for OpenJoined {
+    fn from_query_result(row: &sea_orm::QueryResult, pre: &str) -> Result<Self, sea_orm::DbErr> {
+        Ok(Self(OpenColumns::from_query_result(row, pre)?, LeadRow::from_query_result(row, pre)?))
+    }
+}
+
+/// The executions with these ids and their leads, locked until the transaction ends.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn open_executions(
+    tx: &impl ConnectionTrait,
+    ids: &[ExecutionId],
+) -> Result<Vec<OpenExecution>> {
+    let mut arguments = Arguments::new();
+    let list = arguments.list(ids.iter().map(|id| id.uuid()));
+    open_where(tx, &format!("e.id IN ({list})"), arguments).await
+}
+
+/// Everything that a worker is sending, locked until the transaction ends; at most `limit`.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn open_of_worker(
+    tx: &impl ConnectionTrait,
+    worker: WorkerId,
+) -> Result<Vec<OpenExecution>> {
+    open_where(tx, "e.worker_id = $1", Arguments::new().with(worker.uuid())).await
+}
+
+async fn open_where(
+    tx: &impl ConnectionTrait,
+    condition: &str,
+    arguments: Arguments,
+) -> Result<Vec<OpenExecution>> {
+    let statement = format!(
+        "SELECT e.id AS execution_id, e.status AS execution_status, e.attempt,
+                e.worker_id AS execution_worker, e.step_key AS execution_step,
+                e.sender_id AS execution_sender, e.workspace_id, e.handed_at, e.quota_day,
+                q.published_version_id, p.email_key, {LEAD_COLUMNS}
+         FROM execution e JOIN lead l ON l.id = e.lead_id JOIN person p ON p.id = l.person_id
+         JOIN sequence q ON q.id = l.sequence_id
+         WHERE {condition} ORDER BY l.id {}",
+        dialect::for_update(tx, "l, e")
+    );
+    let rows: Vec<OpenJoined> = sql::all(tx, &statement, arguments).await?;
+    rows.into_iter()
+        .map(|OpenJoined(row, lead)| {
+            Ok(OpenExecution {
+                id: ExecutionId::from_uuid(row.execution_id),
+                status: parse("execution status", &row.execution_status)?,
+                attempt: row.attempt,
+                worker_id: row.execution_worker.map(WorkerId::from_uuid),
+                step_key: row.execution_step,
+                sender_id: SenderId::from_uuid(row.execution_sender),
+                workspace: WorkspaceId::from_uuid(row.workspace_id),
+                handed: row.handed_at.is_some(),
+                quota_day: row.quota_day,
+                current_version: row.published_version_id.map(VersionId::from_uuid),
+                email_key: row.email_key,
+                lead,
+            })
+        })
+        .collect()
+}
+
+/// How an execution ended, or that it waits for another attempt.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// The execution.
+    pub id: ExecutionId,
+    /// Its status.
+    pub status: ExecutionStatus,
+    /// How many attempts count.
+    pub attempt: i32,
+    /// What went wrong: code and message.
+    pub error: Option<(&'static str, String)>,
+    /// The provider's own answer.
+    pub response: Option<String>,
+    /// When the next attempt is due.
+    pub retry_at: Option<DateTime<Utc>>,
+    /// When it was over; `None` while another attempt follows.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// Writes how executions ended; their rows must be locked by this transaction.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn settle(tx: &impl ConnectionTrait, settled: &[Settled]) -> Result<()> {
+    for chunk in settled.chunks(ROWS_PER_STATEMENT) {
+        let mut arguments = Arguments::new();
+        let rows = arguments.rows(chunk.iter().map(|settled| -> [Value; 8] {
+            [
+                settled.id.uuid().into(),
+                <&str>::from(settled.status).into(),
+                settled.attempt.into(),
+                settled.error.as_ref().map(|(code, _)| *code).into(),
+                settled.error.as_ref().map(|(_, message)| message.clone()).into(),
+                settled.response.clone().into(),
+                settled.retry_at.map(|at| at.timestamp_millis()).into(),
+                settled.finished_at.map(|at| at.timestamp_millis()).into(),
+            ]
+        }));
+        let statement = format!(
+            "WITH v (id, status, attempt, error_code, error_message, error_response, retry_at,
+                     finished_at) AS (VALUES {rows})
+             UPDATE execution SET status = v.status, attempt = v.attempt,
+                 error_code = v.error_code, error_message = v.error_message,
+                 error_response = v.error_response, retry_at = v.retry_at,
+                 finished_at = v.finished_at, worker_id = NULL
+             FROM v WHERE execution.id = v.id"
+        );
+        sql::execute(tx, &statement, arguments).await?;
+    }
+    Ok(())
+}
+
+/// Notes addresses that must not be contacted any more; those already noted stay as they are.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn suppress(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    addresses: &[String],
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    let mut sorted = addresses.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut arguments = Arguments::new();
+    let rows = arguments.rows(sorted.into_iter().map(|address| -> [Value; 5] {
+        [
+            workspace.uuid().into(),
+            "EMAIL".into(),
+            address.into(),
+            reason.into(),
+            now.timestamp_millis().into(),
+        ]
+    }));
+    let statement = format!(
+        "INSERT INTO suppression (workspace_id, channel, address, reason, created_at)
+         VALUES {rows} ON CONFLICT (workspace_id, channel, address) DO NOTHING"
+    );
+    sql::execute(tx, &statement, arguments).await?;
+    Ok(())
+}
+
+/// A message that an outbox keeps.
+#[derive(Debug, Clone)]
+pub struct KeptMessage {
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// The sender.
+    pub sender_id: SenderId,
+    /// To whom it would have gone.
+    pub recipient: String,
+    /// The whole message, as it would have been sent.
+    pub content: String,
+}
+
+/// Keeps messages of outbox senders.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn keep(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    messages: Vec<KeptMessage>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let mut messages = messages.into_iter().peekable();
+    while messages.peek().is_some() {
+        let mut arguments = Arguments::new();
+        let rows =
+            arguments.rows(messages.by_ref().take(ROWS_PER_STATEMENT).map(|kept| -> [Value; 6] {
+                [
+                    kept.execution_id.uuid().into(),
+                    workspace.uuid().into(),
+                    kept.sender_id.uuid().into(),
+                    kept.recipient.into(),
+                    kept.content.into(),
+                    now.timestamp_millis().into(),
+                ]
+            }));
+        let statement = format!(
+            "INSERT INTO outbox_message (execution_id, workspace_id, sender_id, recipient, content,
+                 created_at) VALUES {rows}"
+        );
+        sql::execute(tx, &statement, arguments).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! The event log: one order in each workspace, without gaps.
+//!
+//! A transaction that appends takes the numbers from the workspace's counter row, as its last
+//! statement but the insert. The row stays locked until the commit, so numbers follow the order of
+//! commits: a reader that has seen number n has seen everything below it. (Numbers from a database
+//! sequence commit out of order, and a reader that trusts the highest one loses events.)
+
+use entity::{event, event_counter};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value,
+};
+
+use uuid::Uuid;
+
+use super::sql::{self, Arguments};
+use super::{Result, dialect};
+use crate::domain::event::{EventKind, NewEvent};
+use crate::domain::flow::Channel;
+use crate::domain::id::WorkspaceId;
+
+/// How many rows go into one INSERT.
+const ROWS_PER_INSERT: usize = 500;
+
+/// Appends events in their order; the transaction should commit right after.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn append(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    events: Vec<NewEvent>,
+) -> Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+    let last = sql::number(
+        tx,
+        "UPDATE event_counter SET last_seq = last_seq + $1 WHERE workspace_id = $2
+         RETURNING last_seq AS n",
+        Arguments::new().with(count).with(workspace.uuid()),
+    )
+    .await?;
+    let mut seq = last - count;
+    let mut events = events.into_iter().peekable();
+    while events.peek().is_some() {
+        let mut arguments = Arguments::new();
+        let rows = arguments.rows(events.by_ref().take(ROWS_PER_INSERT).map(|event| {
+            seq += 1;
+            row(workspace, seq, event)
+        }));
+        let statement = format!(
+            "INSERT INTO event (workspace_id, seq, at, kind, sequence_id, lead_id, execution_id,
+                 step_key, channel, sender_id, detail) VALUES {rows}"
+        );
+        sql::execute(tx, &statement, arguments).await?;
+    }
+    dialect::notify(tx).await
+}
+
+fn row(workspace: WorkspaceId, seq: i64, event: NewEvent) -> [Value; 11] {
+    [
+        workspace.uuid().into(),
+        seq.into(),
+        event.at.timestamp_millis().into(),
+        <&str>::from(event.kind).into(),
+        event.sequence_id.map(|id| id.uuid()).into(),
+        event.lead_id.map(|id| id.uuid()).into(),
+        event.execution_id.map(|id| id.uuid()).into(),
+        event.step_key.into(),
+        event.channel.map(<&str>::from).into(),
+        event.sender_id.map(|id| id.uuid()).into(),
+        event.detail.map(Box::new).map_or(Value::Json(None), |json| Value::Json(Some(json))),
+    ]
+}
+
+/// The number of the workspace's last event; 0 if there is none.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn last_seq(connection: &impl ConnectionTrait, workspace: WorkspaceId) -> Result<i64> {
+    sql::number(
+        connection,
+        "SELECT last_seq AS n FROM event_counter WHERE workspace_id = $1",
+        Arguments::new().with(workspace.uuid()),
+    )
+    .await
+}
+
+/// The number of the last event of each of the workspaces.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn last_seqs(
+    connection: &impl ConnectionTrait,
+    workspaces: &[WorkspaceId],
+) -> Result<Vec<(WorkspaceId, i64)>> {
+    let rows = event_counter::Entity::find()
+        .filter(event_counter::Column::WorkspaceId.is_in(workspaces.iter().map(|id| id.uuid())))
+        .all(connection)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (WorkspaceId::from_uuid(row.workspace_id), row.last_seq))
+        .collect())
+}
+
+/// The events after number `after`, oldest first, at most `limit`.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn after(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    after: i64,
+    limit: u64,
+) -> Result<Vec<event::Model>> {
+    Ok(event::Entity::find()
+        .filter(event::Column::WorkspaceId.eq(workspace.uuid()))
+        .filter(event::Column::Seq.gt(after))
+        .order_by_asc(event::Column::Seq)
+        .limit(limit)
+        .all(connection)
+        .await?)
+}
+
+/// Which events; each list that is given must hold the event's value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Sequences.
+    pub sequences: Option<Vec<Uuid>>,
+    /// Leads.
+    pub leads: Option<Vec<Uuid>>,
+    /// Kinds.
+    pub kinds: Option<Vec<EventKind>>,
+    /// Channels.
+    pub channels: Option<Vec<Channel>>,
+    /// Senders.
+    pub senders: Option<Vec<Uuid>>,
+}
+
+impl Filter {
+    /// Whether an event is one of those.
+    pub fn matches(&self, event: &event::Model) -> bool {
+        fn has<T: PartialEq>(list: Option<&Vec<T>>, value: Option<&T>) -> bool {
+            list.is_none_or(|list| value.is_some_and(|value| list.contains(value)))
+        }
+        fn named<T: Copy + Into<&'static str>>(list: Option<&Vec<T>>, name: Option<&str>) -> bool {
+            list.is_none_or(|list| list.iter().any(|&one| Some(one.into()) == name))
+        }
+        has(self.sequences.as_ref(), event.sequence_id.as_ref())
+            && has(self.leads.as_ref(), event.lead_id.as_ref())
+            && named(self.kinds.as_ref(), Some(&event.kind))
+            && named(self.channels.as_ref(), event.channel.as_deref())
+            && has(self.senders.as_ref(), event.sender_id.as_ref())
+    }
+}
+
+/// The events after number `after` that a filter lets through, oldest first, at most `limit`.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn page(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    filter: &Filter,
+    after: i64,
+    limit: u64,
+) -> Result<Vec<event::Model>> {
+    let mut select = event::Entity::find()
+        .filter(event::Column::WorkspaceId.eq(workspace.uuid()))
+        .filter(event::Column::Seq.gt(after));
+    let by_id = [
+        (event::Column::SequenceId, &filter.sequences),
+        (event::Column::LeadId, &filter.leads),
+        (event::Column::SenderId, &filter.senders),
+    ];
+    for (column, ids) in by_id {
+        if let Some(ids) = ids {
+            select = select.filter(column.is_in(ids.iter().copied()));
+        }
+    }
+    if let Some(kinds) = &filter.kinds {
+        let kinds = kinds.iter().map(|&kind| <&str>::from(kind));
+        select = select.filter(event::Column::Kind.is_in(kinds));
+    }
+    if let Some(channels) = &filter.channels {
+        let channels = channels.iter().map(|&channel| <&str>::from(channel));
+        select = select.filter(event::Column::Channel.is_in(channels));
+    }
+    Ok(select.order_by_asc(event::Column::Seq).limit(limit).all(connection).await?)
+}

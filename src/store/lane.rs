@@ -1,0 +1,288 @@
+//! Lanes: where due work is looked for.
+//!
+//! A lane is a published sequence and one of its senders. For each lane the earliest due follow-up
+//! and the earliest due first message are one index probe each, so the survey costs the number of
+//! lanes, never the number of leads that wait.
+
+use sea_orm::{ConnectionTrait, FromQueryResult};
+use uuid::Uuid;
+
+use super::sql::{self, Arguments};
+use super::{Result, dialect};
+use crate::domain::id::{SenderId, WorkspaceId};
+
+/// A lane and the earliest work in it.
+#[derive(Debug, Clone, FromQueryResult)]
+pub struct LaneRow {
+    /// The workspace.
+    pub workspace_id: Uuid,
+    /// The published sequence.
+    pub sequence_id: Uuid,
+    /// Its published version.
+    pub version_id: Uuid,
+    /// The sender.
+    pub sender_id: Uuid,
+    /// When the earliest follow-up is due.
+    pub follow_up_due: Option<i64>,
+    /// When the earliest first message is due.
+    pub first_due: Option<i64>,
+}
+
+const EARLIEST: &str = "SELECT min(l.due_at) FROM lead l
+    WHERE l.sender_id = lane.sender_id AND l.sequence_id = lane.sequence_id
+      AND l.turn = {turn} AND l.due_at IS NOT NULL AND l.worker_id IS NULL";
+
+/// Every lane that is open for business and has leads waiting.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn survey(connection: &impl ConnectionTrait) -> Result<Vec<LaneRow>> {
+    let statement = format!(
+        "SELECT * FROM (
+             SELECT lane.workspace_id, lane.sequence_id, q.published_version_id AS version_id,
+                    lane.sender_id, ({}) AS follow_up_due, ({}) AS first_due
+             FROM lane
+             JOIN sequence q ON q.id = lane.sequence_id AND q.status = 'PUBLISHED'
+             JOIN sender d ON d.id = lane.sender_id AND d.enabled
+         ) AS surveyed
+         WHERE follow_up_due IS NOT NULL OR first_due IS NOT NULL",
+        EARLIEST.replace("{turn}", "0"),
+        EARLIEST.replace("{turn}", "1"),
+    );
+    sql::all(connection, &statement, Arguments::new()).await
+}
+
+/// What the engine has to know of a sender.
+#[derive(Debug, Clone, FromQueryResult)]
+pub struct SenderRow {
+    /// Its id.
+    pub id: Uuid,
+    /// Its workspace.
+    pub workspace_id: Uuid,
+    /// The name that recipients see.
+    pub name: String,
+    /// The address that recipients see.
+    pub address: String,
+    /// The clock that its day and, where so set, its windows follow.
+    pub time_zone: String,
+    /// The most messages in a day.
+    pub daily_cap: Option<i32>,
+    /// At least so long between two messages.
+    pub min_gap_ms: i64,
+    /// The growth of the cap.
+    pub warm_up: Option<serde_json::Value>,
+    /// How it sends.
+    pub transport: serde_json::Value,
+    /// The sealed password.
+    pub secret: Option<String>,
+    /// Grows with every change.
+    pub revision: i32,
+    /// When its pace lets the next message go.
+    pub next_free_at: i64,
+    /// Until when it is left alone after trouble of its own.
+    pub unhealthy_until: Option<i64>,
+    /// How often in a row it had trouble of its own.
+    pub failures: i32,
+}
+
+const SENDER_COLUMNS: &str = "d.id, d.workspace_id, d.name, d.address, d.time_zone, d.daily_cap,
+    d.min_gap_ms, d.warm_up, d.transport, d.secret, d.revision, d.next_free_at, d.unhealthy_until,
+    d.failures";
+
+/// The senders with these ids that are switched on.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn senders(
+    connection: &impl ConnectionTrait,
+    ids: &[SenderId],
+) -> Result<Vec<SenderRow>> {
+    let mut arguments = Arguments::new();
+    let list = arguments.list(ids.iter().map(|id| id.uuid()));
+    let statement =
+        format!("SELECT {SENDER_COLUMNS} FROM sender d WHERE d.id IN ({list}) AND d.enabled");
+    sql::all(connection, &statement, arguments).await
+}
+
+/// Locks a sender, so that no other node reckons with its caps meanwhile. `None`: another node has
+/// it just now, or it is switched off.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn lock_sender(tx: &impl ConnectionTrait, id: SenderId) -> Result<Option<SenderRow>> {
+    let statement = format!(
+        "SELECT {SENDER_COLUMNS} FROM sender d WHERE d.id = $1 AND d.enabled {}",
+        dialect::for_update_skip_locked(tx, "d")
+    );
+    sql::one(tx, &statement, Arguments::new().with(id.uuid())).await
+}
+
+/// What a daily cap counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum QuotaKind {
+    /// Messages.
+    Sends,
+    /// Leads that get their first message.
+    NewLeads,
+}
+
+impl QuotaKind {
+    /// As the database has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sends => "SENDS",
+            Self::NewLeads => "NEW_LEADS",
+        }
+    }
+}
+
+/// A daily count: of a sender or a sequence, on a day of its own clock.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct QuotaKey {
+    /// The sender or the sequence.
+    pub subject: Uuid,
+    /// What is counted.
+    pub kind: QuotaKind,
+    /// The day, YYYY-MM-DD.
+    pub day: String,
+}
+
+/// How much of a daily count is used.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn quota_used(connection: &impl ConnectionTrait, key: &QuotaKey) -> Result<i64> {
+    sql::number(
+        connection,
+        "SELECT CAST(used AS BIGINT) AS n FROM quota
+         WHERE subject_id = $1 AND kind = $2 AND day = $3",
+        Arguments::new().with(key.subject).with(key.kind.as_str()).with(key.day.as_str()),
+    )
+    .await
+}
+
+/// How much of a daily count is used; no other node changes it before the transaction ends.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn quota_locked(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    key: &QuotaKey,
+) -> Result<i64> {
+    sql::execute(
+        tx,
+        "INSERT INTO quota (subject_id, kind, day, workspace_id, used) VALUES ($1, $2, $3, $4, 0)
+         ON CONFLICT (subject_id, kind, day) DO NOTHING",
+        Arguments::new()
+            .with(key.subject)
+            .with(key.kind.as_str())
+            .with(key.day.as_str())
+            .with(workspace.uuid()),
+    )
+    .await?;
+    let statement = format!(
+        "SELECT CAST(used AS BIGINT) AS n FROM quota
+         WHERE subject_id = $1 AND kind = $2 AND day = $3 {}",
+        dialect::for_update(tx, "quota")
+    );
+    let arguments =
+        Arguments::new().with(key.subject).with(key.kind.as_str()).with(key.day.as_str());
+    sql::number(tx, &statement, arguments).await
+}
+
+/// Changes daily counts by these amounts; a refund is negative. A count never falls below zero.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn quota_add(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    amounts: impl IntoIterator<Item = (QuotaKey, i32)>,
+) -> Result<()> {
+    let mut amounts: Vec<_> = amounts.into_iter().filter(|(_, amount)| *amount != 0).collect();
+    // One order for everybody, so that two nodes never wait for each other.
+    amounts.sort_by(|(a, _), (b, _)| {
+        (a.subject, a.kind.as_str(), &a.day).cmp(&(b.subject, b.kind.as_str(), &b.day))
+    });
+    for (key, amount) in amounts {
+        sql::execute(
+            tx,
+            "INSERT INTO quota (subject_id, kind, day, workspace_id, used)
+             VALUES ($1, $2, $3, $4, CASE WHEN $5 > 0 THEN $5 ELSE 0 END)
+             ON CONFLICT (subject_id, kind, day) DO UPDATE SET used =
+                 CASE WHEN quota.used + $5 > 0 THEN quota.used + $5 ELSE 0 END",
+            Arguments::new()
+                .with(key.subject)
+                .with(key.kind.as_str())
+                .with(key.day)
+                .with(workspace.uuid())
+                .with(amount),
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Whether a message of the sender is on its way.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn is_sending(tx: &impl ConnectionTrait, sender: SenderId) -> Result<bool> {
+    let statement = "SELECT CAST(count(*) AS BIGINT) AS n FROM execution
+         WHERE sender_id = $1 AND worker_id IS NOT NULL";
+    Ok(sql::number(tx, statement, Arguments::new().with(sender.uuid())).await? > 0)
+}
+
+/// Notes when a sender's pace lets its next message go.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn set_next_free(
+    tx: &impl ConnectionTrait,
+    sender: SenderId,
+    next_free_at_ms: i64,
+) -> Result<()> {
+    sql::execute(
+        tx,
+        "UPDATE sender SET next_free_at = $1 WHERE id = $2",
+        Arguments::new().with(next_free_at_ms).with(sender.uuid()),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes trouble of a sender's own, so that it is left alone for a while.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn set_unhealthy(
+    tx: &impl ConnectionTrait,
+    sender: SenderId,
+    until_ms: i64,
+    reason: &str,
+) -> Result<()> {
+    sql::execute(
+        tx,
+        "UPDATE sender SET unhealthy_until = $1, unhealthy_reason = $2, failures = failures + 1
+         WHERE id = $3",
+        Arguments::new().with(until_ms).with(reason).with(sender.uuid()),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes that a sender works.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn set_healthy(tx: &impl ConnectionTrait, sender: SenderId) -> Result<()> {
+    sql::execute(
+        tx,
+        "UPDATE sender SET unhealthy_until = NULL, unhealthy_reason = NULL, failures = 0
+         WHERE id = $1 AND failures > 0",
+        Arguments::new().with(sender.uuid()),
+    )
+    .await?;
+    Ok(())
+}

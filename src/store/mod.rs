@@ -1,0 +1,64 @@
+//! The truth: every read and write of the database.
+//!
+//! The only module that builds queries. Functions are free and take `&impl ConnectionTrait`, so
+//! that they run inside or outside a transaction; who opens a transaction says so in its doc.
+//! Every function that reads or writes a workspace's rows takes the workspace's id.
+
+pub mod bulk;
+pub mod claim;
+pub mod db;
+pub mod dialect;
+pub mod dispatch;
+pub mod engagement;
+pub mod event;
+pub mod lane;
+pub mod person;
+pub mod sql;
+pub mod token;
+pub mod worker;
+pub mod workspace;
+
+use sea_orm::{DbErr, SqlErr};
+
+pub use self::db::Db;
+
+/// What can go wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database refused or could not be reached.
+    #[error("the database could not carry this out")]
+    Database(#[source] DbErr),
+    /// Two writers made the same thing at once; the constraint's text says which.
+    #[error("the same already exists")]
+    Duplicate(#[source] DbErr),
+    /// A row holds what this version cannot read.
+    #[error("the database holds a {what} that cannot be read: {reason}")]
+    Corrupt {
+        /// What was read.
+        what: &'static str,
+        /// Why it cannot be.
+        reason: String,
+    },
+    /// The database is not one that this program can use.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        match error.sql_err() {
+            Some(SqlErr::UniqueConstraintViolation(_)) => Self::Duplicate(error),
+            _ => Self::Database(error),
+        }
+    }
+}
+
+impl StoreError {
+    /// A row that cannot be read.
+    pub fn corrupt(what: &'static str, reason: impl ToString) -> Self {
+        Self::Corrupt { what, reason: reason.to_string() }
+    }
+}
+
+/// What store functions answer.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;

@@ -1,0 +1,311 @@
+//! People: their rows, pages over a filter, and what follows when they change.
+
+mod filter;
+
+use chrono::{DateTime, Utc};
+use entity::person;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter,
+    Value,
+};
+use uuid::Uuid;
+
+use super::sql::{self, Arguments};
+use super::{Result, dialect};
+use crate::domain::id::{PersonId, WorkspaceId};
+use crate::domain::person_filter::PersonFilter;
+
+pub use self::filter::condition;
+
+/// A person's row.
+pub type Row = person::Model;
+
+/// How many rows go into one statement.
+const ROWS_PER_STATEMENT: usize = 500;
+
+/// Enters a person.
+///
+/// # Errors
+/// [`super::StoreError::Duplicate`] if the workspace has somebody with the email address already;
+/// otherwise as the database has it.
+pub async fn insert(tx: &impl ConnectionTrait, row: Row) -> Result<()> {
+    person::Entity::insert(row.into_active_model())
+        .exec_without_returning(tx)
+        .await?;
+    Ok(())
+}
+
+/// The person with this id, if it is the workspace's.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn find(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    id: PersonId,
+) -> Result<Option<Row>> {
+    Ok(find_many(connection, workspace, &[id]).await?.pop())
+}
+
+/// Those of the people that are the workspace's, in no order.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn find_many(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    ids: &[PersonId],
+) -> Result<Vec<Row>> {
+    Ok(person::Entity::find()
+        .filter(person::Column::WorkspaceId.eq(workspace.uuid()))
+        .filter(person::Column::Id.is_in(ids.iter().map(|id| id.uuid())))
+        .all(connection)
+        .await?)
+}
+
+/// The person, if it is the workspace's; it cannot change before this transaction ends.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn lock(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    id: PersonId,
+) -> Result<Option<Row>> {
+    let statement = format!(
+        "SELECT * FROM person WHERE workspace_id = $1 AND id = $2 {}",
+        dialect::for_update(tx, "person")
+    );
+    sql::one(
+        tx,
+        &statement,
+        Arguments::new().with(workspace.uuid()).with(id.uuid()),
+    )
+    .await
+}
+
+/// The people with these email keys; they cannot change before this transaction ends.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn lock_by_email(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    email_keys: &[String],
+) -> Result<Vec<Row>> {
+    let mut found = Vec::new();
+    for chunk in email_keys.chunks(ROWS_PER_STATEMENT) {
+        let mut arguments = Arguments::new().with(workspace.uuid());
+        let keys = arguments.list(chunk.iter().map(String::as_str));
+        // In one order, so that two imports of the same people wait for each other once.
+        let statement = format!(
+            "SELECT * FROM person WHERE workspace_id = $1 AND email_key IN ({keys})
+             ORDER BY email_key {}",
+            dialect::for_update(tx, "person")
+        );
+        found.extend(sql::all::<Row>(tx, &statement, arguments).await?);
+    }
+    Ok(found)
+}
+
+/// Writes a person back; its row must be locked by this transaction.
+///
+/// # Errors
+/// [`super::StoreError::Duplicate`] if the workspace has somebody else with the email address;
+/// otherwise as the database has it.
+pub async fn update(tx: &impl ConnectionTrait, row: Row) -> Result<()> {
+    row.into_active_model().reset_all().update(tx).await?;
+    Ok(())
+}
+
+fn values(row: &Row) -> [Value; 14] {
+    [
+        row.id.into(),
+        row.workspace_id.into(),
+        row.email.clone().into(),
+        row.email_key.clone().into(),
+        row.phone.clone().into(),
+        row.linkedin_url.clone().into(),
+        row.first_name.clone().into(),
+        row.last_name.clone().into(),
+        row.company.clone().into(),
+        row.title.clone().into(),
+        row.time_zone.clone().into(),
+        Value::Json(Some(Box::new(row.attributes.clone()))),
+        row.search_text.as_str().into(),
+        row.updated_at.into(),
+    ]
+}
+
+/// Enters many people, who were all created when they were last updated.
+///
+/// # Errors
+/// [`super::StoreError::Duplicate`] if the workspace has somebody with one of the email addresses
+/// already; otherwise as the database has it.
+pub async fn insert_many(tx: &impl ConnectionTrait, rows: &[Row]) -> Result<()> {
+    for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+        let mut arguments = Arguments::new();
+        let values = arguments.rows(chunk.iter().map(values));
+        let statement = format!(
+            "WITH v (id, workspace_id, email, email_key, phone, linkedin_url, first_name,
+                     last_name, company, title, time_zone, attributes, search_text, updated_at)
+                 AS (VALUES {values})
+             INSERT INTO person (id, workspace_id, email, email_key, phone, linkedin_url,
+                 first_name, last_name, company, title, time_zone, attributes, search_text,
+                 updated_at, created_at)
+             SELECT v.*, v.updated_at FROM v"
+        );
+        sql::execute(tx, &statement, arguments).await?;
+    }
+    Ok(())
+}
+
+/// Writes many people back; their rows must be locked by this transaction.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn update_many(tx: &impl ConnectionTrait, rows: &[Row]) -> Result<()> {
+    for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+        let mut arguments = Arguments::new();
+        let values = arguments.rows(chunk.iter().map(values));
+        let statement = format!(
+            "WITH v (id, workspace_id, email, email_key, phone, linkedin_url, first_name,
+                     last_name, company, title, time_zone, attributes, search_text, updated_at)
+                 AS (VALUES {values})
+             UPDATE person SET email = v.email, email_key = v.email_key, phone = v.phone,
+                 linkedin_url = v.linkedin_url, first_name = v.first_name,
+                 last_name = v.last_name, company = v.company, title = v.title,
+                 time_zone = v.time_zone, attributes = v.attributes,
+                 search_text = v.search_text, updated_at = v.updated_at
+             FROM v WHERE person.id = v.id AND person.workspace_id = v.workspace_id"
+        );
+        sql::execute(tx, &statement, arguments).await?;
+    }
+    Ok(())
+}
+
+/// Which people a page holds, by their ids.
+#[derive(Debug, Clone, Copy)]
+pub struct Page {
+    /// Only those after this one.
+    pub after: Option<PersonId>,
+    /// Only those before this one.
+    pub before: Option<PersonId>,
+    /// The last ones instead of the first; they come in descending order.
+    pub backward: bool,
+    /// At most so many.
+    pub limit: u64,
+}
+
+/// A page of the people that a filter chooses, in the order in which they were created.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn page(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    filter: &PersonFilter,
+    page: Page,
+) -> Result<Vec<Row>> {
+    let (mut arguments, mut conditions) = chosen(connection, workspace, filter);
+    if let Some(after) = page.after {
+        conditions.push_str(&format!(" AND p.id > {}", arguments.add(after.uuid())));
+    }
+    if let Some(before) = page.before {
+        conditions.push_str(&format!(" AND p.id < {}", arguments.add(before.uuid())));
+    }
+    let order = if page.backward { "DESC" } else { "ASC" };
+    let statement = format!(
+        "SELECT p.* FROM person AS p WHERE {conditions} ORDER BY p.id {order} LIMIT {}",
+        page.limit
+    );
+    sql::all(connection, &statement, arguments).await
+}
+
+/// How many people a filter chooses.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn count(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    filter: &PersonFilter,
+) -> Result<i64> {
+    let (arguments, conditions) = chosen(connection, workspace, filter);
+    let statement = format!("SELECT count(*) AS n FROM person AS p WHERE {conditions}");
+    sql::number(connection, &statement, arguments).await
+}
+
+fn chosen(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    filter: &PersonFilter,
+) -> (Arguments, String) {
+    let mut arguments = Arguments::new();
+    let mut text = format!("p.workspace_id = {}", arguments.add(workspace.uuid()));
+    let backend = connection.get_database_backend();
+    let more = condition(backend, workspace, filter, "p", &mut arguments);
+    if !more.is_empty() {
+        text.push_str(" AND ");
+        text.push_str(&more);
+    }
+    (arguments, text)
+}
+
+/// Which of the addresses must not be contacted: channel and address of each.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn suppressions(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    addresses: &[String],
+) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for chunk in addresses.chunks(ROWS_PER_STATEMENT) {
+        let mut arguments = Arguments::new().with(workspace.uuid());
+        let list = arguments.list(chunk.iter().map(String::as_str));
+        let statement = format!(
+            "SELECT channel, address FROM suppression
+             WHERE workspace_id = $1 AND address IN ({list})"
+        );
+        let rows: Vec<Suppressed> = sql::all(connection, &statement, arguments).await?;
+        found.extend(rows.into_iter().map(|row| (row.channel, row.address)));
+    }
+    Ok(found)
+}
+
+#[derive(sea_orm::FromQueryResult)]
+struct Suppressed {
+    channel: String,
+    address: String,
+}
+
+/// Lets the leads of these people that wait for missing merge data go on: they are due now, and
+/// those that are paused will be due at once when they are resumed. Answers how many there were.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn release_leads(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    people: &[Uuid],
+    now: DateTime<Utc>,
+) -> Result<u64> {
+    let mut released = 0;
+    for chunk in people.chunks(ROWS_PER_STATEMENT) {
+        let mut arguments = Arguments::new()
+            .with(workspace.uuid())
+            .with(now.timestamp_millis());
+        let ids = arguments.list(chunk.iter().copied());
+        let statement = format!(
+            "UPDATE lead SET hold = NULL,
+                 due_at = CASE WHEN status = 'PENDING' THEN $2 ELSE due_at END,
+                 paused_rest_ms = CASE WHEN status = 'PAUSED' THEN 0 ELSE paused_rest_ms END
+             WHERE workspace_id = $1 AND person_id IN ({ids}) AND hold = 'MISSING_MERGE_DATA'
+               AND status IN ('PENDING', 'PAUSED')"
+        );
+        released += sql::execute(tx, &statement, arguments).await?;
+    }
+    Ok(released)
+}

@@ -1,0 +1,249 @@
+//! Senders: rows read into the domain, and what changing one writes. How much a sender may send now
+//! is the engine's question ([`super::lane`]).
+
+use chrono::{DateTime, Duration, Utc};
+use entity::sender;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter,
+    QueryOrder, QuerySelect,
+};
+
+use super::lane::QuotaKind;
+use super::sql::{self, Arguments};
+use super::{Result, StoreError, dialect};
+use crate::clock::from_ms;
+use crate::domain::flow::Channel;
+use crate::domain::id::{SenderId, WorkspaceId};
+use crate::domain::sender::{Transport, WarmUp};
+
+/// The most senders of a workspace: their list is read whole.
+pub const SENDERS_MAX: u64 = 1_000;
+
+/// A mailbox or number that messages leave from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sender {
+    /// Its id.
+    pub id: SenderId,
+    /// The name that recipients see.
+    pub name: String,
+    /// What it sends.
+    pub channel: Channel,
+    /// The address or number that recipients see.
+    pub address: String,
+    /// Whether it sends.
+    pub enabled: bool,
+    /// The clock of its day: an IANA name.
+    pub time_zone: String,
+    /// The most messages in a day; `None`, no limit.
+    pub daily_cap: Option<i32>,
+    /// At least so long between two messages.
+    pub min_gap: Duration,
+    /// The growth of the cap of a young mailbox.
+    pub warm_up: Option<WarmUp>,
+    /// How it sends.
+    pub transport: Transport,
+    /// The sealed password.
+    pub secret: Option<String>,
+    /// Grows by one with every change.
+    pub revision: i32,
+    /// When its pace lets the next message go.
+    pub next_free_at: DateTime<Utc>,
+    /// Until when it is left alone after trouble of its own.
+    pub unhealthy_until: Option<DateTime<Utc>>,
+    /// What that trouble is.
+    pub unhealthy_reason: Option<String>,
+    /// How often in a row it had trouble of its own.
+    pub failures: i32,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl TryFrom<sender::Model> for Sender {
+    type Error = StoreError;
+
+    fn try_from(row: sender::Model) -> Result<Self> {
+        let corrupt = |error: serde_json::Error| StoreError::corrupt("sender", error);
+        Ok(Self {
+            id: SenderId::from_uuid(row.id),
+            name: row.name,
+            channel: row
+                .channel
+                .parse()
+                .map_err(|_| StoreError::corrupt("sender's channel", &row.channel))?,
+            address: row.address,
+            enabled: row.enabled,
+            time_zone: row.time_zone,
+            daily_cap: row.daily_cap,
+            min_gap: Duration::milliseconds(row.min_gap_ms),
+            warm_up: row.warm_up.map(serde_json::from_value).transpose().map_err(corrupt)?,
+            transport: serde_json::from_value(row.transport).map_err(corrupt)?,
+            secret: row.secret,
+            revision: row.revision,
+            next_free_at: from_ms(row.next_free_at),
+            unhealthy_until: row.unhealthy_until.map(from_ms),
+            unhealthy_reason: row.unhealthy_reason,
+            failures: row.failures,
+            created_at: from_ms(row.created_at),
+            updated_at: from_ms(row.updated_at),
+        })
+    }
+}
+
+fn row(workspace: WorkspaceId, sender: &Sender) -> Result<sender::Model> {
+    let corrupt = |error: serde_json::Error| StoreError::corrupt("sender", error);
+    Ok(sender::Model {
+        id: sender.id.uuid(),
+        workspace_id: workspace.uuid(),
+        name: sender.name.clone(),
+        channel: sender.channel.to_string(),
+        address: sender.address.clone(),
+        enabled: sender.enabled,
+        time_zone: sender.time_zone.clone(),
+        daily_cap: sender.daily_cap,
+        min_gap_ms: sender.min_gap.num_milliseconds(),
+        warm_up: sender.warm_up.map(serde_json::to_value).transpose().map_err(corrupt)?,
+        transport: serde_json::to_value(&sender.transport).map_err(corrupt)?,
+        secret: sender.secret.clone(),
+        revision: sender.revision,
+        next_free_at: sender.next_free_at.timestamp_millis(),
+        unhealthy_until: sender.unhealthy_until.map(|at| at.timestamp_millis()),
+        unhealthy_reason: sender.unhealthy_reason.clone(),
+        failures: sender.failures,
+        created_at: sender.created_at.timestamp_millis(),
+        updated_at: sender.updated_at.timestamp_millis(),
+    })
+}
+
+/// Enters a sender.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn insert(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sender: &Sender,
+) -> Result<()> {
+    let row = row(workspace, sender)?;
+    sender::Entity::insert(row.into_active_model()).exec_without_returning(connection).await?;
+    Ok(())
+}
+
+/// Writes a sender back; its row must be locked by this transaction.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn save(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sender: &Sender,
+) -> Result<()> {
+    row(workspace, sender)?.into_active_model().reset_all().update(tx).await?;
+    Ok(())
+}
+
+/// Those of the senders that are the workspace's, in no order.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn find_many(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    ids: &[SenderId],
+) -> Result<Vec<Sender>> {
+    sender::Entity::find()
+        .filter(sender::Column::WorkspaceId.eq(workspace.uuid()))
+        .filter(sender::Column::Id.is_in(ids.iter().map(|id| id.uuid())))
+        .all(connection)
+        .await?
+        .into_iter()
+        .map(Sender::try_from)
+        .collect()
+}
+
+/// The sender with this id, if it is the workspace's; it cannot change before this transaction
+/// ends.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn lock(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    id: SenderId,
+) -> Result<Option<Sender>> {
+    let statement = format!(
+        "SELECT * FROM sender WHERE workspace_id = $1 AND id = $2 {}",
+        dialect::for_update(tx, "sender")
+    );
+    let arguments = Arguments::new().with(workspace.uuid()).with(id.uuid());
+    let row: Option<sender::Model> = sql::one(tx, &statement, arguments).await?;
+    row.map(Sender::try_from).transpose()
+}
+
+/// The workspace's senders, in the order in which they were made.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn list(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    channel: Option<Channel>,
+) -> Result<Vec<Sender>> {
+    let mut query = sender::Entity::find()
+        .filter(sender::Column::WorkspaceId.eq(workspace.uuid()))
+        .order_by_asc(sender::Column::Id)
+        .limit(SENDERS_MAX);
+    if let Some(channel) = channel {
+        query = query.filter(sender::Column::Channel.eq(<&str>::from(channel)));
+    }
+    query.all(connection).await?.into_iter().map(Sender::try_from).collect()
+}
+
+/// How many senders the workspace has.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn count(connection: &impl ConnectionTrait, workspace: WorkspaceId) -> Result<i64> {
+    sql::number(
+        connection,
+        "SELECT count(*) AS n FROM sender WHERE workspace_id = $1",
+        Arguments::new().with(workspace.uuid()),
+    )
+    .await
+}
+
+/// How many messages each of the senders has sent on a day of its own clock (YYYY-MM-DD); a sender
+/// that has sent none is left out.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn sent_on(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    days: &[(SenderId, String)],
+) -> Result<Vec<(SenderId, String, i32)>> {
+    if days.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut arguments = Arguments::new().with(workspace.uuid()).with(QuotaKind::Sends.as_str());
+    let rows = arguments.rows(days.iter().map(|(id, day)| [id.uuid().into(), day.as_str().into()]));
+    let statement = format!(
+        "WITH v (sender_id, day) AS (VALUES {rows})
+         SELECT v.sender_id, v.day, q.used FROM v
+         JOIN quota q ON q.subject_id = v.sender_id AND q.kind = $2 AND q.day = v.day
+              AND q.workspace_id = $1"
+    );
+    let rows: Vec<Used> = sql::all(connection, &statement, arguments).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (SenderId::from_uuid(row.sender_id), row.day, row.used))
+        .collect())
+}
+
+#[derive(sea_orm::FromQueryResult)]
+struct Used {
+    sender_id: uuid::Uuid,
+    day: String,
+    used: i32,
+}

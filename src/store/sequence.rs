@@ -1,0 +1,408 @@
+//! Sequences and their published versions: rows read into the domain, pages, and what the edits of
+//! a sequence write. What publishing does to lanes and leads is in [`publish`].
+
+pub mod publish;
+
+use chrono::{DateTime, Utc};
+use entity::{sequence, sequence_version};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    QuerySelect, Value,
+};
+
+use super::sql::{self, Arguments};
+use super::{Result, StoreError, dialect};
+use crate::clock::from_ms;
+use crate::domain::flow::Flow;
+use crate::domain::id::{SequenceId, VersionId, WorkspaceId};
+use crate::domain::person_filter::searchable;
+use crate::domain::sequence::SequenceStatus;
+use crate::domain::settings::Settings;
+
+/// A sequence with its working copy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sequence {
+    /// Its id.
+    pub id: SequenceId,
+    /// What people call it.
+    pub name: String,
+    /// What it may do.
+    pub status: SequenceStatus,
+    /// Grows by one with every edit of the flow or the settings.
+    pub revision: i32,
+    /// The flow as it is edited; what runs is that of the published version.
+    pub flow: Flow,
+    /// The settings as they are edited.
+    pub settings: Settings,
+    /// The version that runs, or ran last; `None` where it was never published.
+    pub published_version: Option<VersionId>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When its row last changed.
+    pub updated_at: DateTime<Utc>,
+    /// When it was last published.
+    pub published_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<sequence::Model> for Sequence {
+    type Error = StoreError;
+
+    fn try_from(row: sequence::Model) -> Result<Self> {
+        Ok(Self {
+            id: SequenceId::from_uuid(row.id),
+            name: row.name,
+            status: row
+                .status
+                .parse()
+                .map_err(|_| StoreError::corrupt("sequence's status", &row.status))?,
+            revision: row.revision,
+            flow: read_flow(row.flow)?,
+            settings: read_settings(row.settings)?,
+            published_version: row.published_version_id.map(VersionId::from_uuid),
+            created_at: from_ms(row.created_at),
+            updated_at: from_ms(row.updated_at),
+            published_at: row.published_at.map(from_ms),
+        })
+    }
+}
+
+/// What a sequence was when it was published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Version {
+    /// Its id.
+    pub id: VersionId,
+    /// Its sequence.
+    pub sequence: SequenceId,
+    /// 1 for the sequence's first version, and so on.
+    pub number: i32,
+    /// The flow that runs.
+    pub flow: Flow,
+    /// The settings that hold.
+    pub settings: Settings,
+    /// When it was published first.
+    pub published_at: DateTime<Utc>,
+    /// Who published it.
+    pub published_by: String,
+}
+
+impl TryFrom<sequence_version::Model> for Version {
+    type Error = StoreError;
+
+    fn try_from(row: sequence_version::Model) -> Result<Self> {
+        Ok(Self {
+            id: VersionId::from_uuid(row.id),
+            sequence: SequenceId::from_uuid(row.sequence_id),
+            number: row.number,
+            flow: read_flow(row.flow)?,
+            settings: read_settings(row.settings)?,
+            published_at: from_ms(row.published_at),
+            published_by: row.published_by,
+        })
+    }
+}
+
+fn read_flow(json: serde_json::Value) -> Result<Flow> {
+    serde_json::from_value(json).map_err(|error| StoreError::corrupt("flow", error))
+}
+
+fn read_settings(json: serde_json::Value) -> Result<Settings> {
+    serde_json::from_value(json).map_err(|error| StoreError::corrupt("sequence's settings", error))
+}
+
+fn written<T: serde::Serialize>(what: &'static str, value: &T) -> Result<serde_json::Value> {
+    serde_json::to_value(value).map_err(|error| StoreError::corrupt(what, error))
+}
+
+/// Enters a sequence.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn insert(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sequence: &Sequence,
+) -> Result<()> {
+    let row = sequence::Model {
+        id: sequence.id.uuid(),
+        workspace_id: workspace.uuid(),
+        name: sequence.name.clone(),
+        search_text: searchable(&sequence.name),
+        status: sequence.status.to_string(),
+        revision: sequence.revision,
+        flow: written("flow", &sequence.flow)?,
+        settings: written("sequence's settings", &sequence.settings)?,
+        published_version_id: sequence.published_version.map(VersionId::uuid),
+        created_at: sequence.created_at.timestamp_millis(),
+        updated_at: sequence.updated_at.timestamp_millis(),
+        published_at: sequence.published_at.map(|at| at.timestamp_millis()),
+    };
+    sequence::Entity::insert(row.into_active_model()).exec_without_returning(connection).await?;
+    Ok(())
+}
+
+/// Writes a sequence back; its row must be locked by this transaction.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn save(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sequence: &Sequence,
+) -> Result<()> {
+    let json = |value| Value::Json(Some(Box::new(value)));
+    let arguments = Arguments::new()
+        .with(sequence.id.uuid())
+        .with(workspace.uuid())
+        .with(sequence.name.as_str())
+        .with(searchable(&sequence.name))
+        .with(<&str>::from(sequence.status))
+        .with(sequence.revision)
+        .with(json(written("flow", &sequence.flow)?))
+        .with(json(written("sequence's settings", &sequence.settings)?))
+        .with(sequence.published_version.map(VersionId::uuid))
+        .with(sequence.updated_at.timestamp_millis())
+        .with(sequence.published_at.map(|at| at.timestamp_millis()));
+    sql::execute(
+        tx,
+        "UPDATE sequence SET name = $3, search_text = $4, status = $5, revision = $6, flow = $7,
+             settings = $8, published_version_id = $9, updated_at = $10, published_at = $11
+         WHERE id = $1 AND workspace_id = $2",
+        arguments,
+    )
+    .await?;
+    Ok(())
+}
+
+/// The sequence with this id, if it is the workspace's.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn find(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    id: SequenceId,
+) -> Result<Option<Sequence>> {
+    Ok(find_many(connection, workspace, &[id]).await?.pop())
+}
+
+/// Those of the sequences that are the workspace's, in no order.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn find_many(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    ids: &[SequenceId],
+) -> Result<Vec<Sequence>> {
+    sequence::Entity::find()
+        .filter(sequence::Column::WorkspaceId.eq(workspace.uuid()))
+        .filter(sequence::Column::Id.is_in(ids.iter().map(|id| id.uuid())))
+        .all(connection)
+        .await?
+        .into_iter()
+        .map(Sequence::try_from)
+        .collect()
+}
+
+/// The sequence with this id, if it is the workspace's; it cannot change before this transaction
+/// ends.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn lock(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    id: SequenceId,
+) -> Result<Option<Sequence>> {
+    let statement = format!(
+        "SELECT * FROM sequence WHERE workspace_id = $1 AND id = $2 {}",
+        dialect::for_update(tx, "sequence")
+    );
+    let arguments = Arguments::new().with(workspace.uuid()).with(id.uuid());
+    let row: Option<sequence::Model> = sql::one(tx, &statement, arguments).await?;
+    row.map(Sequence::try_from).transpose()
+}
+
+/// Which sequences a list holds.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of one of these statuses; `None`, of any.
+    pub status: Option<Vec<SequenceStatus>>,
+    /// Every word of this is part of the name, upper and lower case being the same.
+    pub search: Option<String>,
+}
+
+impl Filter {
+    fn condition(&self, workspace: WorkspaceId, arguments: &mut Arguments) -> String {
+        let mut text = format!("workspace_id = {}", arguments.add(workspace.uuid()));
+        if let Some(statuses) = &self.status {
+            let list = arguments.list(statuses.iter().map(|status| <&str>::from(*status)));
+            text.push_str(&format!(" AND status IN ({list})"));
+        }
+        for word in searchable(self.search.as_deref().unwrap_or_default()).split_whitespace() {
+            let pattern = arguments.add(format!("%{}%", escaped(word)));
+            text.push_str(&format!(" AND search_text LIKE {pattern} ESCAPE '\\'"));
+        }
+        text
+    }
+}
+
+/// A text in which the letters that LIKE reads as patterns stand for themselves.
+fn escaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if matches!(letter, '%' | '_' | '\\') {
+            plain.push('\\');
+        }
+        plain.push(letter);
+    }
+    plain
+}
+
+/// Which part of a list to read; keys grow from the oldest to the newest, and lists begin with the
+/// newest.
+#[derive(Debug, Clone, Copy)]
+pub struct Page<K> {
+    /// Only those after (older than) this one.
+    pub after: Option<K>,
+    /// Only those before (newer than) this one.
+    pub before: Option<K>,
+    /// The last ones instead of the first; they come oldest first.
+    pub backward: bool,
+    /// At most so many.
+    pub limit: u64,
+}
+
+/// A page of the sequences that a filter chooses, newest first.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn page(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    filter: &Filter,
+    page: Page<SequenceId>,
+) -> Result<Vec<Sequence>> {
+    let mut arguments = Arguments::new();
+    let mut conditions = filter.condition(workspace, &mut arguments);
+    if let Some(after) = page.after {
+        conditions.push_str(&format!(" AND id < {}", arguments.add(after.uuid())));
+    }
+    if let Some(before) = page.before {
+        conditions.push_str(&format!(" AND id > {}", arguments.add(before.uuid())));
+    }
+    let order = if page.backward { "ASC" } else { "DESC" };
+    let statement = format!(
+        "SELECT * FROM sequence WHERE {conditions} ORDER BY id {order} LIMIT {}",
+        page.limit
+    );
+    let rows: Vec<sequence::Model> = sql::all(connection, &statement, arguments).await?;
+    rows.into_iter().map(Sequence::try_from).collect()
+}
+
+/// How many sequences a filter chooses.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn count(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    filter: &Filter,
+) -> Result<i64> {
+    let mut arguments = Arguments::new();
+    let conditions = filter.condition(workspace, &mut arguments);
+    let statement = format!("SELECT count(*) AS n FROM sequence WHERE {conditions}");
+    sql::number(connection, &statement, arguments).await
+}
+
+/// Those of the versions that are the workspace's, in no order.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn find_versions(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    ids: &[VersionId],
+) -> Result<Vec<Version>> {
+    sequence_version::Entity::find()
+        .filter(sequence_version::Column::WorkspaceId.eq(workspace.uuid()))
+        .filter(sequence_version::Column::Id.is_in(ids.iter().map(|id| id.uuid())))
+        .all(connection)
+        .await?
+        .into_iter()
+        .map(Version::try_from)
+        .collect()
+}
+
+/// A page of a sequence's versions, newest first; the key is the version's number.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn versions(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+    page: Page<i32>,
+) -> Result<Vec<Version>> {
+    use sequence_version::Column;
+    let mut query = sequence_version::Entity::find()
+        .filter(Column::WorkspaceId.eq(workspace.uuid()))
+        .filter(Column::SequenceId.eq(sequence.uuid()))
+        .limit(page.limit);
+    if let Some(after) = page.after {
+        query = query.filter(Column::Number.lt(after));
+    }
+    if let Some(before) = page.before {
+        query = query.filter(Column::Number.gt(before));
+    }
+    let query = if page.backward {
+        query.order_by_asc(Column::Number)
+    } else {
+        query.order_by_desc(Column::Number)
+    };
+    query.all(connection).await?.into_iter().map(Version::try_from).collect()
+}
+
+/// How many versions a sequence has.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn count_versions(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+) -> Result<i64> {
+    sql::number(
+        connection,
+        "SELECT count(*) AS n FROM sequence_version WHERE workspace_id = $1 AND sequence_id = $2",
+        Arguments::new().with(workspace.uuid()).with(sequence.uuid()),
+    )
+    .await
+}
+
+/// How many leads of each of the sequences got at least one message; a sequence without any is
+/// left out.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn contacted(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sequences: &[SequenceId],
+) -> Result<Vec<(SequenceId, i64)>> {
+    let mut arguments = Arguments::new().with(workspace.uuid());
+    let list = arguments.list(sequences.iter().map(|id| id.uuid()));
+    let statement = format!(
+        "SELECT sequence_id, count(*) AS n FROM lead
+         WHERE workspace_id = $1 AND sequence_id IN ({list}) AND messages_sent > 0
+         GROUP BY sequence_id"
+    );
+    let rows: Vec<Counted> = sql::all(connection, &statement, arguments).await?;
+    Ok(rows.into_iter().map(|row| (SequenceId::from_uuid(row.sequence_id), row.n)).collect())
+}
+
+#[derive(sea_orm::FromQueryResult)]
+struct Counted {
+    sequence_id: uuid::Uuid,
+    n: i64,
+}

@@ -1,0 +1,253 @@
+//! What publishing writes besides the sequence itself: a version, the lanes, and the leads whose
+//! step or sender is gone. Everything about leads is a set statement over one step.
+//!
+//! Leads that a worker holds are left to it: it reads the new version when it records. A lead whose
+//! message may or may not have left keeps its place until somebody settles that.
+
+use chrono::{DateTime, Utc};
+use entity::sequence_version;
+use sea_orm::{ConnectionTrait, EntityTrait, FromQueryResult, IntoActiveModel};
+
+use super::{Version, written};
+use crate::domain::id::{LeadId, SenderId, SequenceId, WorkspaceId};
+use crate::store::sql::{self, Arguments};
+use crate::store::{Result, dialect};
+
+/// How many rows go into one statement.
+const ROWS_PER_STATEMENT: usize = 500;
+/// The leads that publishing may move.
+const MOVABLE: &str = "status IN ('PENDING', 'IN_PROGRESS', 'PAUSED') AND worker_id IS NULL
+    AND (hold IS NULL OR hold <> 'UNCONFIRMED')";
+
+/// Enters a version.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn insert_version(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    version: &Version,
+) -> Result<()> {
+    let row = sequence_version::Model {
+        id: version.id.uuid(),
+        workspace_id: workspace.uuid(),
+        sequence_id: version.sequence.uuid(),
+        number: version.number,
+        flow: written("flow", &version.flow)?,
+        settings: written("sequence's settings", &version.settings)?,
+        published_at: version.published_at.timestamp_millis(),
+        published_by: version.published_by.clone(),
+    };
+    sequence_version::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// How many unfinished leads stand at a step.
+#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
+pub struct Standing {
+    /// The step.
+    pub step_key: String,
+    /// All of them.
+    pub leads: i64,
+    /// Those that publishing may move.
+    pub movable: i64,
+}
+
+/// Where the unfinished leads of a sequence stand.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn standing(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+) -> Result<Vec<Standing>> {
+    let statement = format!(
+        "SELECT step_key, count(*) AS leads,
+                CAST(sum(CASE WHEN {MOVABLE} THEN 1 ELSE 0 END) AS BIGINT) AS movable
+         FROM lead
+         WHERE workspace_id = $1 AND sequence_id = $2
+           AND status IN ('PENDING', 'IN_PROGRESS', 'PAUSED') AND step_key IS NOT NULL
+         GROUP BY step_key"
+    );
+    let arguments = Arguments::new().with(workspace.uuid()).with(sequence.uuid());
+    sql::all(connection, &statement, arguments).await
+}
+
+/// Gives a sequence the lanes of these senders. A sender that is not among them keeps its lane as
+/// long as a lead of it is in a worker's hands: when the worker gives the lead back, it is found.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn replace_lanes(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+    senders: &[SenderId],
+) -> Result<()> {
+    sql::execute(
+        tx,
+        "DELETE FROM lane WHERE workspace_id = $1 AND sequence_id = $2 AND NOT EXISTS (
+             SELECT 1 FROM lead WHERE lead.sequence_id = $2 AND lead.sender_id = lane.sender_id
+                AND lead.worker_id IS NOT NULL)",
+        Arguments::new().with(workspace.uuid()).with(sequence.uuid()),
+    )
+    .await?;
+    for chunk in senders.chunks(ROWS_PER_STATEMENT) {
+        let mut arguments = Arguments::new();
+        let rows = arguments.rows(
+            chunk.iter().map(|id| [sequence.uuid().into(), id.uuid().into(), workspace.uuid().into()]),
+        );
+        let statement = format!(
+            "INSERT INTO lane (sequence_id, sender_id, workspace_id) VALUES {rows}
+             ON CONFLICT (sequence_id, sender_id) DO NOTHING"
+        );
+        sql::execute(tx, &statement, arguments).await?;
+    }
+    Ok(())
+}
+
+/// The leads of one step of one sequence.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The sequence.
+    pub sequence: SequenceId,
+    /// The step.
+    pub step_key: &'a str,
+}
+
+impl Place<'_> {
+    fn arguments(self) -> Arguments {
+        Arguments::new().with(self.workspace.uuid()).with(self.sequence.uuid()).with(self.step_key)
+    }
+
+    /// Changes the movable leads of the place, locked in the order of their ids, so that two
+    /// statements over many leads never wait for each other. The arguments begin with
+    /// [`Place::arguments`].
+    async fn update(
+        tx: &impl ConnectionTrait,
+        assignments: &str,
+        arguments: Arguments,
+    ) -> Result<Vec<LeadId>> {
+        let statement = format!(
+            "WITH chosen AS MATERIALIZED (
+                 SELECT id FROM lead
+                 WHERE workspace_id = $1 AND sequence_id = $2 AND step_key = $3 AND {MOVABLE}
+                 ORDER BY id {lock}
+             )
+             UPDATE lead SET {assignments} WHERE id IN (SELECT chosen.id FROM chosen)
+             RETURNING id",
+            lock = dialect::for_update(tx, "lead"),
+        );
+        let mut ids = sql::ids(tx, &statement, arguments).await?;
+        ids.sort_unstable();
+        Ok(ids.into_iter().map(LeadId::from_uuid).collect())
+    }
+}
+
+/// Moves the leads of a step to another one. Their due time and the rest of a paused wait stay; a
+/// lead that waited for data which the old step was missing is due now.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn move_leads(
+    tx: &impl ConnectionTrait,
+    place: Place<'_>,
+    to: &str,
+    now: DateTime<Utc>,
+) -> Result<Vec<LeadId>> {
+    let assignments = format!(
+        "step_key = $4, last_action_at = $5, {}",
+        DUE_AGAIN.replace("{now}", "$5")
+    );
+    let arguments = place.arguments().with(to).with(now.timestamp_millis());
+    Place::update(tx, &assignments, arguments).await
+}
+
+/// A lead that goes on is held by nothing any more; where it had no due time it has one now. Who
+/// was not held for data keeps its time.
+const DUE_AGAIN: &str = "
+    due_at = CASE WHEN hold = 'MISSING_MERGE_DATA' AND status <> 'PAUSED' THEN {now} ELSE due_at END,
+    paused_rest_ms = CASE WHEN hold = 'MISSING_MERGE_DATA' AND status = 'PAUSED' THEN 0
+                          ELSE paused_rest_ms END,
+    hold = NULL";
+
+/// Ends the sequence for the leads of a step.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn complete_leads(
+    tx: &impl ConnectionTrait,
+    place: Place<'_>,
+    now: DateTime<Utc>,
+) -> Result<Vec<LeadId>> {
+    let assignments = "status = 'COMPLETED', step_key = NULL, due_at = NULL, hold = NULL,
+        paused_rest_ms = NULL, last_action_at = $4";
+    Place::update(tx, assignments, place.arguments().with(now.timestamp_millis())).await
+}
+
+/// Stops the leads of a step with the reason `STEP_REMOVED`.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn stop_leads(
+    tx: &impl ConnectionTrait,
+    place: Place<'_>,
+    now: DateTime<Utc>,
+) -> Result<Vec<LeadId>> {
+    let assignments = "status = 'STOPPED', stop_reason = 'STEP_REMOVED', due_at = NULL,
+        hold = NULL, paused_rest_ms = NULL, last_action_at = $4";
+    Place::update(tx, assignments, place.arguments().with(now.timestamp_millis())).await
+}
+
+/// Lets the leads go on that miss data at a step which has changed: the new text may do without it.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn release_held(
+    tx: &impl ConnectionTrait,
+    place: Place<'_>,
+    now: DateTime<Utc>,
+) -> Result<u64> {
+    let statement = format!(
+        "UPDATE lead SET {}
+         WHERE workspace_id = $1 AND sequence_id = $2 AND step_key = $3
+           AND hold = 'MISSING_MERGE_DATA' AND {MOVABLE}",
+        DUE_AGAIN.replace("{now}", "$4")
+    );
+    sql::execute(tx, &statement, place.arguments().with(now.timestamp_millis())).await
+}
+
+/// Gives the leads of a step whose sender is not among the step's `senders` another one, by their
+/// bucket, as [`crate::domain::flow::CompiledStep::sender`] does.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn reassign(
+    tx: &impl ConnectionTrait,
+    place: Place<'_>,
+    senders: &[SenderId],
+) -> Result<u64> {
+    if senders.is_empty() {
+        return Ok(0);
+    }
+    let mut arguments = place.arguments();
+    let mut cases = String::new();
+    let mut list = Vec::new();
+    for (index, sender) in senders.iter().enumerate() {
+        let placeholder = arguments.add(sender.uuid());
+        cases.push_str(&format!(" WHEN {index} THEN {placeholder}"));
+        list.push(placeholder);
+    }
+    let statement = format!(
+        "UPDATE lead SET sender_id = CASE bucket % {count}{cases} END
+         WHERE workspace_id = $1 AND sequence_id = $2 AND step_key = $3
+           AND status IN ('PENDING', 'IN_PROGRESS', 'PAUSED') AND worker_id IS NULL
+           AND (sender_id IS NULL OR sender_id NOT IN ({list}))",
+        count = senders.len(),
+        list = list.join(", "),
+    );
+    sql::execute(tx, &statement, arguments).await
+}

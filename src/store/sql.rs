@@ -1,0 +1,133 @@
+//! Hand-written statements: numbered arguments that both databases understand, many rows at once.
+//!
+//! Arguments are always bound, never written into the text. A statement that changes many rows
+//! gets them as a table of values: `WITH v (id, due_at) AS (VALUES ($1, $2), ($3, $4)) UPDATE …`.
+
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult, RuntimeErr, Statement, Value};
+use uuid::Uuid;
+
+use super::Result;
+
+/// The arguments of a statement, numbered from 1 in the order in which they are added.
+#[derive(Default, Debug, Clone)]
+pub struct Arguments(Vec<Value>);
+
+impl Arguments {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one and answers its placeholder: `$3`.
+    pub fn add(&mut self, value: impl Into<Value>) -> String {
+        self.0.push(value.into());
+        format!("${}", self.0.len())
+    }
+
+    /// The same arguments and one more.
+    #[must_use]
+    pub fn with(mut self, value: impl Into<Value>) -> Self {
+        self.0.push(value.into());
+        self
+    }
+
+    /// Adds many and answers their placeholders, with commas; `NULL` for none, so that
+    /// `IN (NULL)` matches nothing.
+    pub fn list<T: Into<Value>>(&mut self, values: impl IntoIterator<Item = T>) -> String {
+        let placeholders: Vec<String> = values.into_iter().map(|value| self.add(value)).collect();
+        if placeholders.is_empty() { "NULL".into() } else { placeholders.join(", ") }
+    }
+
+    /// Adds rows and answers them as the body of a VALUES: `($1, $2), ($3, $4)`.
+    pub fn rows<const N: usize>(&mut self, rows: impl IntoIterator<Item = [Value; N]>) -> String {
+        let mut text = String::new();
+        for row in rows {
+            text.push_str(if text.is_empty() { "(" } else { ", (" });
+            for (index, value) in row.into_iter().enumerate() {
+                if index > 0 {
+                    text.push_str(", ");
+                }
+                self.0.push(value);
+                text.push('$');
+                text.push_str(&self.0.len().to_string());
+            }
+            text.push(')');
+        }
+        text
+    }
+}
+
+fn statement(connection: &impl ConnectionTrait, sql: &str, arguments: Arguments) -> Statement {
+    Statement::from_sql_and_values(connection.get_database_backend(), sql, arguments.0)
+}
+
+/// Runs a statement and answers how many rows it changed.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn execute(
+    connection: &impl ConnectionTrait,
+    sql: &str,
+    arguments: Arguments,
+) -> Result<u64> {
+    let done = connection.execute_raw(statement(connection, sql, arguments)).await?;
+    Ok(done.rows_affected())
+}
+
+/// Runs a statement and reads every row it answers.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn all<T: FromQueryResult>(
+    connection: &impl ConnectionTrait,
+    sql: &str,
+    arguments: Arguments,
+) -> Result<Vec<T>> {
+    let rows = connection.query_all_raw(statement(connection, sql, arguments)).await?;
+    Ok(rows.iter().map(|row| T::from_query_result(row, "")).collect::<Result<_, DbErr>>()?)
+}
+
+/// Runs a statement and reads its first row.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn one<T: FromQueryResult>(
+    connection: &impl ConnectionTrait,
+    sql: &str,
+    arguments: Arguments,
+) -> Result<Option<T>> {
+    let row = connection.query_one_raw(statement(connection, sql, arguments)).await?;
+    Ok(row.map(|row| T::from_query_result(&row, "")).transpose()?)
+}
+
+/// Runs a statement whose rows hold one id, called `id`.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn ids(
+    connection: &impl ConnectionTrait,
+    sql: &str,
+    arguments: Arguments,
+) -> Result<Vec<Uuid>> {
+    let rows = connection.query_all_raw(statement(connection, sql, arguments)).await?;
+    Ok(rows.iter().map(|row| row.try_get("", "id")).collect::<Result<_, DbErr>>()?)
+}
+
+/// Runs a statement that answers one number, called `n`; 0 where there is no row or it is NULL.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn number(
+    connection: &impl ConnectionTrait,
+    sql: &str,
+    arguments: Arguments,
+) -> Result<i64> {
+    let row = connection.query_one_raw(statement(connection, sql, arguments)).await?;
+    let number = row.map(|row: QueryResult| row.try_get::<Option<i64>>("", "n")).transpose()?;
+    Ok(number.flatten().unwrap_or(0))
+}
+
+/// An error of the driver where it is used directly.
+pub(super) fn driver_error(error: sea_orm::sqlx::Error) -> super::StoreError {
+    DbErr::Conn(RuntimeErr::SqlxError(error.into())).into()
+}

@@ -1,0 +1,80 @@
+//! kill -9 in the middle of sending, restart, twenty times over: nothing twice, nothing lost, and
+//! what is ambiguous is UNCONFIRMED.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::chaos::executions;
+use crate::client::{enrol, import, sequence, smtp_sender};
+use crate::smtp_sink::SmtpSink;
+use crate::world::{Database, World, until};
+
+const PEOPLE: usize = 1_200;
+const KILLS: usize = 20;
+
+async fn kill(database: Database) {
+    let world = World::new(database).await;
+    // Slow enough that every kill finds messages on their way.
+    let sink = SmtpSink::start_with_delay(Duration::from_millis(40)).await;
+    let mut server = world.serve().await;
+    let client = server.client(&world);
+    let mut csv = String::from("email,company\n");
+    for number in 0..PEOPLE {
+        csv.push_str(&format!("ok-{number}@example.org,Kill\n"));
+    }
+    import(&client, &csv).await;
+    let sender = smtp_sender(&client, "Ada", sink.port()).await;
+    let id = sequence(&client, &[sender], &[("PT0S", Some("Kill"))]).await;
+    enrol(&client, &id, "kill").await;
+    let mut killed_in_flight = 0;
+    for number in 1..=KILLS {
+        let goal = PEOPLE * number / (KILLS + 4);
+        until("messages arrive", 60, async || (sink.received().len() >= goal).then_some(())).await;
+        killed_in_flight += usize::from(sink.received().len() < PEOPLE);
+        server.kill().await;
+        server = world.serve().await;
+    }
+    assert_eq!(killed_in_flight, KILLS, "every kill struck while messages were leaving");
+    let client = server.client(&world);
+    let query = "query ($id: ID!) { sequence(id: $id) { leadCounts { pending completed } }
+        executions(filter: { status: [SENDING, SCHEDULED] }, first: 1) { nodes { id } } }";
+    until("everything has ended", 120, async || {
+        let data = client.run(query, json!({ "id": id })).await;
+        let pending = &data["sequence"]["leadCounts"]["pending"];
+        (*pending == 0 && data["executions"]["nodes"] == json!([])).then_some(())
+    })
+    .await;
+    let executions = executions(&client).await;
+    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+    for mail in sink.received() {
+        *taken.entry(mail.rcpt).or_default() += 1;
+    }
+    assert!(taken.values().all(|count| *count == 1), "somebody got it twice");
+    assert_eq!(executions.len(), PEOPLE, "somebody was lost");
+    let mut unconfirmed = 0;
+    for (email, execution) in &executions {
+        match execution["status"].as_str() {
+            Some("SENT") => assert!(taken.contains_key(email), "{email}: SENT but never taken"),
+            Some("UNCONFIRMED") => unconfirmed += 1,
+            other => panic!("{email}: {other:?}"),
+        }
+    }
+    for email in taken.keys() {
+        assert!(executions.contains_key(email), "{email} got a message that we do not know of");
+    }
+    // Only what was on the wire is in doubt: at most so many as travel at once, for each kill.
+    assert!(unconfirmed <= KILLS * 64, "{unconfirmed} in doubt");
+    assert!(server.terminate().await, "a proper goodbye");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_twenty_times_on_sqlite() {
+    kill(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_twenty_times_on_postgres() {
+    kill(Database::Postgres).await;
+}

@@ -1,0 +1,11 @@
+//! Black box: the built binary, over HTTP and WebSocket, with a real SMTP receiver, on both
+//! databases.
+
+mod chaos;
+mod client;
+mod kill;
+mod main_job;
+mod process;
+#[path = "../support/smtp_sink.rs"]
+mod smtp_sink;
+mod world;

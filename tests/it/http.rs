@@ -1,0 +1,510 @@
+//! The API over real sockets: HTTP, server-sent events, and graphql-transport-ws to the letter.
+
+use std::time::Duration;
+
+use cadenza::domain::event::{EventKind, NewEvent};
+use cadenza::domain::id::SequenceId;
+use cadenza::http::Http;
+use cadenza::store::event;
+use futures_util::{SinkExt, StreamExt};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{Harness, both, start};
+
+const UPLOAD_MAX: usize = 8 << 20;
+const FOLLOW: &str =
+    "subscription ($after: EventCursor) { executionEvents(after: $after) { cursor kind } }";
+
+/// The API of a harness on a port.
+struct Served {
+    address: String,
+    shutdown: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+}
+
+impl Served {
+    async fn new(h: &Harness) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let shutdown = h.shutdown.child_token();
+        let http = Http::new(h.schema.clone(), UPLOAD_MAX, shutdown.clone());
+        let router = http.router();
+        let stop = shutdown.clone().cancelled_owned();
+        let running = tokio::spawn(async move {
+            let served = axum::serve(listener, router)
+                .with_graceful_shutdown(stop)
+                .await;
+            served.expect("serves");
+            http.closed().await;
+        });
+        Self {
+            address,
+            shutdown,
+            running,
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/graphql", self.address)
+    }
+
+    fn post(&self, token: &str) -> reqwest::RequestBuilder {
+        client().post(self.url()).bearer_auth(token)
+    }
+
+    async fn end(self) {
+        self.shutdown.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(20), self.running).await;
+        ended.expect("ends in time").expect("ends well");
+    }
+
+    async fn socket(&self) -> Socket {
+        self.socket_with(&[("sec-websocket-protocol", "graphql-transport-ws")])
+            .await
+    }
+
+    async fn socket_with(&self, headers: &[(&'static str, &str)]) -> Socket {
+        let mut request = format!("ws://{}/graphql", self.address)
+            .into_client_request()
+            .expect("a URL");
+        for (name, value) in headers {
+            let value = HeaderValue::from_str(value).expect("a header");
+            request.headers_mut().insert(*name, value);
+        }
+        let (socket, _) = tokio_tungstenite::connect_async(request)
+            .await
+            .expect("it opens");
+        Socket(socket)
+    }
+}
+
+fn client() -> reqwest::Client {
+    // A connection of its own for each request: none is left open when the server ends.
+    reqwest::Client::builder()
+        .pool_max_idle_per_host(0)
+        .build()
+        .expect("a client")
+}
+
+struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+#[derive(Debug, PartialEq)]
+enum Heard {
+    Message(Value),
+    Closed(u16),
+    Gone,
+}
+
+impl Socket {
+    async fn say(&mut self, message: Value) {
+        self.0
+            .send(Message::text(message.to_string()))
+            .await
+            .expect("sends");
+    }
+
+    /// The next message that is no ping.
+    async fn hear(&mut self) -> Heard {
+        loop {
+            let next = tokio::time::timeout(Duration::from_secs(30), self.0.next()).await;
+            match next.expect("something is heard") {
+                Some(Ok(Message::Text(text))) => {
+                    let message: Value = serde_json::from_str(&text).expect("JSON");
+                    if message["type"] != "ping" {
+                        return Heard::Message(message);
+                    }
+                }
+                Some(Ok(Message::Close(Some(frame)))) => return Heard::Closed(frame.code.into()),
+                Some(Ok(Message::Close(None)) | Err(_)) | None => return Heard::Gone,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    async fn message(&mut self) -> Value {
+        match self.hear().await {
+            Heard::Message(message) => message,
+            other => panic!("a message was expected: {other:?}"),
+        }
+    }
+
+    async fn init(&mut self, token: &str) {
+        let payload = json!({ "Authorization": format!("Bearer {token}") });
+        self.say(json!({ "type": "connection_init", "payload": payload }))
+            .await;
+        assert_eq!(self.message().await, json!({ "type": "connection_ack" }));
+    }
+
+    async fn subscribe(&mut self, id: &str, query: &str, variables: Value) {
+        let payload = json!({ "query": query, "variables": variables });
+        self.say(json!({ "id": id, "type": "subscribe", "payload": payload }))
+            .await;
+    }
+}
+
+async fn append(h: &Harness, kind: EventKind) {
+    let sequence: SequenceId = h.services.entropy.id(start());
+    let tx = h.services.db.begin().await.expect("a transaction");
+    let events = vec![NewEvent::of_sequence(start(), kind, sequence)];
+    event::append(&tx, h.admin.workspace, events)
+        .await
+        .expect("appended");
+    tx.commit().await.expect("committed");
+    h.services.wake.log();
+}
+
+both!(
+    requests_are_answered_as_the_specification_says,
+    |h: Harness| async move {
+        let server = Served::new(&h).await;
+        let (query, json_type) = (json!({ "query": "{ __typename }" }), "application/json");
+        let newer = "application/graphql-response+json";
+        let bad = json!({ "query": "{ nothing }" });
+        for (body, accept, status, media_type) in [
+            (&query, "*/*", 200, json_type),
+            (&query, json_type, 200, json_type),
+            (&query, newer, 200, newer),
+            (&bad, json_type, 200, json_type),
+            (&bad, newer, 400, newer),
+            (&query, "text/html", 406, json_type),
+        ] {
+            let sent = server
+                .post(&h.token)
+                .header("accept", accept)
+                .json(body)
+                .send()
+                .await;
+            let answer = sent.expect("an answer");
+            assert_eq!(answer.status(), status, "{accept} {body}");
+            let told = answer.headers()["content-type"]
+                .to_str()
+                .expect("text")
+                .to_owned();
+            assert!(told.starts_with(media_type), "{accept}: {told}");
+            assert!(answer.headers().contains_key("x-request-id"));
+            let body: Value = answer.json().await.expect("JSON");
+            assert_eq!(
+                body.get("data").is_some(),
+                body.get("errors").is_none(),
+                "{body}"
+            );
+        }
+        for media_type in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+        ] {
+            let sent = server.post(&h.token).header("content-type", media_type);
+            let answer = sent
+                .body(query.to_string())
+                .send()
+                .await
+                .expect("an answer");
+            assert_eq!(
+                answer.status(),
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "{media_type}"
+            );
+        }
+        for body in [
+            "",
+            "[]",
+            "{",
+            "\"x\"",
+            "{\"query\": 1}",
+            "{}",
+            "[{\"query\":\"{ __typename }\"}]",
+            "{\"query\": \"{ __typename }\", \"variables\": []}",
+        ] {
+            let sent = server
+                .post(&h.token)
+                .header("content-type", json_type)
+                .body(body);
+            let answer = sent.send().await.expect("an answer");
+            assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{body}");
+            let body: Value = answer.json().await.expect("JSON");
+            assert_eq!(body["errors"][0]["extensions"]["code"], "BAD_USER_INPUT");
+        }
+        let get = |query: &str| {
+            client()
+                .get(server.url())
+                .query(&[("query", query)])
+                .bearer_auth(&h.token)
+                .send()
+        };
+        assert_eq!(
+            get("{ __typename }").await.expect("an answer").status(),
+            200
+        );
+        let mutation = get("mutation { x }").await.expect("an answer");
+        assert_eq!(mutation.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(mutation.headers()["allow"], "POST");
+        for method in [Method::PUT, Method::DELETE, Method::PATCH] {
+            let sent = client()
+                .request(method, server.url())
+                .bearer_auth(&h.token)
+                .send()
+                .await;
+            assert_eq!(
+                sent.expect("an answer").status(),
+                StatusCode::METHOD_NOT_ALLOWED
+            );
+        }
+        server.end().await;
+    }
+);
+
+both!(
+    without_a_valid_token_nothing_is_told,
+    |h: Harness| async move {
+        let server = Served::new(&h).await;
+        let query = json!({ "query": "{ events { cursor } }" });
+        let wrong = format!("{}x", h.token);
+        let mut told = Vec::new();
+        for token in [None, Some("cdz_wrong"), Some(wrong.as_str()), Some("")] {
+            for accept in ["application/json", "text/event-stream"] {
+                let request = client()
+                    .post(server.url())
+                    .header("accept", accept)
+                    .json(&query);
+                let request = match token {
+                    Some(token) => request.bearer_auth(token),
+                    None => request,
+                };
+                let answer = request.send().await.expect("an answer");
+                assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+                told.push(answer.text().await.expect("text"));
+            }
+        }
+        told.dedup();
+        assert_eq!(told.len(), 1, "every bad token is told the same: {told:?}");
+        let body: Value = serde_json::from_str(&told[0]).expect("JSON");
+        assert_eq!(body["errors"][0]["extensions"]["code"], "UNAUTHENTICATED");
+
+        for (payload, code) in [
+            (json!(null), 4401),
+            (json!({}), 4401),
+            (json!({ "authorization": "Bearer cdz_wrong" }), 4403),
+            (json!({ "authorization": "" }), 4403),
+        ] {
+            let mut socket = server.socket().await;
+            socket
+                .say(json!({ "type": "connection_init", "payload": payload }))
+                .await;
+            assert_eq!(socket.hear().await, Heard::Closed(code), "{payload}");
+        }
+        let protocol = ("sec-websocket-protocol", "graphql-transport-ws");
+        let mut socket = server
+            .socket_with(&[protocol, ("authorization", "Bearer cdz_no")])
+            .await;
+        assert_eq!(socket.hear().await, Heard::Closed(4403));
+        let bearer = format!("Bearer {}", h.token);
+        let mut socket = server
+            .socket_with(&[protocol, ("authorization", &bearer)])
+            .await;
+        socket.say(json!({ "type": "connection_init" })).await;
+        assert_eq!(socket.message().await["type"], "connection_ack");
+        server.end().await;
+    }
+);
+
+both!(
+    a_body_has_a_limit_by_what_the_token_allows,
+    |h: Harness| async move {
+        let server = Served::new(&h).await;
+        let services = &h.services;
+        let viewer = cadenza::app::token::create(
+            &services.db,
+            &services.clock,
+            &services.entropy,
+            "ours",
+            cadenza::app::Role::Viewer,
+        )
+        .await
+        .expect("a token")
+        .secret;
+        let of = |size: usize| {
+            json!({ "query": "query ($x: String) { __typename @include(if: true) x: __typename }",
+                "variables": { "x": "é\"\n".repeat(size / 8) } })
+        };
+        for (token, size, status) in [
+            (&viewer, 400_000, 200),
+            (&viewer, 2 << 20, 413),
+            (&h.token, 4 << 20, 200),
+            (&h.token, 16 << 20, 413),
+        ] {
+            let mut body = of(size);
+            body["query"] = json!("{ __typename }");
+            let sent = server.post(token).json(&body).send().await;
+            // A server that refuses early may close while the client still writes.
+            match sent {
+                Ok(answer) => assert_eq!(answer.status(), status, "{size}"),
+                Err(error) => assert_eq!(status, 413, "{size}: {error}"),
+            }
+        }
+        // Deep or endless documents are refused before they are parsed, in no time.
+        for document in [
+            "{ a ".repeat(50_000),
+            format!("{{ a(b: {}) }}", "[".repeat(100_000)),
+        ] {
+            let sent = server
+                .post(&h.token)
+                .json(&json!({ "query": document }))
+                .send()
+                .await;
+            let body: Value = sent.expect("an answer").json().await.expect("JSON");
+            assert_eq!(
+                body["errors"][0]["extensions"]["code"], "QUERY_TOO_COMPLEX",
+                "{body}"
+            );
+        }
+        server.end().await;
+    }
+);
+
+both!(a_socket_keeps_the_protocol, |h: Harness| async move {
+    let server = Served::new(&h).await;
+    let mut closings = Vec::new();
+    for message in [
+        json!({ "id": "1", "type": "subscribe", "payload": { "query": "{ __typename }" } }),
+        json!({ "type": "nonsense" }),
+        json!([1]),
+        json!({ "id": "1" }),
+        json!({ "type": "subscribe", "payload": { "query": "{ __typename }" } }),
+    ] {
+        let mut socket = server.socket().await;
+        socket.say(message).await;
+        closings.push(socket.hear().await);
+    }
+    assert_eq!(closings, [4401, 4400, 4400, 4400, 4400].map(Heard::Closed));
+    let mut socket = server.socket_with(&[]).await;
+    assert_eq!(socket.hear().await, Heard::Closed(4406));
+
+    let mut socket = server.socket().await;
+    socket.init(&h.token).await;
+    socket
+        .say(json!({ "type": "ping", "payload": { "a": 1 } }))
+        .await;
+    assert_eq!(
+        socket.message().await,
+        json!({ "type": "pong", "payload": { "a": 1 } })
+    );
+    // Queries run too, and end with a complete; what is refused ends with an error alone.
+    socket.subscribe("q", "{ __typename }", json!({})).await;
+    let next =
+        json!({ "id": "q", "type": "next", "payload": { "data": { "__typename": "Query" } } });
+    assert_eq!(socket.message().await, next);
+    assert_eq!(
+        socket.message().await,
+        json!({ "id": "q", "type": "complete" })
+    );
+    for document in ["{ nothing }", "{", "subscription { nothing }"] {
+        socket.subscribe("bad", document, json!({})).await;
+        let error = socket.message().await;
+        assert_eq!(
+            (&error["id"], &error["type"]),
+            (&json!("bad"), &json!("error")),
+            "{error}"
+        );
+        assert!(
+            error["payload"][0]["extensions"]["code"].is_string(),
+            "{error}"
+        );
+    }
+    socket
+        .subscribe("live", FOLLOW, json!({ "after": "evt_0000000000000000" }))
+        .await;
+    append(&h, EventKind::SequencePublished).await;
+    let event = socket.message().await;
+    assert_eq!(
+        event["payload"]["data"]["executionEvents"]["kind"],
+        "SEQUENCE_PUBLISHED"
+    );
+    // Completed by the client, it says no more, and its id is free.
+    socket
+        .say(json!({ "id": "live", "type": "complete" }))
+        .await;
+    let after = &event["payload"]["data"]["executionEvents"]["cursor"];
+    socket
+        .subscribe("live", FOLLOW, json!({ "after": after }))
+        .await;
+    append(&h, EventKind::SequenceDisabled).await;
+    let event = socket.message().await;
+    assert_eq!(
+        event["payload"]["data"]["executionEvents"]["kind"],
+        "SEQUENCE_DISABLED"
+    );
+    socket.subscribe("live", FOLLOW, json!({})).await;
+    assert_eq!(socket.hear().await, Heard::Closed(4409));
+
+    let mut socket = server.socket().await;
+    socket.init(&h.token).await;
+    socket.say(json!({ "type": "connection_init" })).await;
+    assert_eq!(socket.hear().await, Heard::Closed(4429));
+
+    let mut silent = server.socket().await;
+    assert_eq!(silent.hear().await, Heard::Closed(4408));
+
+    let mut last = server.socket().await;
+    last.init(&h.token).await;
+    last.subscribe("live", FOLLOW, json!({})).await;
+    server.shutdown.cancel();
+    assert_eq!(last.hear().await, Heard::Closed(1001));
+    drop((last, silent, socket));
+    server.end().await;
+});
+
+both!(events_stream_over_sse_and_resume, |h: Harness| async move {
+    let server = Served::new(&h).await;
+    append(&h, EventKind::SequencePublished).await;
+    append(&h, EventKind::SequenceDisabled).await;
+    let body = json!({ "query": FOLLOW, "variables": { "after": "evt_0000000000000001" } });
+    let request = server
+        .post(&h.token)
+        .header("accept", "text/event-stream")
+        .json(&body);
+    let answer = request.send().await.expect("an answer");
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let mut chunks = answer.bytes_stream();
+    let mut text = String::new();
+    while !text.contains("event: ") {
+        let chunk = chunks.next().await.expect("an event").expect("bytes");
+        text.push_str(std::str::from_utf8(&chunk).expect("text"));
+    }
+    let text = text.replace(":\n\n", "");
+    assert!(
+        text.starts_with("event: next\ndata: {\"data\":{\"executionEvents\":"),
+        "{text}"
+    );
+    assert!(
+        text.contains("SEQUENCE_DISABLED") && !text.contains("SEQUENCE_PUBLISHED"),
+        "{text}"
+    );
+    let once = json!({ "query": "{ __typename }" });
+    let request = server
+        .post(&h.token)
+        .header("accept", "text/event-stream")
+        .json(&once);
+    let text = request
+        .send()
+        .await
+        .expect("an answer")
+        .text()
+        .await
+        .expect("text");
+    let events =
+        "event: next\ndata: {\"data\":{\"__typename\":\"Query\"}}\n\nevent: complete\ndata: \n\n";
+    assert_eq!(text.replace(":\n\n", ""), events);
+    // The server's end is the stream's.
+    server.shutdown.cancel();
+    let rest = tokio::time::timeout(Duration::from_secs(10), chunks.collect::<Vec<_>>()).await;
+    assert!(rest.is_ok(), "the stream ends with the server");
+    server.end().await;
+});

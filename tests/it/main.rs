@@ -1,0 +1,8 @@
+//! In process, on both databases: the store, the use cases and the API. See `harness`.
+
+mod bus;
+mod contract;
+mod events;
+mod harness;
+mod http;
+mod tidy;
