@@ -8,14 +8,17 @@
 //! - [`store`]: every read and write of the database.
 //! - [`bus`]: the event log, live.
 //! - [`app`]: use cases and their refusals.
+//! - [`bulk`]: mutations over many leads or people, a chunk at a time.
 //! - [`graphql`], [`http`]: the API, and the protocols it is spoken over.
 //! - [`cli`], [`server`], [`telemetry`]: commands, the composition root, the log.
 
 pub mod app;
+pub mod bulk;
 pub mod bus;
 pub mod channel;
 pub mod cli;
 pub mod clock;
+pub mod demo;
 pub mod domain;
 pub mod engine;
 pub mod entropy;

@@ -17,7 +17,10 @@ use tokio::time::{Instant, interval_at, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Services;
+use crate::bulk::runner::Runner;
+use crate::channel::dispatch::{Channel, Route, Transports};
 use crate::clock::Clock;
+use crate::engine::{Engine, EngineConfig, EngineError};
 use crate::entropy::Entropy;
 use crate::graphql::CadenzaSchema;
 use crate::http::Http;
@@ -98,6 +101,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The engine cannot begin.
+    #[error("the engine could not begin")]
+    Engine(#[from] EngineError),
     /// The store failed.
     #[error("the database could not be made ready")]
     Store(#[from] StoreError),
@@ -194,7 +200,43 @@ impl Server {
         self.spawn(|shutdown| async move { bus.run(shutdown).await });
         let (db, wake) = (self.services.db.clone(), self.services.wake.clone());
         self.spawn(|shutdown| hear_others(db, wake, shutdown));
-        // ---- the engine and the bulk runner are started here, each by a `self.spawn` ----
+        self.start_engine().await
+    }
+
+    /// The engine, and the runner of bulk operations, which works under the engine's name.
+    async fn start_engine(&mut self) -> Result<(), StartError> {
+        let services = self.services.clone();
+        let engine_config =
+            EngineConfig { lease: self.config.lease, ..EngineConfig::default() };
+        let secrets = Arc::clone(&services.secrets);
+        let open_secret = move |route: &Route| {
+            let sealed = route.secret.as_deref();
+            let opened = sealed.map(|sealed| {
+                secrets.open(route.workspace, route.sender.uuid(), sealed)
+            });
+            opened.transpose().map_err(|error| error.to_string())
+        };
+        let hello_name = self.config.hello_name.clone().unwrap_or_else(machine_name);
+        let connections = engine_config.sends_per_sender;
+        let transports =
+            Arc::new(Transports::new(hello_name, connections, Box::new(open_secret)));
+        let engine = Arc::new(Engine::new(
+            services.db.clone(),
+            services.clock.clone(),
+            services.entropy.clone(),
+            Arc::clone(&services.zones),
+            services.wake.clone(),
+            Arc::clone(&transports) as Arc<dyn Channel>,
+            engine_config,
+        ));
+        engine.join().await?;
+        let worker = Arc::clone(&engine);
+        let runner = Runner::new(services, move || worker.worker());
+        self.spawn(|shutdown| runner.run(shutdown));
+        self.spawn(|shutdown| async move {
+            engine.run(shutdown).await;
+            transports.close().await;
+        });
         Ok(())
     }
 
@@ -255,7 +297,7 @@ impl Server {
                 report(ended);
             }
             if ended_early.is_none() {
-                report((&mut serving).await.map(|served| drop(served)));
+                report((&mut serving).await.map(drop));
             }
         };
         if timeout_at(deadline, finish).await.is_err() {
@@ -284,6 +326,13 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a task of the server ended badly");
     }
+}
+
+/// The machine's name, or `localhost` where it has none to tell.
+fn machine_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
 }
 
 /// Ready when the operating system asks the process to end.

@@ -6,7 +6,10 @@
 
 pub mod engagement;
 pub mod person;
+pub mod sender;
+pub mod sequence;
 mod services;
+mod time_zone;
 pub mod token;
 
 use strum::{Display, EnumString, IntoStaticStr};

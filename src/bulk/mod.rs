@@ -306,10 +306,12 @@ async fn settle(
     done: Chunk,
 ) -> Result<(), StoreError> {
     let (workspace, id) = (operation.workspace, operation.id);
-    let outcomes = done.outcomes.iter().map(|outcome| {
-        (outcome.subject.as_str(), outcome.code, outcome.message.as_str())
-    });
-    store::bulk::insert_outcomes(tx, workspace, id, operation.processed + 1, outcomes).await?;
+    let outcomes: Vec<_> = done
+        .outcomes
+        .iter()
+        .map(|outcome| (outcome.subject.as_str(), outcome.code, outcome.message.as_str()))
+        .collect();
+    store::bulk::insert_outcomes(tx, workspace, id, operation.processed + 1, &outcomes).await?;
     let count = |which| {
         let of_it = done.outcomes.iter().filter(|outcome| outcome.code.count() == which).count();
         i64::try_from(of_it).unwrap_or(i64::MAX)

@@ -3,6 +3,7 @@
 //! Standard output is for what was asked for; everything else goes to standard error.
 
 mod database;
+mod demo;
 mod key;
 mod serve;
 mod token;
@@ -20,6 +21,7 @@ use crate::telemetry::{self, LogFormat};
 const ABOUT: &str = "An open, self-hosted engine for outreach sequences, with one GraphQL API";
 const EXAMPLES: &str = "\
 Getting started:
+  cadenza demo                                           see everything move, on a fast clock
   cadenza serve                                          serve on http://127.0.0.1:8080
   cadenza token create --workspace acme --role admin     make a token for the API
 
@@ -64,6 +66,9 @@ enum Command {
     /// Serve the API and send what is due
     #[command(after_help = serve::EXAMPLES)]
     Serve(ServeArgs),
+    /// Show a believable workspace on a fast clock, sending nothing outside
+    #[command(after_help = demo::EXAMPLES)]
+    Demo(demo::DemoArgs),
     /// Make tokens for the API
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -99,6 +104,7 @@ fn run(command: Command) -> Result<(), Failure> {
         .build()?;
     match command {
         Command::Serve(arguments) => runtime.block_on(serve::run(arguments)),
+        Command::Demo(arguments) => runtime.block_on(demo::run(arguments)),
         Command::Token(command) => runtime.block_on(token::run(command)),
         Command::Migrate(arguments) => runtime.block_on(database::migrate(arguments)),
         Command::Schema => {

@@ -102,7 +102,7 @@ pub struct ImportLine {
 
 /// Reads the lines of a file, one after another.
 pub struct ImportReader<R: Read> {
-    reader: csv::Reader<QuoteCount<std::io::Chain<std::io::Cursor<Vec<u8>>, R>>>,
+    reader: csv::Reader<Lines<std::io::Chain<std::io::Cursor<Vec<u8>>, R>>>,
     targets: Vec<Target>,
     held: Option<ImportLine>,
     started: bool,
@@ -125,7 +125,7 @@ impl<R: Read> ImportReader<R> {
             .delimiter(delimiter)
             .has_headers(true)
             .flexible(true)
-            .from_reader(QuoteCount { inner: std::io::Cursor::new(start).chain(file), quotes: 0 });
+            .from_reader(Lines::new(std::io::Cursor::new(start).chain(file)));
         let header = reader.byte_headers().map_err(|_| ImportError::NotText)?.clone();
         let targets = targets(&header, mapping)?;
         Ok(Self { reader, targets, held: None, started: false })
@@ -141,9 +141,11 @@ impl<R: Read> ImportReader<R> {
         match self.reader.read_byte_record(&mut record) {
             Ok(false) => None,
             Ok(true) => {
-                let position = record.position();
-                let number = position.map_or(0, csv::Position::line);
-                let start = position.map_or(0, csv::Position::byte);
+                // Where the record begins is where the one before ended; blank lines lie between.
+                let breaks = record.iter().flatten().filter(|byte| **byte == b'\n').count();
+                let breaks = u64::try_from(breaks).unwrap_or(0);
+                let number = self.reader.position().line().saturating_sub(1 + breaks);
+                let start = record.position().map_or(0, csv::Position::byte);
                 let bytes = self.reader.position().byte().saturating_sub(start);
                 let record = if bytes > RECORD_BYTES_MAX {
                     Err("The record is longer than 1 MB: close the quote that it begins with.".into())
@@ -210,23 +212,66 @@ impl<R: Read> Iterator for ImportReader<R> {
         // Quotes come in pairs. Where one is left over at the end, it opened the last record.
         if self.held.is_none() && !self.reader.get_ref().quotes.is_multiple_of(2) {
             line.record = Err("A quote is opened and never closed: close it.".into());
+            // The file's last line break is inside the quote and ends no record.
+            line.number += 1;
         }
         Some(line)
     }
 }
 
-/// Counts the quotes that pass by.
-struct QuoteCount<R> {
+/// Makes every line end in one line feed, the last one too, so that lines can be counted, and
+/// counts the quotes that pass by. A line break inside a cell is brought into the same form.
+struct Lines<R> {
     inner: R,
     quotes: u64,
+    after_return: bool,
+    last: u8,
 }
 
-impl<R: Read> Read for QuoteCount<R> {
+impl<R: Read> Lines<R> {
+    fn new(inner: R) -> Self {
+        Self { inner, quotes: 0, after_return: false, last: b'\n' }
+    }
+
+    /// What a byte becomes; `None`, it is dropped.
+    fn pass(&mut self, byte: u8) -> Option<u8> {
+        let dropped = byte == b'\n' && self.after_return;
+        self.after_return = byte == b'\r';
+        if dropped {
+            return None;
+        }
+        self.quotes += u64::from(byte == b'"');
+        self.last = if byte == b'\r' { b'\n' } else { byte };
+        Some(self.last)
+    }
+}
+
+impl<R: Read> Read for Lines<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        let seen = buffer.get(..read).unwrap_or_default();
-        self.quotes += u64::try_from(seen.iter().filter(|byte| **byte == b'"').count()).unwrap_or(0);
-        Ok(read)
+        loop {
+            let read = self.inner.read(buffer)?;
+            if read == 0 {
+                let Some(first) = buffer.first_mut().filter(|_| self.last != b'\n') else {
+                    return Ok(0);
+                };
+                (*first, self.last) = (b'\n', b'\n');
+                return Ok(1);
+            }
+            let mut kept = 0;
+            for index in 0..read {
+                let Some(byte) = buffer.get(index).copied().and_then(|byte| self.pass(byte)) else {
+                    continue;
+                };
+                if let Some(place) = buffer.get_mut(kept) {
+                    *place = byte;
+                    kept += 1;
+                }
+            }
+            // Nothing but the second half of a line end: zero would mean the end of the file.
+            if kept > 0 {
+                return Ok(kept);
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! open no transaction. The types are the API's own, never the tables'.
 
 mod bounds;
+pub mod bulk;
 pub mod channel;
 pub mod context;
 pub mod error;
@@ -11,20 +12,22 @@ pub mod event;
 pub mod loader;
 pub mod node;
 pub mod page;
+pub mod person;
 pub mod scalar;
 mod schema;
 
-use async_graphql::{EmptyMutation, MergedObject, MergedSubscription};
+use async_graphql::{MergedObject, MergedSubscription};
 
 pub use self::schema::{CadenzaSchema, OperationKind, RequestId, sdl};
 
 /// Everything that can be read.
 #[derive(MergedObject, Default)]
-pub struct Query(event::EventQuery);
+pub struct Query(event::EventQuery, bulk::BulkQuery, person::PersonQuery);
 
 /// Everything that can be changed.
-pub type Mutation = EmptyMutation;
+#[derive(MergedObject, Default)]
+pub struct Mutation(bulk::BulkMutation, person::PersonMutation);
 
 /// Everything that can be followed live.
 #[derive(MergedSubscription, Default)]
-pub struct Subscription(event::EventSubscription);
+pub struct Subscription(event::EventSubscription, bulk::BulkSubscription);

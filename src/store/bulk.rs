@@ -280,38 +280,34 @@ pub async fn advance(
     Ok(())
 }
 
-/// What became of one item, as it is entered.
+/// What became of one item, as it is entered: subject, code and message.
 pub type NewOutcome<'a> = (&'a str, BulkOutcomeCode, &'a str);
 
-/// Enters the outcomes of a chunk: subject, code and message of each; the first gets the number
-/// `first`.
+/// Enters the outcomes of a chunk; the first gets the number `first`.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
-pub async fn insert_outcomes<'a>(
+pub async fn insert_outcomes(
     tx: &impl ConnectionTrait,
     workspace: WorkspaceId,
     operation: BulkId,
     first: i64,
-    outcomes: impl Iterator<Item = NewOutcome<'a>>,
+    outcomes: &[NewOutcome<'_>],
 ) -> Result<()> {
     let mut ordinal = first - 1;
-    let mut outcomes = outcomes.peekable();
-    while outcomes.peek().is_some() {
+    for chunk in outcomes.chunks(ROWS_PER_INSERT) {
         let mut arguments = Arguments::new();
-        let rows = arguments.rows(outcomes.by_ref().take(ROWS_PER_INSERT).map(
-            |(subject, code, message)| -> [Value; 6] {
-                ordinal += 1;
-                [
-                    operation.uuid().into(),
-                    ordinal.into(),
-                    workspace.uuid().into(),
-                    subject.into(),
-                    <&str>::from(code).into(),
-                    message.into(),
-                ]
-            },
-        ));
+        let rows = arguments.rows(chunk.iter().map(|(subject, code, message)| -> [Value; 6] {
+            ordinal += 1;
+            [
+                operation.uuid().into(),
+                ordinal.into(),
+                workspace.uuid().into(),
+                (*subject).into(),
+                <&str>::from(*code).into(),
+                (*message).into(),
+            ]
+        }));
         let statement = format!(
             "INSERT INTO bulk_outcome (operation_id, ordinal, workspace_id, subject, code, message)
              VALUES {rows}"

@@ -13,6 +13,8 @@ pub mod engagement;
 pub mod event;
 pub mod lane;
 pub mod person;
+pub mod sender;
+pub mod sequence;
 pub mod sql;
 pub mod token;
 pub mod worker;

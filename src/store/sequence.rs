@@ -380,6 +380,25 @@ pub async fn count_versions(
     .await
 }
 
+/// The number of a sequence's newest version; 0 if it has none.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn last_version_number(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+) -> Result<i32> {
+    let number = sql::number(
+        connection,
+        "SELECT CAST(max(number) AS BIGINT) AS n FROM sequence_version
+         WHERE workspace_id = $1 AND sequence_id = $2",
+        Arguments::new().with(workspace.uuid()).with(sequence.uuid()),
+    )
+    .await?;
+    i32::try_from(number).map_err(|error| StoreError::corrupt("version's number", error))
+}
+
 /// How many leads of each of the sequences got at least one message; a sequence without any is
 /// left out.
 ///

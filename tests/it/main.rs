@@ -1,8 +1,11 @@
 //! In process, on both databases: the store, the use cases and the API. See `harness`.
 
+mod bulk;
 mod bus;
 mod contract;
 mod events;
 mod harness;
 mod http;
+mod import;
+mod people;
 mod tidy;

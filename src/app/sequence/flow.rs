@@ -172,7 +172,8 @@ impl Reader {
                 Ok(id) => senders.push(id),
                 Err(error) => {
                     let shown: String = id.chars().take(60).collect();
-                    let path = [&at("senderIds")[..], &[&position.to_string()]].concat();
+                    let position = position.to_string();
+                    let path = [&at("senderIds")[..], &[&position]].concat();
                     self.wrong.push(Refusal::invalid(format!("\"{shown}\": {error}."), &path));
                 }
             }

@@ -1,0 +1,161 @@
+//! Importing people from a CSV file.
+//!
+//! The file is kept in the database, in pieces, until the import is over, and is read as a stream:
+//! memory does not depend on its size. A process that goes on with an import keeps its place in the
+//! file between chunks; another one reads from the beginning and passes over the lines that are
+//! done.
+
+mod read;
+mod write;
+
+use sea_orm::DatabaseTransaction;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+pub use self::read::Readers;
+use super::{CHUNK_MAX, Chunk, ChunkError, Operation};
+use crate::app::person::Change;
+use crate::app::{AppError, Caller, Refusal, Services};
+use crate::domain::bulk::BulkKind;
+use crate::domain::id::BulkId;
+use crate::domain::import::{ImportError, ImportLine, ImportReader};
+
+/// What is done with a line whose email address the workspace has already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum OnConflict {
+    /// Changes the fields that the line has something for, and adds its attributes.
+    Update,
+    /// Leaves the person as it is.
+    Skip,
+}
+
+/// A file of people, as it is submitted.
+#[derive(Debug)]
+pub struct Submission {
+    /// The file.
+    pub csv: String,
+    /// Header to field, as an object.
+    pub mapping: Option<Value>,
+    /// What is done with people who are there already.
+    pub on_conflict: OnConflict,
+    /// The key under which the same submission answers the same operation.
+    pub idempotency_key: Option<String>,
+}
+
+/// What is kept of a submission with its operation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    mapping: Option<Map<String, Value>>,
+    on_conflict: OnConflict,
+}
+
+/// Where the next chunk begins.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Progress {
+    /// How many lines are done, whatever became of them.
+    lines: u64,
+}
+
+/// Submits an import and does as much of it as takes a moment.
+///
+/// # Errors
+/// [`AppError::Refused`] if the file's header or the mapping cannot be read, and as
+/// [`super::submit`] has it.
+pub async fn submit(
+    services: &Services,
+    caller: &Caller,
+    submission: Submission,
+) -> Result<BulkId, AppError> {
+    let Submission { csv, mapping, on_conflict, idempotency_key } = submission;
+    let mapping = match mapping {
+        None | Some(Value::Null) => None,
+        Some(Value::Object(mapping)) => Some(mapping),
+        Some(_) => {
+            let message = "mapping must be an object from headers to fields, such as \
+                           {\"Mail\": \"email\"}.";
+            return Err(Refusal::invalid(message, &["mapping"]).into());
+        }
+    };
+    ImportReader::new(csv.as_bytes(), mapping.as_ref()).map_err(refused)?;
+    if csv.contains('\0') {
+        let message = "The file holds NUL characters: save it as CSV in UTF-8.";
+        return Err(Refusal::invalid(message, &["csv"]).into());
+    }
+    let request = json!(Request { mapping, on_conflict });
+    let kind = BulkKind::ImportPeople;
+    super::submit(services, caller, kind, request, Some(csv), idempotency_key).await
+}
+
+fn refused(error: ImportError) -> AppError {
+    let field = match &error {
+        ImportError::UnknownHeader(_) | ImportError::UnknownField(_) => "mapping",
+        ImportError::Empty
+        | ImportError::NotText
+        | ImportError::NamelessColumn(_)
+        | ImportError::DuplicateColumn(_)
+        | ImportError::TooManyColumns
+        | ImportError::NobodyKnown => "csv",
+    };
+    Refusal::invalid(error.to_string(), &[field]).into()
+}
+
+/// A line of the file: its number, and what it says or why it cannot be read.
+struct Line {
+    number: u64,
+    said: Result<Change, String>,
+}
+
+impl From<ImportLine> for Line {
+    fn from(line: ImportLine) -> Self {
+        let said = line.record.map(|record| Change {
+            email: record.email,
+            phone: record.phone,
+            linkedin_url: record.linkedin_url,
+            first_name: record.first_name,
+            last_name: record.last_name,
+            company: record.company,
+            title: record.title,
+            time_zone: record.time_zone,
+            attributes: (!record.attributes.is_empty()).then(|| record.attributes.into()),
+        });
+        Self { number: line.number, said }
+    }
+}
+
+/// The next lines of the file.
+pub(super) async fn chunk(
+    services: &Services,
+    tx: &DatabaseTransaction,
+    readers: &mut Readers,
+    operation: &Operation,
+    progress: Value,
+) -> Result<Chunk, ChunkError> {
+    let request: Request = serde_json::from_value(operation.request.clone())
+        .map_err(|error| ChunkError::Broken(format!("the import cannot be read: {error}")))?;
+    let done: Progress = match progress {
+        Value::Null => Progress::default(),
+        progress => serde_json::from_value(progress)
+            .map_err(|error| ChunkError::Broken(format!("the progress cannot be read: {error}")))?,
+    };
+    let mut reader = readers.at(tx, operation, request.mapping, done.lines).await?;
+    let mut lines = Vec::with_capacity(CHUNK_MAX);
+    while lines.len() < CHUNK_MAX
+        && let Some(line) = reader.next(tx, operation).await?
+    {
+        lines.push(Line::from(line));
+    }
+    let is_last = lines.len() < CHUNK_MAX;
+    let lines_done = reader.lines_done();
+    let outcomes = write::write(services, tx, operation, request.on_conflict, lines).await?;
+    if !is_last {
+        readers.keep(operation.id, reader);
+    }
+    Ok(Chunk {
+        outcomes,
+        progress: (!is_last).then(|| json!(Progress { lines: lines_done })),
+        total: is_last.then(|| i64::try_from(lines_done).unwrap_or(i64::MAX)),
+        events: Vec::new(),
+    })
+}

@@ -1,0 +1,241 @@
+//! Flows in the API: the graph of steps, what is wrong with one, and how one is written.
+
+mod input;
+
+use std::sync::Arc;
+
+use async_graphql::{Context, Enum, Object, Result, SimpleObject, Union};
+
+use super::channel::Channel;
+use super::context::ContextExt;
+use super::scalar::Duration;
+use super::sender::Sender;
+use crate::domain::flow as domain;
+
+pub use self::input::FlowInput;
+
+/// A directed acyclic graph of steps; the first step of the list is where leads enter.
+pub struct Flow(domain::Flow);
+
+/// A directed acyclic graph of steps; the first step of the list is where leads enter.
+#[Object]
+impl Flow {
+    /// The steps, in the order in which they were written.
+    async fn steps(&self) -> Vec<Step> {
+        self.0.steps.iter().cloned().map(Step::from).collect()
+    }
+}
+
+impl From<domain::Flow> for Flow {
+    fn from(flow: domain::Flow) -> Self {
+        Self(flow)
+    }
+}
+
+/// One step. `key` is its identity across versions: leads keep their place by it.
+pub struct Step(Arc<domain::Step>);
+
+/// One step. `key` is its identity across versions: leads keep their place by it.
+#[Object]
+impl Step {
+    /// The step's stable name, unique in the flow.
+    async fn key(&self) -> &str {
+        &self.0.key
+    }
+
+    /// What people call the step; null if it has no name.
+    async fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// How long after the step before it (or after enrolment) this one is due.
+    async fn wait(&self) -> Duration {
+        self.0.wait.to_string().into()
+    }
+
+    /// Count only the days that the send window opens.
+    async fn business_days(&self) -> bool {
+        self.0.business_days
+    }
+
+    /// The channel that the step uses; null for a step that reaches nobody.
+    async fn channel(&self) -> Option<Channel> {
+        Some(self.0.action.channel().into())
+    }
+
+    /// What the step does.
+    async fn action(&self) -> StepAction {
+        match &self.0.action {
+            domain::Action::Email(_) => StepAction::Email(EmailAction(Arc::clone(&self.0))),
+        }
+    }
+
+    /// Where a lead goes next; null ends the sequence. A condition or a split names its branches in
+    /// its action instead.
+    async fn next(&self) -> Option<&str> {
+        self.0.next.as_deref()
+    }
+}
+
+impl From<domain::Step> for Step {
+    fn from(step: domain::Step) -> Self {
+        Self(Arc::new(step))
+    }
+}
+
+/// What a step does.
+#[derive(Union)]
+pub enum StepAction {
+    /// Sends an email.
+    Email(EmailAction),
+}
+
+/// An email in one or more variants.
+pub struct EmailAction(Arc<domain::Step>);
+
+/// An email in one or more variants.
+#[Object]
+impl EmailAction {
+    /// Who may send it; a lead keeps its sender as long as a step names it. Senders that the
+    /// workspace does not have are left out; `problems` of the sequence names them.
+    async fn senders(&self, ctx: &Context<'_>) -> Result<Vec<Sender>> {
+        let ids = self.email().senders.iter().copied();
+        let mut found = ctx.loaders()?.load_many(ids.clone()).await?;
+        Ok(ids.filter_map(|id| found.remove(&id)).map(Sender).collect())
+    }
+
+    /// The alternative texts; each lead gets one of them, always the same one.
+    async fn variants(&self) -> Vec<EmailVariant> {
+        self.email().variants.iter().cloned().map(EmailVariant).collect()
+    }
+
+    /// Send as a reply in the thread of the lead's previous email.
+    async fn in_thread(&self) -> bool {
+        self.email().in_thread
+    }
+
+    /// Note when the email is opened.
+    async fn track_opens(&self) -> bool {
+        self.email().track_opens
+    }
+
+    /// Note when a link of the email is clicked.
+    async fn track_clicks(&self) -> bool {
+        self.email().track_clicks
+    }
+}
+
+impl EmailAction {
+    fn email(&self) -> &domain::EmailAction {
+        let domain::Action::Email(email) = &self.0.action;
+        email
+    }
+}
+
+/// One text of an email.
+pub struct EmailVariant(domain::EmailVariant);
+
+/// One text of an email.
+#[Object]
+impl EmailVariant {
+    /// The variant's stable name, unique in the step.
+    async fn key(&self) -> &str {
+        &self.0.key
+    }
+
+    /// Its share among the enabled variants.
+    async fn weight(&self) -> i32 {
+        i32::try_from(self.0.weight).unwrap_or(i32::MAX)
+    }
+
+    /// Whether leads get it.
+    async fn enabled(&self) -> bool {
+        self.0.enabled
+    }
+
+    /// The subject, with merge tags; null where the email is a reply in a thread and takes the
+    /// thread's.
+    async fn subject(&self) -> Option<&str> {
+        self.0.subject.as_deref()
+    }
+
+    /// HTML with merge tags; null where only a text was written, from which it is derived.
+    async fn html(&self) -> Option<&str> {
+        self.0.html.as_deref()
+    }
+
+    /// Text with merge tags; null where only HTML was written, from which it is derived.
+    async fn text(&self) -> Option<&str> {
+        self.0.text.as_deref()
+    }
+}
+
+/// Whether a problem forbids publishing.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "domain::Severity")]
+pub enum Severity {
+    /// Publishing refuses it.
+    Error,
+    /// Probably not meant; publishing goes on.
+    Warning,
+}
+
+/// What is wrong with a flow.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "domain::FlowProblemCode")]
+pub enum FlowProblemCode {
+    /// The flow is empty.
+    NoSteps,
+    /// A step has nobody to send it.
+    NoSender,
+    /// Every sender of a step is switched off.
+    SenderDisabled,
+    /// A sender belongs to another channel.
+    WrongChannel,
+    /// A message has no text.
+    EmptyMessage,
+    /// A first email has no subject.
+    NoSubject,
+    /// A merge tag cannot be read.
+    BrokenMergeTag,
+    /// A merge tag names no known field.
+    UnknownMergeTag,
+    /// `next` names a step that does not exist, or two steps share a key.
+    UnknownStep,
+    /// No lead can ever get to a step.
+    UnreachableStep,
+    /// A lead would go round for ever.
+    Cycle,
+    /// The send window never opens.
+    NoWindow,
+    /// The weights add up to nothing, or variants share a key.
+    BadWeight,
+}
+
+/// One problem of a flow, with its place.
+#[derive(SimpleObject, Debug)]
+pub struct FlowProblem {
+    /// Whether it forbids publishing.
+    severity: Severity,
+    /// What is wrong, for programs.
+    code: FlowProblemCode,
+    /// What is wrong and what to do, for people.
+    message: String,
+    /// The step at fault; null where it is the flow as a whole or the settings.
+    step_key: Option<String>,
+    /// The field at fault, from the flow: ["steps", "2", "action", "email", "variants", "0",
+    /// "subject"].
+    path: Vec<String>,
+}
+
+impl From<domain::FlowProblem> for FlowProblem {
+    fn from(problem: domain::FlowProblem) -> Self {
+        Self {
+            severity: problem.severity.into(),
+            code: problem.code.into(),
+            message: problem.message,
+            step_key: problem.step_key,
+            path: problem.path,
+        }
+    }
+}

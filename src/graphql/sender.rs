@@ -1,0 +1,245 @@
+//! Senders in the API: reading them. How they are made and changed is in [`mutation`].
+
+mod mutation;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject, Union, dataloader};
+
+use super::channel::Channel;
+use super::context::ContextExt;
+use super::loader::{LoadError, Loaders};
+use super::node;
+use super::scalar::{Date, DateTime, Duration, TimeZone};
+use crate::domain::duration::WaitDuration;
+use crate::domain::id::SenderId;
+use crate::domain::schedule::local_day;
+use crate::domain::sender as domain;
+use crate::domain::zone::Zone;
+use crate::store;
+
+pub use self::mutation::SenderMutation;
+
+/// A mailbox or number that messages leave from.
+pub struct Sender(pub Arc<store::sender::Sender>);
+
+/// A mailbox or number that messages leave from.
+#[Object]
+impl Sender {
+    /// The sender's id.
+    pub async fn id(&self) -> ID {
+        self.0.id.into()
+    }
+
+    /// The name that recipients see.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What it sends.
+    async fn channel(&self) -> Channel {
+        self.0.channel.into()
+    }
+
+    /// The address or number that recipients see.
+    async fn address(&self) -> &str {
+        &self.0.address
+    }
+
+    /// Whether it sends.
+    async fn enabled(&self) -> bool {
+        self.0.enabled
+    }
+
+    /// The most messages in a day of its own clock; null, no limit.
+    async fn daily_cap(&self) -> Option<i32> {
+        self.0.daily_cap
+    }
+
+    /// At least so long between two messages.
+    async fn min_gap(&self) -> Duration {
+        let seconds = u64::try_from(self.0.min_gap.num_seconds()).unwrap_or(0);
+        WaitDuration::new(0, seconds).unwrap_or_default().to_string().into()
+    }
+
+    /// Days-long growth of the cap for a young mailbox; null where it is grown up.
+    async fn warm_up(&self) -> Option<WarmUp> {
+        self.0.warm_up.map(|warm_up| WarmUp {
+            start_at: Date(warm_up.start_at),
+            first_day_cap: i32::try_from(warm_up.first_day_cap).unwrap_or(i32::MAX),
+            daily_increase: i32::try_from(warm_up.daily_increase).unwrap_or(i32::MAX),
+        })
+    }
+
+    /// The clock of its day.
+    async fn time_zone(&self) -> TimeZone {
+        self.0.time_zone.as_str().into()
+    }
+
+    /// How it sends; never the password.
+    async fn transport(&self) -> SenderTransport {
+        match &self.0.transport {
+            domain::Transport::Smtp(smtp) => SenderTransport::Smtp(SmtpTransport {
+                host: smtp.host.clone(),
+                port: i32::from(smtp.port),
+                security: smtp.security.into(),
+                username: smtp.username.clone(),
+            }),
+            domain::Transport::Outbox { label } => {
+                SenderTransport::Outbox(OutboxTransport { label: label.clone() })
+            }
+        }
+    }
+
+    /// How many messages it has sent today, on its own clock.
+    async fn sent_today(&self, ctx: &Context<'_>) -> Result<i32> {
+        let services = ctx.services();
+        let zone = services.zones.get(&self.0.time_zone).unwrap_or_else(Zone::utc);
+        let day = local_day(services.clock.now(), &zone).format("%Y-%m-%d").to_string();
+        let sent = ctx.loaders()?.load_one(SentOn { sender: self.0.id, day }).await?;
+        Ok(sent.unwrap_or(0))
+    }
+
+    /// When its pace lets the next message go; null where that is now.
+    async fn next_free_at(&self, ctx: &Context<'_>) -> Option<DateTime> {
+        let now = ctx.services().clock.now();
+        (self.0.next_free_at > now).then_some(DateTime(self.0.next_free_at))
+    }
+
+    /// Until when it is left alone after trouble of its own, such as a refused login; null where it
+    /// is well. Enabling it again lets it try at once.
+    async fn unhealthy_until(&self, ctx: &Context<'_>) -> Option<DateTime> {
+        let now = ctx.services().clock.now();
+        self.0.unhealthy_until.filter(|until| *until > now).map(DateTime)
+    }
+
+    /// What its trouble was, in the server's words; null where there was none since it last sent.
+    async fn unhealthy_reason(&self) -> Option<&str> {
+        self.0.unhealthy_reason.as_deref()
+    }
+}
+
+/// The growth of a young sender's daily cap.
+#[derive(SimpleObject, Debug)]
+pub struct WarmUp {
+    /// The first day, on the sender's clock.
+    start_at: Date,
+    /// The cap on that day.
+    first_day_cap: i32,
+    /// By how much the cap grows with each day after it.
+    daily_increase: i32,
+}
+
+/// How a sender sends.
+#[derive(Union)]
+pub enum SenderTransport {
+    /// Through an SMTP server.
+    Smtp(SmtpTransport),
+    /// Into the database.
+    Outbox(OutboxTransport),
+}
+
+/// An SMTP server and how to reach it.
+#[derive(SimpleObject, Debug)]
+pub struct SmtpTransport {
+    /// Its name or address.
+    host: String,
+    /// Its port.
+    port: i32,
+    /// How the connection is protected.
+    security: SmtpSecurity,
+    /// Who logs in; null where nobody does.
+    username: Option<String>,
+}
+
+/// Messages are kept in the database and never sent.
+#[derive(SimpleObject, Debug)]
+pub struct OutboxTransport {
+    /// What people call it; null if it has no name.
+    label: Option<String>,
+}
+
+/// How a connection to an SMTP server is protected.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "domain::SmtpSecurity")]
+pub enum SmtpSecurity {
+    /// Not at all: only for servers on the same machine or network.
+    None,
+    /// Begins in the clear and must become TLS before anything is said; usually port 587.
+    Starttls,
+    /// TLS from the first byte; usually port 465.
+    Tls,
+}
+
+impl dataloader::Loader<SenderId> for Loaders {
+    type Value = Arc<store::sender::Sender>;
+    type Error = LoadError;
+
+    async fn load(&self, ids: &[SenderId]) -> Result<HashMap<SenderId, Self::Value>, LoadError> {
+        let rows = store::sender::find_many(self.services.db.read(), self.workspace, ids).await?;
+        Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+    }
+}
+
+/// A sender's day, on its own clock.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct SentOn {
+    sender: SenderId,
+    day: String,
+}
+
+impl dataloader::Loader<SentOn> for Loaders {
+    type Value = i32;
+    type Error = LoadError;
+
+    async fn load(&self, keys: &[SentOn]) -> Result<HashMap<SentOn, i32>, LoadError> {
+        let days: Vec<_> = keys.iter().map(|key| (key.sender, key.day.clone())).collect();
+        let db = self.services.db.read();
+        let rows = store::sender::sent_on(db, self.workspace, &days).await?;
+        Ok(rows.into_iter().map(|(sender, day, used)| (SentOn { sender, day }, used)).collect())
+    }
+}
+
+/// The sender with this id, if the caller's workspace has it.
+///
+/// # Errors
+/// As the store has it.
+pub async fn load(ctx: &Context<'_>, id: SenderId) -> Result<Option<Sender>> {
+    Ok(ctx.loaders()?.load_one(id).await?.map(Sender))
+}
+
+/// Reading senders.
+#[derive(Default)]
+pub struct SenderQuery;
+
+#[Object]
+impl SenderQuery {
+    /// The sender with this id; null if the workspace has none.
+    async fn sender(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The sender's id.")] id: ID,
+    ) -> Result<Option<Sender>> {
+        ctx.caller()?;
+        match node::maybe(&id) {
+            Some(id) => load(ctx, id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The workspace's senders, in the order in which they were made.
+    #[graphql(complexity = "10 + 10 * child_complexity")]
+    async fn senders(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only those of this channel; all, if it is not given.")] channel: Option<
+            Channel,
+        >,
+    ) -> Result<Vec<Sender>> {
+        let workspace = ctx.caller()?.workspace;
+        let db = ctx.services().db.read();
+        let rows = store::sender::list(db, workspace, channel.map(Into::into)).await?;
+        Ok(rows.into_iter().map(|row| Sender(Arc::new(row))).collect())
+    }
+}

@@ -1,0 +1,197 @@
+//! Making and changing senders.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, InputObject, Object, OneofObject, Result, SimpleObject};
+
+use super::{Sender, SmtpSecurity};
+use crate::app::sender as app;
+use crate::app::{AppError, Role};
+use crate::graphql::channel::Channel;
+use crate::graphql::context::ContextExt;
+use crate::graphql::error::{UserError, user_errors};
+use crate::graphql::node;
+use crate::graphql::scalar::{Date, Duration, TimeZone};
+use crate::store;
+
+/// A sender to make. It is switched on at once.
+#[derive(InputObject)]
+pub struct SenderCreateInput {
+    /// The name that recipients see.
+    name: String,
+    /// What it sends.
+    channel: Channel,
+    /// The address or number that recipients see.
+    address: String,
+    /// The most messages in a day of its own clock; left out, no limit.
+    daily_cap: Option<i32>,
+    /// At least so long between two messages, at most P1D; left out, none.
+    min_gap: Option<Duration>,
+    /// Days-long growth of the cap for a young mailbox; left out, it is grown up.
+    warm_up: Option<WarmUpInput>,
+    /// The clock of its day; left out, UTC.
+    time_zone: Option<TimeZone>,
+    /// How it sends.
+    transport: SenderTransportInput,
+}
+
+/// A sender to change; a field that is left out or null stays as it is.
+#[derive(InputObject)]
+pub struct SenderUpdateInput {
+    /// The sender.
+    id: ID,
+    /// The name that recipients see.
+    name: Option<String>,
+    /// Whether it sends. Enabling lets it try at once, whatever trouble it had.
+    enabled: Option<bool>,
+    /// The most messages in a day of its own clock.
+    daily_cap: Option<i32>,
+    /// At least so long between two messages, at most P1D.
+    min_gap: Option<Duration>,
+    /// Days-long growth of the cap for a young mailbox.
+    warm_up: Option<WarmUpInput>,
+    /// The clock of its day.
+    time_zone: Option<TimeZone>,
+    /// How it sends; it replaces what there is. The password may be left out as long as the host
+    /// and the username stay and the connection is protected as before.
+    transport: Option<SenderTransportInput>,
+}
+
+/// The growth of a young sender's daily cap.
+#[derive(InputObject)]
+pub struct WarmUpInput {
+    /// The first day, on the sender's clock.
+    start_at: Date,
+    /// The cap on that day, and before it.
+    first_day_cap: i32,
+    /// By how much the cap grows with each day after it, up to the daily cap.
+    daily_increase: i32,
+}
+
+/// How a sender sends: exactly one field is set.
+#[derive(OneofObject)]
+pub enum SenderTransportInput {
+    /// Through an SMTP server.
+    Smtp(SmtpInput),
+    /// Kept in the database and shown, never sent: for trying things out.
+    Outbox(OutboxInput),
+}
+
+/// An SMTP server and how to reach it.
+#[derive(InputObject)]
+pub struct SmtpInput {
+    /// Its name or address.
+    host: String,
+    /// Its port, usually 587.
+    port: i32,
+    /// How the connection is protected.
+    security: SmtpSecurity,
+    /// Who logs in; left out, nobody does.
+    username: Option<String>,
+    /// Write-only: no answer shows it.
+    password: Option<String>,
+}
+
+/// Messages are kept in the database and never sent.
+#[derive(InputObject)]
+pub struct OutboxInput {
+    /// What people call it.
+    label: Option<String>,
+}
+
+impl From<SenderTransportInput> for app::TransportInput {
+    fn from(input: SenderTransportInput) -> Self {
+        match input {
+            SenderTransportInput::Smtp(smtp) => Self::Smtp(app::SmtpInput {
+                host: smtp.host,
+                port: smtp.port,
+                security: smtp.security.into(),
+                username: smtp.username,
+                password: smtp.password,
+            }),
+            SenderTransportInput::Outbox(outbox) => Self::Outbox { label: outbox.label },
+        }
+    }
+}
+
+impl From<WarmUpInput> for app::WarmUpInput {
+    fn from(input: WarmUpInput) -> Self {
+        Self {
+            start_at: input.start_at.0,
+            first_day_cap: input.first_day_cap,
+            daily_increase: input.daily_increase,
+        }
+    }
+}
+
+/// What a mutation of a sender answers.
+#[derive(SimpleObject)]
+pub struct SenderPayload {
+    /// The sender as it is now; null where the mutation was refused.
+    sender: Option<Sender>,
+    /// Why it was refused; empty where it was not.
+    user_errors: Vec<UserError>,
+}
+
+impl SenderPayload {
+    fn of(done: Result<store::sender::Sender, AppError>) -> Result<Self> {
+        match done {
+            Ok(sender) => {
+                Ok(Self { sender: Some(Sender(Arc::new(sender))), user_errors: Vec::new() })
+            }
+            Err(error) => Ok(Self { sender: None, user_errors: user_errors(error)? }),
+        }
+    }
+}
+
+/// Changing senders.
+#[derive(Default)]
+pub struct SenderMutation;
+
+#[Object]
+impl SenderMutation {
+    /// Makes a sender. Needs the role ADMIN.
+    async fn sender_create(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The sender.")] input: SenderCreateInput,
+    ) -> Result<SenderPayload> {
+        let caller = ctx.require(Role::Admin)?;
+        let change = app::Change {
+            name: Some(input.name),
+            enabled: None,
+            daily_cap: input.daily_cap,
+            min_gap: input.min_gap.map(|gap| gap.0),
+            warm_up: input.warm_up.map(Into::into),
+            time_zone: input.time_zone.map(|name| name.0),
+            transport: Some(input.transport.into()),
+        };
+        let channel = input.channel.into();
+        SenderPayload::of(
+            app::create(ctx.services(), caller, channel, &input.address, change).await,
+        )
+    }
+
+    /// Changes a sender. Needs the role ADMIN.
+    async fn sender_update(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The sender, and what to change.")] input: SenderUpdateInput,
+    ) -> Result<SenderPayload> {
+        let caller = ctx.require(Role::Admin)?;
+        let id = match node::id(&input.id, &["id"]) {
+            Ok(id) => id,
+            Err(error) => return Ok(SenderPayload { sender: None, user_errors: vec![error] }),
+        };
+        let change = app::Change {
+            name: input.name,
+            enabled: input.enabled,
+            daily_cap: input.daily_cap,
+            min_gap: input.min_gap.map(|gap| gap.0),
+            warm_up: input.warm_up.map(Into::into),
+            time_zone: input.time_zone.map(|name| name.0),
+            transport: input.transport.map(Into::into),
+        };
+        SenderPayload::of(app::update(ctx.services(), caller, id, change).await)
+    }
+}

@@ -1,0 +1,183 @@
+//! The settings of a sequence in the API.
+
+use async_graphql::{Enum, InputObject, Object, SimpleObject};
+
+use super::scalar::{Date, Duration, LocalTime, TimeZone};
+use crate::app::sequence::{SettingsChange, WindowInput};
+use crate::domain::settings as domain;
+
+/// Whose clock the send window is read on.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "domain::WindowClock")]
+pub enum WindowClock {
+    /// The person's own, or the sequence's where the person's is unknown.
+    Contact,
+    /// The sender's.
+    Sender,
+    /// The one that `timeZone` of the settings names.
+    Sequence,
+}
+
+/// A day of the week.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "domain::Weekday")]
+pub enum Weekday {
+    /// Monday.
+    Monday,
+    /// Tuesday.
+    Tuesday,
+    /// Wednesday.
+    Wednesday,
+    /// Thursday.
+    Thursday,
+    /// Friday.
+    Friday,
+    /// Saturday.
+    Saturday,
+    /// Sunday.
+    Sunday,
+}
+
+/// A stretch of one weekday in which messages may leave.
+#[derive(SimpleObject, Debug)]
+pub struct SendWindow {
+    /// The weekday.
+    day: Weekday,
+    /// The first minute in which messages may leave.
+    from: LocalTime,
+    /// The first minute in which they may not; 24:00 is the midnight that ends the day.
+    to: LocalTime,
+}
+
+/// When a sequence sends, how much, and what makes its leads stop.
+pub struct SequenceSettings(domain::Settings);
+
+/// When a sequence sends, how much, and what makes its leads stop.
+#[Object]
+impl SequenceSettings {
+    /// The sequence's own clock.
+    async fn time_zone(&self) -> TimeZone {
+        self.0.time_zone.as_str().into()
+    }
+
+    /// Whose clock the send window is read on.
+    async fn window_clock(&self) -> WindowClock {
+        self.0.window_clock.into()
+    }
+
+    /// When messages may leave; none at all means never.
+    async fn send_windows(&self) -> Vec<SendWindow> {
+        let windows = self.0.send_windows.iter();
+        windows
+            .map(|window| SendWindow {
+                day: window.day.into(),
+                from: window.from.to_string().into(),
+                to: window.to.to_string().into(),
+            })
+            .collect()
+    }
+
+    /// Days on which nothing leaves, on the same clock as the windows.
+    async fn holidays(&self) -> Vec<Date> {
+        self.0.holidays.iter().copied().map(Date).collect()
+    }
+
+    /// At most so many leads get their first message in a day; null, no limit.
+    async fn max_new_leads_per_day(&self) -> Option<i32> {
+        self.0.max_new_leads_per_day.map(|cap| i32::try_from(cap).unwrap_or(i32::MAX))
+    }
+
+    /// At most so many messages leave in a day; null, no limit.
+    async fn max_sends_per_day(&self) -> Option<i32> {
+        self.0.max_sends_per_day.map(|cap| i32::try_from(cap).unwrap_or(i32::MAX))
+    }
+
+    /// A reply stops the lead.
+    async fn stop_on_reply(&self) -> bool {
+        self.0.stop_on_reply
+    }
+
+    /// A reply from one contact stops the others with the same company.
+    async fn stop_company_on_reply(&self) -> bool {
+        self.0.stop_company_on_reply
+    }
+
+    /// An automatic reply (out of office) holds the lead for so long instead of stopping it; null
+    /// ignores it.
+    async fn auto_reply_hold(&self) -> Option<Duration> {
+        self.0.auto_reply_hold.map(|hold| hold.to_string().into())
+    }
+
+    /// A won opportunity stops the lead.
+    async fn stop_on_opportunity_won(&self) -> bool {
+        self.0.stop_on_opportunity_won
+    }
+}
+
+impl From<domain::Settings> for SequenceSettings {
+    fn from(settings: domain::Settings) -> Self {
+        Self(settings)
+    }
+}
+
+/// Settings to change; a field that is left out or null stays as it is. A new sequence begins with
+/// office hours, Monday to Friday from nine to five on the contact's clock.
+#[derive(InputObject, Debug)]
+pub struct SequenceSettingsInput {
+    /// The sequence's own clock.
+    time_zone: Option<TimeZone>,
+    /// Whose clock the send window is read on.
+    window_clock: Option<WindowClock>,
+    /// All send windows; they replace those there are.
+    send_windows: Option<Vec<SendWindowInput>>,
+    /// All holidays; they replace those there are.
+    holidays: Option<Vec<Date>>,
+    /// At most so many leads get their first message in a day; 0 takes the limit away.
+    max_new_leads_per_day: Option<i32>,
+    /// At most so many messages leave in a day; 0 takes the limit away.
+    max_sends_per_day: Option<i32>,
+    /// A reply stops the lead.
+    stop_on_reply: Option<bool>,
+    /// A reply from one contact stops the others with the same company.
+    stop_company_on_reply: Option<bool>,
+    /// An automatic reply holds the lead for so long; PT0S ignores automatic replies.
+    auto_reply_hold: Option<Duration>,
+    /// A won opportunity stops the lead.
+    stop_on_opportunity_won: Option<bool>,
+}
+
+/// A stretch of one weekday in which messages may leave.
+#[derive(InputObject, Debug)]
+pub struct SendWindowInput {
+    /// The weekday.
+    day: Weekday,
+    /// The first minute in which messages may leave.
+    from: LocalTime,
+    /// The first minute in which they may not; 24:00 is the midnight that ends the day. A window
+    /// past midnight is written as two.
+    to: LocalTime,
+}
+
+impl From<SequenceSettingsInput> for SettingsChange {
+    fn from(input: SequenceSettingsInput) -> Self {
+        let windows = |windows: Vec<SendWindowInput>| windows.into_iter().map(Into::into).collect();
+        Self {
+            time_zone: input.time_zone.map(|name| name.0),
+            window_clock: input.window_clock.map(Into::into),
+            send_windows: input.send_windows.map(windows),
+            holidays: input.holidays.map(|days| days.into_iter().map(|day| day.0).collect()),
+            max_new_leads_per_day: input.max_new_leads_per_day,
+            max_sends_per_day: input.max_sends_per_day,
+            stop_on_reply: input.stop_on_reply,
+            stop_company_on_reply: input.stop_company_on_reply,
+            auto_reply_hold: input.auto_reply_hold.map(|hold| hold.0),
+            stop_on_opportunity_won: input.stop_on_opportunity_won,
+        }
+    }
+}
+
+impl From<SendWindowInput> for WindowInput {
+    fn from(input: SendWindowInput) -> Self {
+        Self { day: input.day.into(), from: input.from.0, to: input.to.0 }
+    }
+}
