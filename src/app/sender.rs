@@ -207,6 +207,10 @@ fn apply(services: &Services, caller: &Caller, sender: &mut Sender, change: Chan
             Err(refusal) => wrong.push(refusal),
         }
     }
+    // Whoever switches a sender on, or repairs how it sends, wants it to try again now.
+    if change.enabled == Some(true) || change.transport.is_some() {
+        (sender.unhealthy_until, sender.unhealthy_reason, sender.failures) = (None, None, 0);
+    }
     match change.transport {
         Some(TransportInput::Smtp(smtp)) => {
             wrong.extend(apply_smtp(services, caller, sender, smtp));
@@ -223,10 +227,6 @@ fn apply(services: &Services, caller: &Caller, sender: &mut Sender, change: Chan
     }
     if let Some(enabled) = change.enabled {
         sender.enabled = enabled;
-    }
-    // Whoever switches a sender on, or repairs how it sends, wants it to try again now.
-    if change.enabled == Some(true) {
-        (sender.unhealthy_until, sender.unhealthy_reason, sender.failures) = (None, None, 0);
     }
     wrong
 }

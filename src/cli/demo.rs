@@ -34,17 +34,18 @@ pub struct DemoArgs {
     #[arg(long, env = "CADENZA_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Another database than the demo's own file: an empty one, as the demo's clock runs ahead
+    // Not --database: who has CADENZA_DATABASE set for a real server must not fill it by accident.
     #[arg(long, env = "CADENZA_DEMO_DATABASE", hide_env_values = true, value_name = "URL")]
-    database: Option<String>,
+    demo_database: Option<String>,
     /// How many times as fast as real time the clock runs
-    #[arg(long, env = "CADENZA_DEMO_SPEED", default_value_t = 1440, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, env = "CADENZA_SPEED", default_value_t = 1440, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     speed: u32,
     #[command(flatten)]
     key: KeyArgs,
 }
 
 pub(super) async fn run(arguments: DemoArgs) -> Result<(), Failure> {
-    let database = match arguments.database {
+    let database = match arguments.demo_database {
         Some(url) => url,
         None => {
             let lock = server::FileLock::take(Path::new(OWN_FILE))?;

@@ -75,8 +75,9 @@ impl EmailAddress {
             return Err(AddressError::Character);
         }
         let ascii = ascii_domain(domain)?;
-        // lettre's address is the second opinion: what it refuses could never be sent.
-        lettre::Address::new(local, &ascii).map_err(|_| AddressError::Character)?;
+        if !email_address::EmailAddress::is_valid_local_part(local) {
+            return Err(AddressError::Character);
+        }
         if local.len() + 1 + ascii.len() > TOTAL_MAX {
             return Err(AddressError::Length);
         }

@@ -3,15 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use entity::sequence_version;
-use sea_orm::{ConnectionTrait, EntityTrait};
+use sea_orm::ConnectionTrait;
 
 use super::{Engine, EngineError, Result};
 use crate::domain::flow::{CompiledFlow, CompiledStep, Flow};
 use crate::domain::id::{SequenceId, VersionId};
 use crate::domain::settings::Settings;
 use crate::domain::zone::Zone;
-use crate::store::StoreError;
+use crate::store::lane;
 
 /// How many versions are kept ready; beyond it the cache starts anew.
 const VERSIONS_MAX: usize = 2_000;
@@ -68,10 +67,7 @@ impl Engine {
         if let Some(known) = self.known_version(id) {
             return Ok(known);
         }
-        let row = sequence_version::Entity::find_by_id(id.uuid())
-            .one(connection)
-            .await
-            .map_err(StoreError::from)?;
+        let row = lane::version(connection, id).await?;
         let unusable = |reason: String| EngineError::Version { version: id, reason };
         let row = row.ok_or_else(|| unusable("it is not in the database".into()))?;
         let flow: Flow =

@@ -3,18 +3,23 @@
 //! Resolvers parse input, call a use case or a loader, and map the answer; they hold no rules and
 //! open no transaction. The types are the API's own, never the tables'.
 
+pub mod analytics;
 mod bounds;
 pub mod bulk;
 pub mod channel;
 pub mod context;
 pub mod error;
 pub mod event;
+pub mod flow;
 pub mod loader;
 pub mod node;
 pub mod page;
 pub mod person;
 pub mod scalar;
 mod schema;
+pub mod sender;
+pub mod sequence;
+pub mod settings;
 
 use async_graphql::{MergedObject, MergedSubscription};
 
@@ -22,11 +27,11 @@ pub use self::schema::{CadenzaSchema, OperationKind, RequestId, sdl};
 
 /// Everything that can be read.
 #[derive(MergedObject, Default)]
-pub struct Query(event::EventQuery, bulk::BulkQuery, person::PersonQuery);
+pub struct Query(event::EventQuery, bulk::BulkQuery, person::PersonQuery, sender::SenderQuery, sequence::SequenceQuery);
 
 /// Everything that can be changed.
 #[derive(MergedObject, Default)]
-pub struct Mutation(bulk::BulkMutation, person::PersonMutation);
+pub struct Mutation(bulk::BulkMutation, person::PersonMutation, sender::SenderMutation, sequence::SequenceMutation);
 
 /// Everything that can be followed live.
 #[derive(MergedSubscription, Default)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use migration::{Migrator, MigratorTrait};
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
+    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction,
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
@@ -86,7 +86,7 @@ impl Db {
 
     /// Whether other processes may work on the same database.
     pub fn is_shared(&self) -> bool {
-        self.write.get_database_backend() == DbBackend::Postgres
+        dialect::is_shared(&self.write)
     }
 
     /// Closes every connection.

@@ -11,6 +11,11 @@ const MIGRATION_LOCK: i64 = 0x0063_6164_656e_7a61;
 /// The channel on which PostgreSQL tells other nodes that something was committed.
 const WAKE_CHANNEL: &str = "cadenza";
 
+/// Whether other processes may work on the same database.
+pub fn is_shared(connection: &impl ConnectionTrait) -> bool {
+    connection.get_database_backend() == DbBackend::Postgres
+}
+
 /// Held while migrations run, so that two nodes that start at once do not both run them.
 pub struct MigrationLock(Option<sea_orm::sqlx::pool::PoolConnection<sea_orm::sqlx::Postgres>>);
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
-use crate::domain::id::{SenderId, WorkspaceId};
+use crate::domain::id::{SenderId, VersionId, WorkspaceId};
 
 /// A lane and the earliest work in it.
 #[derive(Debug, Clone, FromQueryResult)]
@@ -50,6 +50,29 @@ pub async fn survey(connection: &impl ConnectionTrait) -> Result<Vec<LaneRow>> {
         EARLIEST.replace("{turn}", "1"),
     );
     sql::all(connection, &statement, Arguments::new()).await
+}
+
+/// A published version, as the database has it.
+#[derive(Debug, Clone, FromQueryResult)]
+pub struct VersionRow {
+    /// Its sequence.
+    pub sequence_id: Uuid,
+    /// Its flow.
+    pub flow: serde_json::Value,
+    /// Its settings.
+    pub settings: serde_json::Value,
+}
+
+/// The version with this id.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn version(
+    connection: &impl ConnectionTrait,
+    id: VersionId,
+) -> Result<Option<VersionRow>> {
+    let statement = "SELECT sequence_id, flow, settings FROM sequence_version WHERE id = $1";
+    sql::one(connection, statement, Arguments::new().with(id.uuid())).await
 }
 
 /// What the engine has to know of a sender.

@@ -96,10 +96,15 @@ pub async fn lock_by_email(
     let mut found = Vec::new();
     for chunk in email_keys.chunks(ROWS_PER_STATEMENT) {
         let mut arguments = Arguments::new().with(workspace.uuid());
-        let keys = arguments.list(chunk.iter().map(String::as_str));
-        // In one order, so that two imports of the same people wait for each other once.
+        let keys = arguments.rows(chunk.iter().map(|key| [Value::from(key.as_str())]));
+        // One index probe for each key: for a bound IN list PostgreSQL may choose to compare every
+        // person with every key. In one order, so that two imports of the same people wait for
+        // each other once.
         let statement = format!(
-            "SELECT * FROM person WHERE workspace_id = $1 AND email_key IN ({keys})
+            "WITH v (email_key) AS (VALUES {keys})
+             SELECT * FROM person WHERE workspace_id = $1 AND id IN (
+                 SELECT (SELECT one.id FROM person AS one
+                         WHERE one.workspace_id = $1 AND one.email_key = v.email_key) FROM v)
              ORDER BY email_key {}",
             dialect::for_update(tx, "person")
         );
@@ -252,7 +257,8 @@ fn chosen(
     (arguments, text)
 }
 
-/// Which of the addresses must not be contacted: channel and address of each.
+/// Which of the email addresses, in the form of their keys, must not be contacted: channel and
+/// address of each.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
@@ -267,7 +273,7 @@ pub async fn suppressions(
         let list = arguments.list(chunk.iter().map(String::as_str));
         let statement = format!(
             "SELECT channel, address FROM suppression
-             WHERE workspace_id = $1 AND address IN ({list})"
+             WHERE workspace_id = $1 AND channel = 'EMAIL' AND address IN ({list})"
         );
         let rows: Vec<Suppressed> = sql::all(connection, &statement, arguments).await?;
         found.extend(rows.into_iter().map(|row| (row.channel, row.address)));

@@ -1,7 +1,8 @@
 //! People through the API: made, changed, found, and never seen by another workspace.
 
 use cadenza::app::Caller;
-use cadenza::domain::id::PersonId;
+use cadenza::domain::id::{LeadId, PersonId, SequenceId};
+use cadenza::store::sql::{self, Arguments};
 use serde_json::{Value, json};
 
 use crate::harness::{Harness, both};
@@ -259,4 +260,114 @@ both!(a_viewer_reads_people_and_changes_none, |h: Harness| async move {
         assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN", "{answer}");
     }
     assert_eq!(found(&h, json!({})).await, ["p0"]);
+});
+
+/// A draft without a flow, put straight into the database.
+async fn sequence(h: &Harness) -> SequenceId {
+    let id: SequenceId = h.services.entropy.id(h.clock.now());
+    let arguments = Arguments::new()
+        .with(id.uuid())
+        .with(h.admin.workspace.uuid())
+        .with(json!({}))
+        .with(h.clock.now().timestamp_millis());
+    let statement = "INSERT INTO sequence (id, workspace_id, name, search_text, status, revision,
+            flow, settings, created_at, updated_at)
+        VALUES ($1, $2, 'a', 'a', 'DRAFT', 1, $3, $3, $4, $4)";
+    sql::execute(h.services.db.write(), statement, arguments).await.expect("entered");
+    id
+}
+
+/// A lead at its first step that waits for merge data, put straight into the database.
+async fn held_lead(h: &Harness, sequence: SequenceId, person: &Value, status: &str) -> LeadId {
+    let id: LeadId = h.services.entropy.id(h.clock.now());
+    let person: PersonId = person["id"].as_str().expect("an id").parse().expect("an id");
+    let rest = (status == "PAUSED").then_some(5_000_i64);
+    let arguments = Arguments::new()
+        .with(id.uuid())
+        .with(h.admin.workspace.uuid())
+        .with(sequence.uuid())
+        .with(person.uuid())
+        .with(status)
+        .with(rest)
+        .with(h.clock.now().timestamp_millis());
+    let statement = "INSERT INTO lead (id, workspace_id, sequence_id, person_id, round, status,
+            step_key, turn, bucket, anchor_at, hold, paused_rest_ms, messages_sent, opens, clicks,
+            replies, bounced, unsubscribed, enrolled_at, enrolled_by)
+        VALUES ($1, $2, $3, $4, 1, $5, 'hello', 1, 0, $7, 'MISSING_MERGE_DATA', $6, 0, 0, 0, 0,
+            false, false, $7, 'API')";
+    sql::execute(h.services.db.write(), statement, arguments).await.expect("entered");
+    id
+}
+
+#[derive(Debug, PartialEq, sea_orm::FromQueryResult)]
+struct Waiting {
+    hold: Option<String>,
+    due_at: Option<i64>,
+    paused_rest_ms: Option<i64>,
+}
+
+async fn waiting(h: &Harness, lead: LeadId) -> Waiting {
+    let statement = "SELECT hold, due_at, paused_rest_ms FROM lead WHERE id = $1";
+    let found = sql::one(h.services.db.read(), statement, Arguments::new().with(lead.uuid()));
+    found.await.expect("read").expect("a lead")
+}
+
+both!(leads_that_wait_for_merge_data_go_on_when_the_person_is_completed, |h: Harness| async move {
+    let ana = create(&h, json!({ "email": "ana@example.com" })).await;
+    let rui = create(&h, json!({ "email": "rui@example.com" })).await;
+    let (first, second) = (sequence(&h).await, sequence(&h).await);
+    let pending = held_lead(&h, first, &ana, "PENDING").await;
+    let paused = held_lead(&h, second, &ana, "PAUSED").await;
+    let other = held_lead(&h, first, &rui, "PENDING").await;
+    let held = waiting(&h, other).await;
+    assert_eq!(held.hold.as_deref(), Some("MISSING_MERGE_DATA"));
+    later(&h, 1_000);
+    let now = h.clock.now().timestamp_millis();
+    let mut due = h.services.wake.on_due();
+
+    let input = json!({ "id": ana["id"], "set": { "firstName": "Ana" } });
+    let answer = h.execute(UPDATE, json!({ "input": input })).await;
+    assert_eq!(answer["data"]["personUpdate"]["userErrors"], json!([]), "{answer}");
+    let free = Waiting { hold: None, due_at: Some(now), paused_rest_ms: None };
+    assert_eq!(waiting(&h, pending).await, free);
+    let at_once = Waiting { hold: None, due_at: None, paused_rest_ms: Some(0) };
+    assert_eq!(waiting(&h, paused).await, at_once);
+    assert_eq!(waiting(&h, other).await, held, "nobody else's");
+    assert!(due.has_changed().expect("the bell is there"));
+    due.mark_unchanged();
+
+    // An import completes people just the same.
+    let csv = "email,first_name\nRUI@example.com,Rui\n";
+    h.mutate("peopleImport", "PeopleImportInput", json!({ "csv": csv }), "operation { id }").await;
+    assert_eq!(waiting(&h, other).await, free);
+    assert!(due.has_changed().expect("the bell is there"));
+});
+
+both!(people_who_were_never_in_a_sequence_are_found, |h: Harness| async move {
+    some_people(&h).await;
+    let read = "{ people(filter: { search: \"p1@\" }) { nodes { id } } }";
+    let p1 = h.data(read, json!({})).await["people"]["nodes"][0].take();
+    let (there, elsewhere) = (sequence(&h).await, sequence(&h).await);
+    held_lead(&h, there, &p1, "PENDING").await;
+    assert_eq!(found(&h, json!({ "notInSequenceId": there })).await, ["p0", "p2"]);
+    assert_eq!(found(&h, json!({ "notInSequenceId": elsewhere })).await, ["p0", "p1", "p2"]);
+});
+
+both!(what_a_person_opted_out_of_is_shown, |h: Harness| async move {
+    create(&h, json!({ "email": "Ana@Example.com" })).await;
+    create(&h, json!({ "email": "rui@example.com" })).await;
+    for workspace in [h.admin.workspace, h.stranger.workspace] {
+        let address = if workspace == h.admin.workspace { "ana@example.com" } else { "rui@example.com" };
+        let statement = "INSERT INTO suppression (workspace_id, channel, address, reason, created_at)
+            VALUES ($1, 'EMAIL', $2, 'OPT_OUT', 0)";
+        let arguments = Arguments::new().with(workspace.uuid()).with(address);
+        sql::execute(h.services.db.write(), statement, arguments).await.expect("entered");
+    }
+    let data = h.data("{ people { nodes { email optedOut } } }", json!({})).await;
+    let mut shown = data["people"]["nodes"].as_array().expect("people").clone();
+    shown.sort_by_key(|person| person["email"].to_string());
+    assert_eq!(shown, [
+        json!({ "email": "Ana@Example.com", "optedOut": ["EMAIL"] }),
+        json!({ "email": "rui@example.com", "optedOut": [] }),
+    ]);
 });

@@ -23,7 +23,7 @@ pub struct StepInput {
     #[graphql(default_with = "Some(Duration::from(\"PT0S\"))")]
     wait: Option<Duration>,
     /// Count only the days that the send window opens.
-    #[graphql(default = false)]
+    #[graphql(default_with = "Some(false)")]
     business_days: Option<bool>,
     /// What the step does.
     action: StepActionInput,
@@ -46,13 +46,13 @@ pub struct EmailActionInput {
     /// The alternative texts, at most 26; leads are divided among them by weight.
     variants: Vec<EmailVariantInput>,
     /// Send as a reply in the thread of the lead's previous email.
-    #[graphql(default = false)]
+    #[graphql(default_with = "Some(false)")]
     in_thread: Option<bool>,
     /// Note when the email is opened.
-    #[graphql(default = true)]
+    #[graphql(default_with = "Some(true)")]
     track_opens: Option<bool>,
     /// Note when a link of the email is clicked.
-    #[graphql(default = true)]
+    #[graphql(default_with = "Some(true)")]
     track_clicks: Option<bool>,
 }
 
@@ -63,10 +63,10 @@ pub struct EmailVariantInput {
     #[graphql(default_with = "Some(\"a\".to_owned())")]
     key: Option<String>,
     /// Its share among the enabled variants.
-    #[graphql(default = 1)]
+    #[graphql(default_with = "Some(1)")]
     weight: Option<i32>,
     /// Whether leads get it.
-    #[graphql(default = true)]
+    #[graphql(default_with = "Some(true)")]
     enabled: Option<bool>,
     /// The subject, with merge tags such as {{ first_name | default("there") }}; may be left out
     /// where the email is a reply in a thread.

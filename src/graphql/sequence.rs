@@ -1,0 +1,285 @@
+//! Sequences in the API: reading them and their versions. What changes them is in [`mutation`].
+
+mod mutation;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_graphql::{Context, Enum, ID, Object, Result, dataloader};
+
+use super::analytics::SequenceAnalytics;
+use super::context::ContextExt;
+use super::flow::{Flow, FlowProblem};
+use super::loader::{LoadError, Loaders};
+use super::node;
+use super::page::{Connection, Page, PageArgs};
+use super::scalar::DateTime;
+use super::settings::SequenceSettings;
+use crate::domain::flow;
+use crate::domain::id::{SequenceId, VersionId};
+use crate::store;
+
+pub use self::mutation::SequenceMutation;
+
+/// The list that cursors of sequences belong to.
+const SEQUENCES: &str = "sequences";
+/// The list that cursors of versions belong to.
+const VERSIONS: &str = "sequence.versions";
+/// The longest search, in characters.
+const SEARCH_CHARS_MAX: usize = 200;
+
+/// The status of a sequence.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "crate::domain::sequence::SequenceStatus")]
+pub enum SequenceStatus {
+    /// Sends nothing, freely edited, takes no leads.
+    Draft,
+    /// Sends on schedule, protected from edits, takes leads.
+    Published,
+    /// All sends paused; may be edited and published again. Leads keep their place.
+    Disabled,
+    /// Read-only and out of the way; never sends.
+    Archived,
+}
+
+/// The named thing that a team edits and publishes, and that people are enrolled in.
+pub struct Sequence(pub Arc<store::sequence::Sequence>);
+
+/// The named thing that a team edits and publishes, and that people are enrolled in.
+#[Object]
+impl Sequence {
+    /// The sequence's id.
+    pub async fn id(&self) -> ID {
+        self.0.id.into()
+    }
+
+    /// What people call it.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What it may do.
+    async fn status(&self) -> SequenceStatus {
+        self.0.status.into()
+    }
+
+    /// Grows by one with every edit of the flow or the settings.
+    async fn revision(&self) -> i32 {
+        self.0.revision
+    }
+
+    /// The working copy. What runs is publishedVersion.
+    async fn flow(&self) -> Flow {
+        self.0.flow.clone().into()
+    }
+
+    /// The settings of the working copy.
+    async fn settings(&self) -> SequenceSettings {
+        self.0.settings.clone().into()
+    }
+
+    /// What runs, or ran last; null where the sequence was never published.
+    async fn published_version(&self, ctx: &Context<'_>) -> Result<Option<SequenceVersion>> {
+        match self.0.published_version {
+            Some(id) => load_version(ctx, id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// What the sequence was each time it was published with a change, newest first.
+    async fn versions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first so many, from 1 to 250; 50 if nothing is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many, from 1 to 250.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
+    ) -> Result<Connection<SequenceVersion>> {
+        let (workspace, sequence) = (ctx.caller()?.workspace, self.0.id);
+        let page = PageArgs { first, after, last, before }.read::<i32>(ctx, VERSIONS)?;
+        let db = ctx.services().db.clone();
+        let rows =
+            store::sequence::versions(db.read(), workspace, sequence, wanted(&page)).await?;
+        let node = |row| SequenceVersion(Arc::new(row));
+        let connection = page.connection(ctx, VERSIONS, rows, |row| row.number, node)?;
+        Ok(connection.counted(move || {
+            let db = db.clone();
+            async move { store::sequence::count_versions(db.read(), workspace, sequence).await }
+        }))
+    }
+
+    /// What publishing would refuse (severity ERROR) or is probably not meant (WARNING), as of now.
+    async fn problems(&self, ctx: &Context<'_>) -> Result<Vec<FlowProblem>> {
+        let found = ctx.loaders()?.load_many(self.0.flow.senders()).await?;
+        let facts = found
+            .into_iter()
+            .map(|(id, row)| (id, flow::SenderFacts { channel: row.channel, enabled: row.enabled }))
+            .collect();
+        let problems = flow::check(&self.0.flow, &self.0.settings, &facts);
+        Ok(problems.into_iter().map(FlowProblem::from).collect())
+    }
+
+    /// What came of the sequence.
+    async fn analytics(&self) -> SequenceAnalytics {
+        SequenceAnalytics(self.0.id)
+    }
+
+    /// When it was made.
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+
+    /// When its name, flow, settings or status last changed.
+    async fn updated_at(&self) -> DateTime {
+        self.0.updated_at.into()
+    }
+
+    /// When it was last published; null where it never was.
+    async fn published_at(&self) -> Option<DateTime> {
+        self.0.published_at.map(Into::into)
+    }
+}
+
+/// What a sequence was when it was published.
+pub struct SequenceVersion(pub Arc<store::sequence::Version>);
+
+/// What a sequence was when it was published.
+#[Object]
+impl SequenceVersion {
+    /// The version's id.
+    pub async fn id(&self) -> ID {
+        self.0.id.into()
+    }
+
+    /// 1 for the sequence's first version, and so on.
+    async fn number(&self) -> i32 {
+        self.0.number
+    }
+
+    /// The flow of this version.
+    async fn flow(&self) -> Flow {
+        self.0.flow.clone().into()
+    }
+
+    /// The settings of this version.
+    async fn settings(&self) -> SequenceSettings {
+        self.0.settings.clone().into()
+    }
+
+    /// When it was first published.
+    async fn published_at(&self) -> DateTime {
+        self.0.published_at.into()
+    }
+
+    /// Who published it: the id of the token that was used.
+    async fn published_by(&self) -> &str {
+        &self.0.published_by
+    }
+}
+
+impl dataloader::Loader<SequenceId> for Loaders {
+    type Value = Arc<store::sequence::Sequence>;
+    type Error = LoadError;
+
+    async fn load(
+        &self,
+        ids: &[SequenceId],
+    ) -> Result<HashMap<SequenceId, Self::Value>, LoadError> {
+        let rows = store::sequence::find_many(self.services.db.read(), self.workspace, ids).await?;
+        Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+    }
+}
+
+impl dataloader::Loader<VersionId> for Loaders {
+    type Value = Arc<store::sequence::Version>;
+    type Error = LoadError;
+
+    async fn load(&self, ids: &[VersionId]) -> Result<HashMap<VersionId, Self::Value>, LoadError> {
+        let db = self.services.db.read();
+        let rows = store::sequence::find_versions(db, self.workspace, ids).await?;
+        Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+    }
+}
+
+/// The sequence with this id, if the caller's workspace has it.
+///
+/// # Errors
+/// As the store has it.
+pub async fn load(ctx: &Context<'_>, id: SequenceId) -> Result<Option<Sequence>> {
+    Ok(ctx.loaders()?.load_one(id).await?.map(Sequence))
+}
+
+/// The version with this id, if the caller's workspace has it.
+///
+/// # Errors
+/// As the store has it.
+pub async fn load_version(ctx: &Context<'_>, id: VersionId) -> Result<Option<SequenceVersion>> {
+    Ok(ctx.loaders()?.load_one(id).await?.map(SequenceVersion))
+}
+
+fn wanted<K: Copy + serde::Serialize>(page: &Page<K>) -> store::sequence::Page<K> {
+    store::sequence::Page {
+        after: page.after,
+        before: page.before,
+        backward: page.backward,
+        limit: page.fetch(),
+    }
+}
+
+/// Reading sequences.
+#[derive(Default)]
+pub struct SequenceQuery;
+
+#[Object]
+impl SequenceQuery {
+    /// The sequence with this id; null if the workspace has none.
+    async fn sequence(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The sequence's id.")] id: ID,
+    ) -> Result<Option<Sequence>> {
+        ctx.caller()?;
+        match node::maybe(&id) {
+            Some(id) => load(ctx, id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Sequences, newest first.
+    #[expect(clippy::too_many_arguments, reason = "they are the field's arguments in the schema")]
+    async fn sequences(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only those of any of these statuses; all, if it is not given or empty.")]
+        status: Option<Vec<SequenceStatus>>,
+        #[graphql(desc = "Only those whose name has every word of this as a part of it.")]
+        search: Option<String>,
+        #[graphql(desc = "The first so many, from 1 to 250; 50 if nothing is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many, from 1 to 250.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
+    ) -> Result<Connection<Sequence>> {
+        let workspace = ctx.caller()?.workspace;
+        if search.as_ref().is_some_and(|text| text.chars().count() > SEARCH_CHARS_MAX) {
+            let message = format!("`search` has at most {SEARCH_CHARS_MAX} characters; shorten it.");
+            return Err(super::error::bad_input(message));
+        }
+        let status = status.filter(|statuses| !statuses.is_empty());
+        let filter = store::sequence::Filter {
+            status: status.map(|statuses| statuses.into_iter().map(Into::into).collect()),
+            // PostgreSQL cannot take it, and no name has it.
+            search: search.map(|text| text.replace('\0', "\u{fffd}")),
+        };
+        let page = PageArgs { first, after, last, before }.read::<SequenceId>(ctx, SEQUENCES)?;
+        let db = ctx.services().db.clone();
+        let rows = store::sequence::page(db.read(), workspace, &filter, wanted(&page)).await?;
+        let node = |row| Sequence(Arc::new(row));
+        let connection = page.connection(ctx, SEQUENCES, rows, |row| row.id, node)?;
+        Ok(connection.counted(move || {
+            let (db, filter) = (db.clone(), filter.clone());
+            async move { store::sequence::count(db.read(), workspace, &filter).await }
+        }))
+    }
+}
