@@ -174,7 +174,12 @@ fn blank(id: SenderId, now: DateTime<Utc>) -> Sender {
 
 /// Applies what is said of a sender; answers everything that is wrong with it, and then the sender
 /// is not to be used.
-fn apply(services: &Services, caller: &Caller, sender: &mut Sender, change: Change) -> Vec<Refusal> {
+fn apply(
+    services: &Services,
+    caller: &Caller,
+    sender: &mut Sender,
+    change: Change,
+) -> Vec<Refusal> {
     let mut wrong = Vec::new();
     if let Some(name) = change.name {
         match text(&name, TEXT_CHARS_MAX, &["name"]) {
@@ -209,7 +214,11 @@ fn apply(services: &Services, caller: &Caller, sender: &mut Sender, change: Chan
     }
     // Whoever switches a sender on, or repairs how it sends, wants it to try again now.
     if change.enabled == Some(true) || change.transport.is_some() {
-        (sender.unhealthy_until, sender.unhealthy_reason, sender.failures) = (None, None, 0);
+        (
+            sender.unhealthy_until,
+            sender.unhealthy_reason,
+            sender.failures,
+        ) = (None, None, 0);
     }
     match change.transport {
         Some(TransportInput::Smtp(smtp)) => {
@@ -217,7 +226,10 @@ fn apply(services: &Services, caller: &Caller, sender: &mut Sender, change: Chan
         }
         Some(TransportInput::Outbox { label }) => {
             let path = ["transport", "outbox", "label"];
-            match label.map(|label| text(&label, TEXT_CHARS_MAX, &path)).transpose() {
+            match label
+                .map(|label| text(&label, TEXT_CHARS_MAX, &path))
+                .transpose()
+            {
                 Ok(label) => sender.transport = Transport::Outbox { label },
                 Err(refusal) => wrong.push(refusal),
             }
@@ -249,7 +261,10 @@ fn apply_smtp(
     }
     let port = u16::try_from(smtp.port).ok().filter(|port| *port > 0);
     if port.is_none() {
-        let message = format!("port is {}: give one from 1 to 65535, usually 587.", smtp.port);
+        let message = format!(
+            "port is {}: give one from 1 to 65535, usually 587.",
+            smtp.port
+        );
         wrong.push(Refusal::invalid(message, &at("port")));
     }
     let username = match smtp.username.filter(|name| !name.is_empty()) {
@@ -266,13 +281,17 @@ fn apply_smtp(
         security: smtp.security,
         username,
     };
-    match (&transport.username, smtp.password.filter(|password| !password.is_empty())) {
+    match (
+        &transport.username,
+        smtp.password.filter(|password| !password.is_empty()),
+    ) {
         (None, Some(_)) => {
             let message = "A password needs a username: give both, or neither.";
             wrong.push(Refusal::invalid(message, &at("username")));
         }
-        (_, Some(password)) if password.chars().count() > PASSWORD_CHARS_MAX
-            || password.contains(['\0', '\r', '\n']) =>
+        (_, Some(password))
+            if password.chars().count() > PASSWORD_CHARS_MAX
+                || password.contains(['\0', '\r', '\n']) =>
         {
             let message = format!(
                 "The password is one line of at most {PASSWORD_CHARS_MAX} characters: correct it."
@@ -281,7 +300,9 @@ fn apply_smtp(
         }
         (Some(_), Some(password)) => {
             let row = sender.id.uuid();
-            let sealed = services.secrets.seal(&services.entropy, caller.workspace, row, &password);
+            let sealed = services
+                .secrets
+                .seal(&services.entropy, caller.workspace, row, &password);
             sender.secret = Some(sealed);
         }
         (Some(_), None) if keeps_password(sender, &transport) => {}
@@ -299,7 +320,9 @@ fn apply_smtp(
 /// Whether the password that is kept may serve the new transport: never at another server, for
 /// another user, or over a connection that is less protected.
 fn keeps_password(sender: &Sender, new: &SmtpTransport) -> bool {
-    let Transport::Smtp(old) = &sender.transport else { return false };
+    let Transport::Smtp(old) = &sender.transport else {
+        return false;
+    };
     sender.secret.is_some()
         && old.host == new.host
         && old.username == new.username
@@ -323,8 +346,9 @@ fn text(text: &str, chars_max: usize, path: &[&str]) -> Result<String, Refusal> 
 
 fn min_gap(text: &str) -> Result<Duration, Refusal> {
     let path = ["minGap"];
-    let gap: WaitDuration =
-        text.parse().map_err(|error| Refusal::invalid(format!("minGap: {error}."), &path))?;
+    let gap: WaitDuration = text
+        .parse()
+        .map_err(|error| Refusal::invalid(format!("minGap: {error}."), &path))?;
     if gap.exact() > MIN_GAP_MAX {
         let message = "minGap is longer than a day: give P1D or less, such as PT45S.";
         return Err(Refusal::invalid(message, &path));
@@ -346,5 +370,9 @@ fn warm_up(written: WarmUpInput) -> Result<WarmUp, Vec<Refusal>> {
         first_day_cap: number(written.first_day_cap, "firstDayCap"),
         daily_increase: number(written.daily_increase, "dailyIncrease"),
     };
-    if wrong.is_empty() { Ok(warm_up) } else { Err(wrong) }
+    if wrong.is_empty() {
+        Ok(warm_up)
+    } else {
+        Err(wrong)
+    }
 }

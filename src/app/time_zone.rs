@@ -43,7 +43,10 @@ fn suggestion(names: &[String], text: &str) -> Option<String> {
 
 /// Letters and digits alone, in lower case.
 fn folded(text: &str) -> String {
-    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    text.chars()
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 /// How many letters have to be put in, taken out or replaced (Levenshtein 1966).
@@ -53,7 +56,10 @@ fn distance(left: &str, right: &str) -> usize {
     for (line, letter) in left.chars().enumerate() {
         let mut diagonal = line;
         let mut before = line + 1;
-        for (cell, other) in row.iter_mut().zip(std::iter::once(None).chain(right.iter().map(Some))) {
+        for (cell, other) in row
+            .iter_mut()
+            .zip(std::iter::once(None).chain(right.iter().map(Some)))
+        {
             let Some(other) = other else {
                 *cell = line + 1;
                 continue;
@@ -73,9 +79,13 @@ mod tests {
 
     #[test]
     fn letters_are_counted() {
-        for (left, right, apart) in
-            [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3), ("ab", "ba", 2)]
-        {
+        for (left, right, apart) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("kitten", "sitting", 3),
+            ("ab", "ba", 2),
+        ] {
             assert_eq!(distance(left, right), apart, "{left} {right}");
         }
     }
@@ -92,7 +102,10 @@ mod tests {
             let refusal = read(&zones, text, &["timeZone"]).expect_err(text);
             assert!(refusal.message.contains(meant), "{}", refusal.message);
         }
-        assert_eq!(read(&zones, "europe/lisbon", &[]), Ok("Europe/Lisbon".into()));
+        assert_eq!(
+            read(&zones, "europe/lisbon", &[]),
+            Ok("Europe/Lisbon".into())
+        );
         assert!(read(&zones, "", &[]).is_err());
         assert!(read(&zones, &"x".repeat(4000), &[]).is_err());
     }

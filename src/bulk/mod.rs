@@ -9,7 +9,9 @@
 //! Small operations are done within [`submit`]; the rest is left to the [`runner`]. A kind
 //! provides one function, its `chunk`, and never commits, counts or wakes by itself.
 
+pub mod enrol;
 pub mod import;
+pub mod lead_change;
 pub mod runner;
 
 use std::panic::AssertUnwindSafe;
@@ -24,6 +26,7 @@ use crate::app::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::bulk::{BulkCount, BulkKind, BulkOutcomeCode, BulkStatus};
 use crate::domain::event::NewEvent;
 use crate::domain::id::{BulkId, WorkerId, WorkspaceId};
+use crate::store::lead_selection::Change;
 use crate::store::{self, StoreError, dialect};
 
 /// The most items of one chunk.
@@ -107,7 +110,17 @@ async fn chunk(
         BulkKind::ImportPeople => {
             import::chunk(services, tx, &mut workbench.imports, operation, progress).await
         }
-        BulkKind::Enrol | BulkKind::Pause | BulkKind::Resume | BulkKind::Remove | BulkKind::Undo => {
+        BulkKind::Enrol => enrol::chunk(services, tx, operation, progress).await,
+        BulkKind::Pause => {
+            lead_change::chunk(services, tx, operation, Change::Pause, progress).await
+        }
+        BulkKind::Resume => {
+            lead_change::chunk(services, tx, operation, Change::Resume, progress).await
+        }
+        BulkKind::Remove => {
+            lead_change::chunk(services, tx, operation, Change::Remove, progress).await
+        }
+        BulkKind::Undo => {
             Err(ChunkError::Broken(format!("{} cannot be carried out", operation.kind)))
         }
     }

@@ -7,14 +7,15 @@ use chrono::{DateTime, Duration, Utc};
 use super::{Engine, Result, RunningVersion};
 use crate::channel::dispatch::Route;
 use crate::clock::from_ms;
-use crate::domain::flow::CompiledStep;
 use crate::domain::id::{SenderId, WorkspaceId};
+use crate::domain::planning::{self, Clocks};
 use crate::domain::schedule::{self, Calendar};
 use crate::domain::sender::{WarmUp, daily_cap_on};
-use crate::domain::settings::WindowClock;
 use crate::domain::zone::Zone;
 use crate::store::StoreError;
 use crate::store::lane::SenderRow;
+
+pub use crate::domain::planning::{due_at, reopens_at};
 
 /// A sender as the engine works with it.
 #[derive(Debug)]
@@ -110,32 +111,6 @@ pub fn calendar<'a>(
     sender_zone: &'a Zone,
     person_zone: Option<&'a Zone>,
 ) -> Calendar<'a> {
-    let zone = match version.settings.window_clock {
-        WindowClock::Sequence => &version.zone,
-        WindowClock::Sender => sender_zone,
-        // A contact whose clock is unknown is taken to live by the sequence's.
-        WindowClock::Contact => person_zone.unwrap_or(&version.zone),
-    };
-    Calendar::new(zone, &version.settings)
-}
-
-/// When a step is due whose predecessor was done at `anchor`.
-pub fn due_at(
-    step: &CompiledStep,
-    anchor: DateTime<Utc>,
-    calendar: &Calendar<'_>,
-) -> DateTime<Utc> {
-    schedule::next_slot(anchor, &step.wait, step.business_days, calendar)
-        .unwrap_or_else(|| far_off(anchor))
-}
-
-/// When a lead that found its window closed is due again.
-pub fn reopens_at(now: DateTime<Utc>, calendar: &Calendar<'_>) -> DateTime<Utc> {
-    schedule::next_open(now, calendar).unwrap_or_else(|| far_off(now))
-}
-
-/// The windows never open within the horizon: the lead is looked at again in a year, and an edit
-/// of the settings plans it anew before that.
-fn far_off(from: DateTime<Utc>) -> DateTime<Utc> {
-    from + Duration::days(365)
+    let clocks = Clocks { sequence: &version.zone, sender: sender_zone, person: person_zone };
+    planning::calendar(&version.settings, clocks)
 }

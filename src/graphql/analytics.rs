@@ -29,7 +29,11 @@ pub struct Funnel(SequenceId);
 impl Funnel {
     /// Got at least one message.
     async fn contacted(&self, ctx: &Context<'_>) -> Result<i32> {
-        let count = ctx.loaders()?.load_one(Contacted(self.0)).await?.unwrap_or(0);
+        let count = ctx
+            .loaders()?
+            .load_one(Contacted(self.0))
+            .await?
+            .unwrap_or(0);
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
     }
 }
@@ -46,6 +50,9 @@ impl dataloader::Loader<Contacted> for Loaders {
         let ids: Vec<SequenceId> = keys.iter().map(|key| key.0).collect();
         let db = self.services.db.read();
         let counts = store::sequence::contacted(db, self.workspace, &ids).await?;
-        Ok(counts.into_iter().map(|(id, count)| (Contacted(id), count)).collect())
+        Ok(counts
+            .into_iter()
+            .map(|(id, count)| (Contacted(id), count))
+            .collect())
     }
 }

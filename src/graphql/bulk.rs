@@ -100,7 +100,7 @@ pub struct BulkOperation(Arc<store::bulk::Row>);
 #[Object]
 impl BulkOperation {
     /// The operation's id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         self.bulk_id().into()
     }
 

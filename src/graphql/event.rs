@@ -12,6 +12,8 @@ use super::context::ContextExt;
 use super::node;
 use super::page::{PAGE_DEFAULT, page_size};
 use super::scalar::{DateTime, EventCursor, Json};
+use super::sender::{self, Sender};
+use super::sequence::{self, Sequence};
 use crate::domain;
 use crate::domain::id::{Id, Kind};
 use crate::store::event as log;
@@ -135,6 +137,22 @@ impl ExecutionEvent {
         Ok(kind
             .map_err(|error| corrupt("kind of event", error))?
             .into())
+    }
+
+    /// The sequence concerned; null where no sequence is.
+    async fn sequence(&self, ctx: &Context<'_>) -> Result<Option<Sequence>> {
+        match self.0.sequence_id.map(Id::from_uuid) {
+            Some(id) => sequence::load(ctx, id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The sender of the message concerned; null where no message is.
+    async fn sender(&self, ctx: &Context<'_>) -> Result<Option<Sender>> {
+        match self.0.sender_id.map(Id::from_uuid) {
+            Some(id) => sender::load(ctx, id).await,
+            None => Ok(None),
+        }
     }
 
     /// The key of the step concerned; null where no step is.

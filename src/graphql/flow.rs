@@ -106,7 +106,12 @@ impl EmailAction {
 
     /// The alternative texts; each lead gets one of them, always the same one.
     async fn variants(&self) -> Vec<EmailVariant> {
-        self.email().variants.iter().cloned().map(EmailVariant).collect()
+        self.email()
+            .variants
+            .iter()
+            .cloned()
+            .map(EmailVariant)
+            .collect()
     }
 
     /// Send as a reply in the thread of the lead's previous email.

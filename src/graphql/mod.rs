@@ -27,7 +27,7 @@ pub use self::schema::{CadenzaSchema, OperationKind, RequestId, sdl};
 
 /// Everything that can be read.
 #[derive(MergedObject, Default)]
-pub struct Query(event::EventQuery, bulk::BulkQuery, person::PersonQuery, sender::SenderQuery, sequence::SequenceQuery);
+pub struct Query(node::NodeQuery, event::EventQuery, bulk::BulkQuery, person::PersonQuery, sender::SenderQuery, sequence::SequenceQuery);
 
 /// Everything that can be changed.
 #[derive(MergedObject, Default)]

@@ -1,10 +1,17 @@
-//! Global ids in arguments.
+//! Global ids: reading them in arguments, and whatever has one by it.
 
 use std::str::FromStr;
 
-use async_graphql::ID;
+use async_graphql::{Context, ID, Interface, Object, Result};
+use futures_util::future::try_join_all;
 
-use super::error::{UserError, UserErrorCode};
+use super::bulk::{self, BulkOperation};
+use super::context::ContextExt;
+use super::error::{UserError, UserErrorCode, bad_input};
+use super::page::PAGE_MAX;
+use super::person::{self, Person};
+use super::sender::{self, Sender};
+use super::sequence::{self, Sequence, SequenceVersion};
 use crate::domain::id::{Id, Kind, NotAnId};
 
 /// Reads an id of the kind `T` from a mutation's input; `path` is where it stands.
@@ -29,4 +36,86 @@ pub fn maybe<K: Kind>(id: &ID) -> Option<Id<K>> {
 /// So much of a text as fits into a message.
 fn shown(text: &str) -> String {
     text.chars().take(60).collect()
+}
+
+/// An object that can be read again by its global id. Ids are typed and opaque: lead_01j…,
+/// seq_01j…
+#[derive(Interface)]
+#[graphql(field(name = "id", ty = "ID", desc = "The object's global id."))]
+pub enum Node {
+    /// A sequence.
+    Sequence(Sequence),
+    /// A published version of a sequence.
+    SequenceVersion(SequenceVersion),
+    /// A sender.
+    Sender(Sender),
+    /// A person.
+    Person(Person),
+    /// A bulk operation.
+    BulkOperation(BulkOperation),
+}
+
+/// Reads an object of any kind; the kind is in the id. None for what is not there, is another
+/// workspace's, or is no id.
+async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
+    let Some((prefix, _)) = id.split_once('_') else {
+        return Ok(None);
+    };
+    Ok(match prefix {
+        "seq" => match maybe(id) {
+            Some(id) => sequence::load(ctx, id).await?.map(Node::Sequence),
+            None => None,
+        },
+        "ver" => match maybe(id) {
+            Some(id) => sequence::load_version(ctx, id)
+                .await?
+                .map(Node::SequenceVersion),
+            None => None,
+        },
+        "sender" => match maybe(id) {
+            Some(id) => sender::load(ctx, id).await?.map(Node::Sender),
+            None => None,
+        },
+        "person" => match maybe(id) {
+            Some(id) => person::load(ctx, id).await?.map(Node::Person),
+            None => None,
+        },
+        "bulk" => match maybe(id) {
+            Some(id) => bulk::load(ctx, id).await?.map(Node::BulkOperation),
+            None => None,
+        },
+        _ => None,
+    })
+}
+
+/// Reading anything by its id.
+#[derive(Default)]
+pub struct NodeQuery;
+
+#[Object]
+impl NodeQuery {
+    /// The object with this id; null if the workspace has none.
+    async fn node(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The object's global id.")] id: ID,
+    ) -> Result<Option<Node>> {
+        ctx.caller()?;
+        load(ctx, &id).await
+    }
+
+    /// The objects with these ids, in their order; null in the place of one that the workspace
+    /// does not have.
+    async fn nodes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The objects' global ids, at most 250.")] ids: Vec<ID>,
+    ) -> Result<Vec<Option<Node>>> {
+        ctx.caller()?;
+        if u64::try_from(ids.len()).is_ok_and(|count| count > PAGE_MAX) {
+            let message = format!("`ids` has more than {PAGE_MAX} entries; ask for fewer at once.");
+            return Err(bad_input(message));
+        }
+        try_join_all(ids.iter().map(|id| load(ctx, id))).await
+    }
 }

@@ -474,8 +474,8 @@ pub struct PeopleImportInput {
     /// is recognised by itself, or goes to the attributes.
     mapping: Option<Json>,
     /// On the same email: update the person, or leave it.
-    #[graphql(default_with = "ImportConflict::Update")]
-    on_conflict: ImportConflict,
+    #[graphql(default_with = "Some(ImportConflict::Update)")]
+    on_conflict: Option<ImportConflict>,
     /// The same key with the same input within 24 hours answers the first call's operation and does
     /// nothing again; with another input it is refused with CONFLICT. At most 255 characters.
     idempotency_key: Option<String>,
@@ -523,7 +523,7 @@ impl PersonMutation {
         let submission = import::Submission {
             csv: input.csv,
             mapping: input.mapping.map(|json| json.0),
-            on_conflict: input.on_conflict.into(),
+            on_conflict: input.on_conflict.unwrap_or(ImportConflict::Update).into(),
             idempotency_key: input.idempotency_key,
         };
         BulkPayload::of(ctx, import::submit(ctx.services(), caller, submission).await).await

@@ -60,7 +60,10 @@ impl Sender {
     /// At least so long between two messages.
     async fn min_gap(&self) -> Duration {
         let seconds = u64::try_from(self.0.min_gap.num_seconds()).unwrap_or(0);
-        WaitDuration::new(0, seconds).unwrap_or_default().to_string().into()
+        WaitDuration::new(0, seconds)
+            .unwrap_or_default()
+            .to_string()
+            .into()
     }
 
     /// Days-long growth of the cap for a young mailbox; null where it is grown up.
@@ -86,18 +89,29 @@ impl Sender {
                 security: smtp.security.into(),
                 username: smtp.username.clone(),
             }),
-            domain::Transport::Outbox { label } => {
-                SenderTransport::Outbox(OutboxTransport { label: label.clone() })
-            }
+            domain::Transport::Outbox { label } => SenderTransport::Outbox(OutboxTransport {
+                label: label.clone(),
+            }),
         }
     }
 
     /// How many messages it has sent today, on its own clock.
     async fn sent_today(&self, ctx: &Context<'_>) -> Result<i32> {
         let services = ctx.services();
-        let zone = services.zones.get(&self.0.time_zone).unwrap_or_else(Zone::utc);
-        let day = local_day(services.clock.now(), &zone).format("%Y-%m-%d").to_string();
-        let sent = ctx.loaders()?.load_one(SentOn { sender: self.0.id, day }).await?;
+        let zone = services
+            .zones
+            .get(&self.0.time_zone)
+            .unwrap_or_else(Zone::utc);
+        let day = local_day(services.clock.now(), &zone)
+            .format("%Y-%m-%d")
+            .to_string();
+        let sent = ctx
+            .loaders()?
+            .load_one(SentOn {
+                sender: self.0.id,
+                day,
+            })
+            .await?;
         Ok(sent.unwrap_or(0))
     }
 
@@ -111,7 +125,10 @@ impl Sender {
     /// is well. Enabling it again lets it try at once.
     async fn unhealthy_until(&self, ctx: &Context<'_>) -> Option<DateTime> {
         let now = ctx.services().clock.now();
-        self.0.unhealthy_until.filter(|until| *until > now).map(DateTime)
+        self.0
+            .unhealthy_until
+            .filter(|until| *until > now)
+            .map(DateTime)
     }
 
     /// What its trouble was, in the server's words; null where there was none since it last sent.
@@ -178,7 +195,10 @@ impl dataloader::Loader<SenderId> for Loaders {
 
     async fn load(&self, ids: &[SenderId]) -> Result<HashMap<SenderId, Self::Value>, LoadError> {
         let rows = store::sender::find_many(self.services.db.read(), self.workspace, ids).await?;
-        Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.id, Arc::new(row)))
+            .collect())
     }
 }
 
@@ -194,10 +214,16 @@ impl dataloader::Loader<SentOn> for Loaders {
     type Error = LoadError;
 
     async fn load(&self, keys: &[SentOn]) -> Result<HashMap<SentOn, i32>, LoadError> {
-        let days: Vec<_> = keys.iter().map(|key| (key.sender, key.day.clone())).collect();
+        let days: Vec<_> = keys
+            .iter()
+            .map(|key| (key.sender, key.day.clone()))
+            .collect();
         let db = self.services.db.read();
         let rows = store::sender::sent_on(db, self.workspace, &days).await?;
-        Ok(rows.into_iter().map(|(sender, day, used)| (SentOn { sender, day }, used)).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(sender, day, used)| (SentOn { sender, day }, used))
+            .collect())
     }
 }
 

@@ -97,15 +97,21 @@ impl Sequence {
         #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
     ) -> Result<Connection<SequenceVersion>> {
         let (workspace, sequence) = (ctx.caller()?.workspace, self.0.id);
-        let page = PageArgs { first, after, last, before }.read::<i32>(ctx, VERSIONS)?;
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        }
+        .read::<i32>(ctx, VERSIONS)?;
         let db = ctx.services().db.clone();
         let rows =
-            store::sequence::versions(db.read(), workspace, sequence, wanted(&page)).await?;
+            store::sequence::version::page(db.read(), workspace, sequence, wanted(&page)).await?;
         let node = |row| SequenceVersion(Arc::new(row));
         let connection = page.connection(ctx, VERSIONS, rows, |row| row.number, node)?;
         Ok(connection.counted(move || {
             let db = db.clone();
-            async move { store::sequence::count_versions(db.read(), workspace, sequence).await }
+            async move { store::sequence::version::count(db.read(), workspace, sequence).await }
         }))
     }
 
@@ -114,7 +120,15 @@ impl Sequence {
         let found = ctx.loaders()?.load_many(self.0.flow.senders()).await?;
         let facts = found
             .into_iter()
-            .map(|(id, row)| (id, flow::SenderFacts { channel: row.channel, enabled: row.enabled }))
+            .map(|(id, row)| {
+                (
+                    id,
+                    flow::SenderFacts {
+                        channel: row.channel,
+                        enabled: row.enabled,
+                    },
+                )
+            })
             .collect();
         let problems = flow::check(&self.0.flow, &self.0.settings, &facts);
         Ok(problems.into_iter().map(FlowProblem::from).collect())
@@ -142,7 +156,7 @@ impl Sequence {
 }
 
 /// What a sequence was when it was published.
-pub struct SequenceVersion(pub Arc<store::sequence::Version>);
+pub struct SequenceVersion(pub Arc<store::sequence::version::Version>);
 
 /// What a sequence was when it was published.
 #[Object]
@@ -187,18 +201,24 @@ impl dataloader::Loader<SequenceId> for Loaders {
         ids: &[SequenceId],
     ) -> Result<HashMap<SequenceId, Self::Value>, LoadError> {
         let rows = store::sequence::find_many(self.services.db.read(), self.workspace, ids).await?;
-        Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.id, Arc::new(row)))
+            .collect())
     }
 }
 
 impl dataloader::Loader<VersionId> for Loaders {
-    type Value = Arc<store::sequence::Version>;
+    type Value = Arc<store::sequence::version::Version>;
     type Error = LoadError;
 
     async fn load(&self, ids: &[VersionId]) -> Result<HashMap<VersionId, Self::Value>, LoadError> {
         let db = self.services.db.read();
-        let rows = store::sequence::find_versions(db, self.workspace, ids).await?;
-        Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+        let rows = store::sequence::version::find_many(db, self.workspace, ids).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.id, Arc::new(row)))
+            .collect())
     }
 }
 
@@ -247,7 +267,10 @@ impl SequenceQuery {
     }
 
     /// Sequences, newest first.
-    #[expect(clippy::too_many_arguments, reason = "they are the field's arguments in the schema")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the field's arguments in the schema"
+    )]
     async fn sequences(
         &self,
         ctx: &Context<'_>,
@@ -262,8 +285,12 @@ impl SequenceQuery {
         #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
     ) -> Result<Connection<Sequence>> {
         let workspace = ctx.caller()?.workspace;
-        if search.as_ref().is_some_and(|text| text.chars().count() > SEARCH_CHARS_MAX) {
-            let message = format!("`search` has at most {SEARCH_CHARS_MAX} characters; shorten it.");
+        if search
+            .as_ref()
+            .is_some_and(|text| text.chars().count() > SEARCH_CHARS_MAX)
+        {
+            let message =
+                format!("`search` has at most {SEARCH_CHARS_MAX} characters; shorten it.");
             return Err(super::error::bad_input(message));
         }
         let status = status.filter(|statuses| !statuses.is_empty());
@@ -272,7 +299,13 @@ impl SequenceQuery {
             // PostgreSQL cannot take it, and no name has it.
             search: search.map(|text| text.replace('\0', "\u{fffd}")),
         };
-        let page = PageArgs { first, after, last, before }.read::<SequenceId>(ctx, SEQUENCES)?;
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        }
+        .read::<SequenceId>(ctx, SEQUENCES)?;
         let db = ctx.services().db.clone();
         let rows = store::sequence::page(db.read(), workspace, &filter, wanted(&page)).await?;
         let node = |row| Sequence(Arc::new(row));

@@ -84,12 +84,16 @@ impl SequenceSettings {
 
     /// At most so many leads get their first message in a day; null, no limit.
     async fn max_new_leads_per_day(&self) -> Option<i32> {
-        self.0.max_new_leads_per_day.map(|cap| i32::try_from(cap).unwrap_or(i32::MAX))
+        self.0
+            .max_new_leads_per_day
+            .map(|cap| i32::try_from(cap).unwrap_or(i32::MAX))
     }
 
     /// At most so many messages leave in a day; null, no limit.
     async fn max_sends_per_day(&self) -> Option<i32> {
-        self.0.max_sends_per_day.map(|cap| i32::try_from(cap).unwrap_or(i32::MAX))
+        self.0
+            .max_sends_per_day
+            .map(|cap| i32::try_from(cap).unwrap_or(i32::MAX))
     }
 
     /// A reply stops the lead.
@@ -165,7 +169,9 @@ impl From<SequenceSettingsInput> for SettingsChange {
             time_zone: input.time_zone.map(|name| name.0),
             window_clock: input.window_clock.map(Into::into),
             send_windows: input.send_windows.map(windows),
-            holidays: input.holidays.map(|days| days.into_iter().map(|day| day.0).collect()),
+            holidays: input
+                .holidays
+                .map(|days| days.into_iter().map(|day| day.0).collect()),
             max_new_leads_per_day: input.max_new_leads_per_day,
             max_sends_per_day: input.max_sends_per_day,
             stop_on_reply: input.stop_on_reply,
@@ -178,6 +184,10 @@ impl From<SequenceSettingsInput> for SettingsChange {
 
 impl From<SendWindowInput> for WindowInput {
     fn from(input: SendWindowInput) -> Self {
-        Self { day: input.day.into(), from: input.from.0, to: input.to.0 }
+        Self {
+            day: input.day.into(),
+            from: input.from.0,
+            to: input.to.0,
+        }
     }
 }

@@ -54,32 +54,33 @@ pub async fn open(http: Http, headers: &HeaderMap, upgrade: WebSocketUpgrade) ->
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
     };
-    let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(MESSAGE_MAX);
-    let tracker = http.0.sockets.clone();
-    upgrade.on_upgrade(move |socket| {
-        tracker.track_future(async move {
-            let agreed = socket
-                .protocol()
-                .is_some_and(|protocol| protocol == PROTOCOL);
-            let mut session = Session {
-                http,
-                socket,
-                caller,
-                stage: Stage::Opened,
-                operations: HashMap::new(),
-                started: 0,
-                results: SelectAll::new(),
-                heard_at: Instant::now(),
-            };
-            let end = if !agreed {
-                close(4406, "Subprotocol not acceptable")
-            } else if given && session.caller.is_none() {
-                close(4403, "Forbidden")
-            } else {
-                session.run().await
-            };
-            session.end(end).await;
-        })
+    let upgrade = upgrade
+        .protocols([PROTOCOL])
+        .max_message_size(MESSAGE_MAX);
+    if upgrade.selected_protocol().is_none() {
+        let message = format!("Open the WebSocket with the sub-protocol {PROTOCOL}.\n");
+        return (StatusCode::BAD_REQUEST, message).into_response();
+    }
+    // From here on the server's end waits for this socket's.
+    let counted = http.0.sockets.token();
+    upgrade.on_upgrade(move |socket| async move {
+        let mut session = Session {
+            http,
+            socket,
+            caller,
+            stage: Stage::Opened,
+            operations: HashMap::new(),
+            started: 0,
+            results: SelectAll::new(),
+            heard_at: Instant::now(),
+        };
+        let end = if given && session.caller.is_none() {
+            close(4403, "Forbidden")
+        } else {
+            session.run().await
+        };
+        session.end(end).await;
+        drop(counted);
     })
 }
 

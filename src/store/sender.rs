@@ -77,7 +77,11 @@ impl TryFrom<sender::Model> for Sender {
             time_zone: row.time_zone,
             daily_cap: row.daily_cap,
             min_gap: Duration::milliseconds(row.min_gap_ms),
-            warm_up: row.warm_up.map(serde_json::from_value).transpose().map_err(corrupt)?,
+            warm_up: row
+                .warm_up
+                .map(serde_json::from_value)
+                .transpose()
+                .map_err(corrupt)?,
             transport: serde_json::from_value(row.transport).map_err(corrupt)?,
             secret: row.secret,
             revision: row.revision,
@@ -103,7 +107,11 @@ fn row(workspace: WorkspaceId, sender: &Sender) -> Result<sender::Model> {
         time_zone: sender.time_zone.clone(),
         daily_cap: sender.daily_cap,
         min_gap_ms: sender.min_gap.num_milliseconds(),
-        warm_up: sender.warm_up.map(serde_json::to_value).transpose().map_err(corrupt)?,
+        warm_up: sender
+            .warm_up
+            .map(serde_json::to_value)
+            .transpose()
+            .map_err(corrupt)?,
         transport: serde_json::to_value(&sender.transport).map_err(corrupt)?,
         secret: sender.secret.clone(),
         revision: sender.revision,
@@ -126,7 +134,9 @@ pub async fn insert(
     sender: &Sender,
 ) -> Result<()> {
     let row = row(workspace, sender)?;
-    sender::Entity::insert(row.into_active_model()).exec_without_returning(connection).await?;
+    sender::Entity::insert(row.into_active_model())
+        .exec_without_returning(connection)
+        .await?;
     Ok(())
 }
 
@@ -139,7 +149,11 @@ pub async fn save(
     workspace: WorkspaceId,
     sender: &Sender,
 ) -> Result<()> {
-    row(workspace, sender)?.into_active_model().reset_all().update(tx).await?;
+    row(workspace, sender)?
+        .into_active_model()
+        .reset_all()
+        .update(tx)
+        .await?;
     Ok(())
 }
 
@@ -197,7 +211,12 @@ pub async fn list(
     if let Some(channel) = channel {
         query = query.filter(sender::Column::Channel.eq(<&str>::from(channel)));
     }
-    query.all(connection).await?.into_iter().map(Sender::try_from).collect()
+    query
+        .all(connection)
+        .await?
+        .into_iter()
+        .map(Sender::try_from)
+        .collect()
 }
 
 /// How many senders the workspace has.
@@ -226,8 +245,13 @@ pub async fn sent_on(
     if days.is_empty() {
         return Ok(Vec::new());
     }
-    let mut arguments = Arguments::new().with(workspace.uuid()).with(QuotaKind::Sends.as_str());
-    let rows = arguments.rows(days.iter().map(|(id, day)| [id.uuid().into(), day.as_str().into()]));
+    let mut arguments = Arguments::new()
+        .with(workspace.uuid())
+        .with(QuotaKind::Sends.as_str());
+    let rows = arguments.rows(
+        days.iter()
+            .map(|(id, day)| [id.uuid().into(), day.as_str().into()]),
+    );
     let statement = format!(
         "WITH v (sender_id, day) AS (VALUES {rows})
          SELECT v.sender_id, v.day, q.used FROM v

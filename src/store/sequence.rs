@@ -1,14 +1,12 @@
-//! Sequences and their published versions: rows read into the domain, pages, and what the edits of
-//! a sequence write. What publishing does to lanes and leads is in [`publish`].
+//! Sequences: rows read into the domain, pages, and what edits write. What publishing does to lanes
+//! and leads is in [`publish`], and what was published in [`version`].
 
 pub mod publish;
+pub mod version;
 
 use chrono::{DateTime, Utc};
-use entity::{sequence, sequence_version};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
-    QuerySelect, Value,
-};
+use entity::sequence;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, Value};
 
 use super::sql::{self, Arguments};
 use super::{Result, StoreError, dialect};
@@ -66,41 +64,6 @@ impl TryFrom<sequence::Model> for Sequence {
     }
 }
 
-/// What a sequence was when it was published.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Version {
-    /// Its id.
-    pub id: VersionId,
-    /// Its sequence.
-    pub sequence: SequenceId,
-    /// 1 for the sequence's first version, and so on.
-    pub number: i32,
-    /// The flow that runs.
-    pub flow: Flow,
-    /// The settings that hold.
-    pub settings: Settings,
-    /// When it was published first.
-    pub published_at: DateTime<Utc>,
-    /// Who published it.
-    pub published_by: String,
-}
-
-impl TryFrom<sequence_version::Model> for Version {
-    type Error = StoreError;
-
-    fn try_from(row: sequence_version::Model) -> Result<Self> {
-        Ok(Self {
-            id: VersionId::from_uuid(row.id),
-            sequence: SequenceId::from_uuid(row.sequence_id),
-            number: row.number,
-            flow: read_flow(row.flow)?,
-            settings: read_settings(row.settings)?,
-            published_at: from_ms(row.published_at),
-            published_by: row.published_by,
-        })
-    }
-}
-
 fn read_flow(json: serde_json::Value) -> Result<Flow> {
     serde_json::from_value(json).map_err(|error| StoreError::corrupt("flow", error))
 }
@@ -136,7 +99,9 @@ pub async fn insert(
         updated_at: sequence.updated_at.timestamp_millis(),
         published_at: sequence.published_at.map(|at| at.timestamp_millis()),
     };
-    sequence::Entity::insert(row.into_active_model()).exec_without_returning(connection).await?;
+    sequence::Entity::insert(row.into_active_model())
+        .exec_without_returning(connection)
+        .await?;
     Ok(())
 }
 
@@ -315,90 +280,6 @@ pub async fn count(
     sql::number(connection, &statement, arguments).await
 }
 
-/// Those of the versions that are the workspace's, in no order.
-///
-/// # Errors
-/// [`StoreError`] as the database has it.
-pub async fn find_versions(
-    connection: &impl ConnectionTrait,
-    workspace: WorkspaceId,
-    ids: &[VersionId],
-) -> Result<Vec<Version>> {
-    sequence_version::Entity::find()
-        .filter(sequence_version::Column::WorkspaceId.eq(workspace.uuid()))
-        .filter(sequence_version::Column::Id.is_in(ids.iter().map(|id| id.uuid())))
-        .all(connection)
-        .await?
-        .into_iter()
-        .map(Version::try_from)
-        .collect()
-}
-
-/// A page of a sequence's versions, newest first; the key is the version's number.
-///
-/// # Errors
-/// [`StoreError`] as the database has it.
-pub async fn versions(
-    connection: &impl ConnectionTrait,
-    workspace: WorkspaceId,
-    sequence: SequenceId,
-    page: Page<i32>,
-) -> Result<Vec<Version>> {
-    use sequence_version::Column;
-    let mut query = sequence_version::Entity::find()
-        .filter(Column::WorkspaceId.eq(workspace.uuid()))
-        .filter(Column::SequenceId.eq(sequence.uuid()))
-        .limit(page.limit);
-    if let Some(after) = page.after {
-        query = query.filter(Column::Number.lt(after));
-    }
-    if let Some(before) = page.before {
-        query = query.filter(Column::Number.gt(before));
-    }
-    let query = if page.backward {
-        query.order_by_asc(Column::Number)
-    } else {
-        query.order_by_desc(Column::Number)
-    };
-    query.all(connection).await?.into_iter().map(Version::try_from).collect()
-}
-
-/// How many versions a sequence has.
-///
-/// # Errors
-/// [`StoreError`] as the database has it.
-pub async fn count_versions(
-    connection: &impl ConnectionTrait,
-    workspace: WorkspaceId,
-    sequence: SequenceId,
-) -> Result<i64> {
-    sql::number(
-        connection,
-        "SELECT count(*) AS n FROM sequence_version WHERE workspace_id = $1 AND sequence_id = $2",
-        Arguments::new().with(workspace.uuid()).with(sequence.uuid()),
-    )
-    .await
-}
-
-/// The number of a sequence's newest version; 0 if it has none.
-///
-/// # Errors
-/// [`StoreError`] as the database has it.
-pub async fn last_version_number(
-    connection: &impl ConnectionTrait,
-    workspace: WorkspaceId,
-    sequence: SequenceId,
-) -> Result<i32> {
-    let number = sql::number(
-        connection,
-        "SELECT CAST(max(number) AS BIGINT) AS n FROM sequence_version
-         WHERE workspace_id = $1 AND sequence_id = $2",
-        Arguments::new().with(workspace.uuid()).with(sequence.uuid()),
-    )
-    .await?;
-    i32::try_from(number).map_err(|error| StoreError::corrupt("version's number", error))
-}
-
 /// How many leads of each of the sequences got at least one message; a sequence without any is
 /// left out.
 ///
@@ -417,7 +298,10 @@ pub async fn contacted(
          GROUP BY sequence_id"
     );
     let rows: Vec<Counted> = sql::all(connection, &statement, arguments).await?;
-    Ok(rows.into_iter().map(|row| (SequenceId::from_uuid(row.sequence_id), row.n)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (SequenceId::from_uuid(row.sequence_id), row.n))
+        .collect())
 }
 
 #[derive(sea_orm::FromQueryResult)]

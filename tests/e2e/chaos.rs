@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::client::{Client, enrol, import, sequence, smtp_sender};
-use crate::smtp_sink::SmtpSink;
+use crate::smtp_sink::{Options, SmtpSink};
 use crate::world::{Database, World, until};
 
 /// Recipient, the status that its execution must come to, and the code of its error.
@@ -25,7 +25,7 @@ const FATES: &[(&str, &str, Option<&str>)] = &[
 
 async fn chaos(database: Database) {
     let world = World::new(database).await;
-    let sink = SmtpSink::start().await;
+    let sink = SmtpSink::start(Options::default()).await.expect("a receiver");
     let server = world.serve().await;
     let client = server.client(&world);
     let mut csv = String::from("email,company\n");
@@ -67,7 +67,7 @@ async fn chaos(database: Database) {
 /// The ground truth: nobody got anything twice, and what was taken is what we say of it.
 fn check_ledger(sink: &SmtpSink, executions: &BTreeMap<String, Value>) {
     let mut taken: BTreeMap<String, usize> = BTreeMap::new();
-    for mail in sink.received() {
+    for mail in sink.ledger() {
         *taken.entry(mail.rcpt).or_default() += 1;
     }
     for (email, count) in &taken {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::chaos::executions;
 use crate::client::{enrol, import, sequence, smtp_sender};
-use crate::smtp_sink::SmtpSink;
+use crate::smtp_sink::{Options, SmtpSink};
 use crate::world::{Database, World, until};
 
 const PEOPLE: usize = 1_200;
@@ -17,12 +17,14 @@ const KILLS: usize = 20;
 async fn kill(database: Database) {
     let world = World::new(database).await;
     // Slow enough that every kill finds messages on their way.
-    let sink = SmtpSink::start_with_delay(Duration::from_millis(40)).await;
+    let sink = SmtpSink::start(Options { slow: Duration::from_millis(40), ..Options::default() })
+        .await
+        .expect("a receiver");
     let mut server = world.serve().await;
     let client = server.client(&world);
     let mut csv = String::from("email,company\n");
     for number in 0..PEOPLE {
-        csv.push_str(&format!("ok-{number}@example.org,Kill\n"));
+        csv.push_str(&format!("late-slow-{number}@example.org,Kill\n"));
     }
     import(&client, &csv).await;
     let sender = smtp_sender(&client, "Ada", sink.port()).await;
@@ -31,8 +33,8 @@ async fn kill(database: Database) {
     let mut killed_in_flight = 0;
     for number in 1..=KILLS {
         let goal = PEOPLE * number / (KILLS + 4);
-        until("messages arrive", 60, async || (sink.received().len() >= goal).then_some(())).await;
-        killed_in_flight += usize::from(sink.received().len() < PEOPLE);
+        until("messages arrive", 60, async || (taken(&sink) >= goal).then_some(())).await;
+        killed_in_flight += usize::from(taken(&sink) < PEOPLE);
         server.kill().await;
         server = world.serve().await;
     }
@@ -48,7 +50,7 @@ async fn kill(database: Database) {
     .await;
     let executions = executions(&client).await;
     let mut taken: BTreeMap<String, usize> = BTreeMap::new();
-    for mail in sink.received() {
+    for mail in sink.ledger() {
         *taken.entry(mail.rcpt).or_default() += 1;
     }
     assert!(taken.values().all(|count| *count == 1), "somebody got it twice");
@@ -67,6 +69,10 @@ async fn kill(database: Database) {
     // Only what was on the wire is in doubt: at most so many as travel at once, for each kill.
     assert!(unconfirmed <= KILLS * 64, "{unconfirmed} in doubt");
     assert!(server.terminate().await, "a proper goodbye");
+}
+
+fn taken(sink: &SmtpSink) -> usize {
+    usize::try_from(sink.accepted()).expect("few")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

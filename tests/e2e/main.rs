@@ -7,5 +7,6 @@ mod kill;
 mod main_job;
 mod process;
 #[path = "../support/smtp_sink.rs"]
+#[expect(dead_code, reason = "other tests ask the receiver for more")]
 mod smtp_sink;
 mod world;

@@ -7,7 +7,7 @@ use mail_parser::MessageParser;
 use serde_json::{Value, json};
 
 use crate::client::{enrol, import, sequence, smtp_sender};
-use crate::smtp_sink::SmtpSink;
+use crate::smtp_sink::{Options, SmtpSink};
 use crate::world::{Database, World, until};
 
 const PEOPLE: usize = 2_000;
@@ -35,7 +35,7 @@ fn csv() -> String {
 
 async fn main_job(database: Database) {
     let world = World::new(database).await;
-    let sink = SmtpSink::start().await;
+    let sink = SmtpSink::start(Options::default()).await.expect("a receiver");
     let server = world.serve().await;
     let client = server.client(&world);
     let imported = import(&client, &csv()).await;
@@ -85,7 +85,7 @@ async fn main_job(database: Database) {
     assert!(seen.values().all(|steps| steps.len() == 2), "both steps of everybody");
     assert!(cursors.is_sorted(), "cursors come in their order");
 
-    let received = sink.received();
+    let received = sink.ledger();
     let mut per_person: BTreeMap<&str, Vec<&crate::smtp_sink::Received>> = BTreeMap::new();
     for mail in &received {
         per_person.entry(&mail.rcpt).or_default().push(mail);

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::client::{enrol, import, sequence, smtp_sender};
-use crate::smtp_sink::SmtpSink;
+use crate::smtp_sink::{Options, SmtpSink};
 use crate::world::{Database, World, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,7 +42,7 @@ async fn an_unreachable_database_is_reported() {
 /// An SMTP server that is away uses up no attempt: when it comes back, everything leaves once.
 async fn smtp_outage(database: Database) {
     let world = World::new(database).await;
-    let sink = SmtpSink::start().await;
+    let sink = SmtpSink::start(Options::default()).await.expect("a receiver");
     let port = sink.port();
     drop(sink);
     let server = world.serve().await;
@@ -58,8 +58,8 @@ async fn smtp_outage(database: Database) {
         (nodes.iter().any(|node| node["error"]["code"] == "CONNECTION_FAILED")).then_some(())
     })
     .await;
-    let sink = SmtpSink::start_on(port).await;
-    until("everything leaves", 60, async || (sink.received().len() == 2).then_some(())).await;
+    let sink = SmtpSink::start_on(port, Options::default()).await.expect("the port again");
+    until("everything leaves", 60, async || (sink.ledger().len() == 2).then_some(())).await;
     until("and is recorded", 20, async || {
         let data = client.run(query, json!({})).await;
         let nodes = data["executions"]["nodes"].as_array()?.clone();

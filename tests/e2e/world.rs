@@ -119,7 +119,7 @@ async fn fresh_postgres() -> String {
     let base = std::env::var("TEST_POSTGRES_URL").expect(
         "TEST_POSTGRES_URL names the PostgreSQL server of the tests: run them by `make test`",
     );
-    let name = format!("e2e_{}_{}", std::process::id(), uuid::Uuid::now_v7().simple());
+    let name = format!("e2e_{}_{}", std::process::id(), cadenza::entropy::Entropy::system().bits());
     let admin = Database::connect(&base).await.expect("PostgreSQL answers");
     admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.expect("a database");
     let (server, _) = base.rsplit_once('/').expect("a URL with a database");

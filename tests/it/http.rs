@@ -384,8 +384,20 @@ both!(a_socket_keeps_the_protocol, |h: Harness| async move {
         closings.push(socket.hear().await);
     }
     assert_eq!(closings, [4401, 4400, 4400, 4400, 4400].map(Heard::Closed));
-    let mut socket = server.socket_with(&[]).await;
-    assert_eq!(socket.hear().await, Heard::Closed(4406));
+    for protocol in [None, Some("graphql-ws")] {
+        let request = client()
+            .get(server.url())
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        let request = match protocol {
+            Some(protocol) => request.header("sec-websocket-protocol", protocol),
+            None => request,
+        };
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{protocol:?}");
+    }
 
     let mut socket = server.socket().await;
     socket.init(&h.token).await;

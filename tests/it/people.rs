@@ -78,11 +78,13 @@ both!(a_person_is_made_and_read_again, |h: Harness| async move {
     assert_eq!(made["phone"], "+351912345678");
     assert_eq!(made["attributes"], json!({ "city": "Porto" }));
     assert_eq!(made["optedOut"], json!([]));
-    let read = "query($id: ID!) { person(id: $id) { id email lastName timeZone } }";
+    let read = "query($id: ID!) { person(id: $id) { id email lastName timeZone }
+        node(id: $id) { id ... on Person { title } } }";
     let answer = h.execute(read, json!({ "id": made["id"] })).await;
     assert_eq!(answer["data"], json!({
         "person": { "id": made["id"], "email": "Ana@Example.COM", "lastName": "Sá",
                     "timeZone": "Europe/Lisbon" },
+        "node": { "id": made["id"], "title": "CTO" },
     }), "{answer}");
 });
 
@@ -237,9 +239,9 @@ both!(pages_stay_put_while_people_are_added, |h: Harness| async move {
 both!(people_of_another_workspace_are_like_missing_ones, |h: Harness| async move {
     let theirs = create_as(&h, &h.stranger, json!({ "email": "x@example.com" })).await;
     let id = &theirs["id"];
-    let read = "query($id: ID!) { person(id: $id) { id } }";
+    let read = "query($id: ID!) { person(id: $id) { id } node(id: $id) { id } }";
     let answer = h.execute(read, json!({ "id": id })).await;
-    assert_eq!(answer["data"], json!({ "person": null }), "{answer}");
+    assert_eq!(answer["data"], json!({ "person": null, "node": null }), "{answer}");
     assert_eq!(found(&h, json!({ "ids": [id] })).await, Vec::<String>::new());
     let input = json!({ "id": id, "set": { "company": "Mine" } });
     let theirs = h.execute(UPDATE, json!({ "input": input })).await;

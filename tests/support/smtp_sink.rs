@@ -142,7 +142,15 @@ impl SmtpSink {
     /// # Errors
     /// Where no port can be had.
     pub async fn start(options: Options) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::start_on(0, options).await
+    }
+
+    /// Starts a receiver on this port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// Where the port cannot be had.
+    pub async fn start_on(port: u16, options: Options) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             options,

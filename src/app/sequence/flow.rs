@@ -95,8 +95,13 @@ pub(super) fn read(input: FlowInput) -> Result<Flow, Vec<Refusal>> {
         return Err(reader.wrong);
     }
     // The step after in the list, by index.
-    let following: Vec<Option<String>> =
-        input.steps.iter().skip(1).map(|step| Some(step.key.clone())).chain([None]).collect();
+    let following: Vec<Option<String>> = input
+        .steps
+        .iter()
+        .skip(1)
+        .map(|step| Some(step.key.clone()))
+        .chain([None])
+        .collect();
     let steps = input
         .steps
         .into_iter()
@@ -134,7 +139,8 @@ impl Reader {
             None => WaitDuration::ZERO,
             Some(Ok(wait)) => wait,
             Some(Err(error)) => {
-                self.wrong.push(Refusal::invalid(format!("wait: {error}."), &at("wait")));
+                self.wrong
+                    .push(Refusal::invalid(format!("wait: {error}."), &at("wait")));
                 WaitDuration::ZERO
             }
         };
@@ -163,7 +169,12 @@ impl Reader {
     fn email(&mut self, base: &[&str], input: EmailInput) -> EmailAction {
         let base = [base, &["email"]].concat();
         let at = |field| [&base[..], &[field]].concat();
-        self.limit(input.sender_ids.len(), STEP_SENDERS_MAX, "senderIds", &at("senderIds"));
+        self.limit(
+            input.sender_ids.len(),
+            STEP_SENDERS_MAX,
+            "senderIds",
+            &at("senderIds"),
+        );
         let mut senders: Vec<SenderId> = Vec::new();
         for (position, id) in input.sender_ids.iter().take(STEP_SENDERS_MAX).enumerate() {
             match id.parse() {
@@ -174,11 +185,17 @@ impl Reader {
                     let shown: String = id.chars().take(60).collect();
                     let position = position.to_string();
                     let path = [&at("senderIds")[..], &[&position]].concat();
-                    self.wrong.push(Refusal::invalid(format!("\"{shown}\": {error}."), &path));
+                    self.wrong
+                        .push(Refusal::invalid(format!("\"{shown}\": {error}."), &path));
                 }
             }
         }
-        self.limit(input.variants.len(), VARIANTS_MAX, "variants", &at("variants"));
+        self.limit(
+            input.variants.len(),
+            VARIANTS_MAX,
+            "variants",
+            &at("variants"),
+        );
         let variants = input
             .variants
             .into_iter()
@@ -206,7 +223,11 @@ impl Reader {
             self.wrong.push(Refusal::invalid(message, &at("weight")));
             0
         });
-        let parts = [("subject", &input.subject), ("html", &input.html), ("text", &input.text)];
+        let parts = [
+            ("subject", &input.subject),
+            ("html", &input.html),
+            ("text", &input.text),
+        ];
         for (field, text) in parts {
             if let Some(text) = text {
                 self.text(text, MAX_SOURCE_BYTES, &at(field));
@@ -224,7 +245,9 @@ impl Reader {
 
     fn key(&mut self, key: &str, path: &[&str]) {
         let sound = (1..=KEY_CHARS_MAX).contains(&key.len())
-            && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b));
+            && key
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b));
         if !sound {
             let shown: String = key.chars().take(60).collect();
             let message = format!(
@@ -239,7 +262,8 @@ impl Reader {
         let field = path.last().copied().unwrap_or_default();
         if text.len() > bytes_max {
             let message = format!("{field} is longer than {bytes_max} bytes: shorten it.");
-            self.wrong.push(Refusal::new(RefusalCode::Limit, message, path));
+            self.wrong
+                .push(Refusal::new(RefusalCode::Limit, message, path));
         }
         // PostgreSQL cannot keep it.
         if text.contains('\0') {
@@ -250,8 +274,10 @@ impl Reader {
 
     fn limit(&mut self, length: usize, most: usize, field: &str, path: &[&str]) {
         if length > most {
-            let message = format!("{field} has {length} entries and may have {most}: take some out.");
-            self.wrong.push(Refusal::new(RefusalCode::Limit, message, path));
+            let message =
+                format!("{field} has {length} entries and may have {most}: take some out.");
+            self.wrong
+                .push(Refusal::new(RefusalCode::Limit, message, path));
         }
     }
 }
@@ -279,8 +305,12 @@ mod tests {
 
     #[test]
     fn a_step_goes_to_the_following_one_unless_it_says_otherwise() {
-        let steps =
-            vec![step("a", None), step("b", Some("d")), step("c", Some("end")), step("d", None)];
+        let steps = vec![
+            step("a", None),
+            step("b", Some("d")),
+            step("c", Some("end")),
+            step("d", None),
+        ];
         let flow = read(FlowInput { steps }).expect("readable");
         let next: Vec<_> = flow.steps.iter().map(|step| step.next.as_deref()).collect();
         assert_eq!(next, [Some("b"), Some("d"), None, None]);
@@ -321,12 +351,17 @@ mod tests {
     #[test]
     fn the_number_of_steps_has_a_bound() {
         let of = |count: usize| {
-            let steps = (0..count).map(|index| step(&format!("s{index}"), None)).collect();
+            let steps = (0..count)
+                .map(|index| step(&format!("s{index}"), None))
+                .collect();
             read(FlowInput { steps })
         };
         assert!(of(STEPS_MAX).is_ok());
         let wrong = of(STEPS_MAX + 1).expect_err("too long");
         assert_eq!(wrong.len(), 1);
-        assert_eq!(wrong.first().map(|refusal| refusal.code), Some(RefusalCode::Limit));
+        assert_eq!(
+            wrong.first().map(|refusal| refusal.code),
+            Some(RefusalCode::Limit)
+        );
     }
 }

@@ -154,11 +154,16 @@ async fn change_status(
     let now = services.clock.now();
     let tx = services.db.begin().await?;
     let mut row = locked(&tx, caller.workspace, id, None).await?;
-    let Step::To(status) = transition(&row, action)? else { return Ok(row) };
+    let Step::To(status) = transition(&row, action)? else {
+        return Ok(row);
+    };
     row.status = status;
     row.updated_at = now;
     sequence::save(&tx, caller.workspace, &row).await?;
-    let events = kind.map(|kind| NewEvent::of_sequence(now, kind, id)).into_iter().collect();
+    let events = kind
+        .map(|kind| NewEvent::of_sequence(now, kind, id))
+        .into_iter()
+        .collect();
     commit(services, tx, caller.workspace, events).await?;
     Ok(row)
 }
@@ -199,7 +204,9 @@ async fn locked(
     id: SequenceId,
     expected_revision: Option<i32>,
 ) -> Result<Sequence, AppError> {
-    let row = sequence::lock(tx, workspace, id).await?.ok_or_else(missing)?;
+    let row = sequence::lock(tx, workspace, id)
+        .await?
+        .ok_or_else(missing)?;
     check_revision(&row, expected_revision)?;
     Ok(row)
 }
@@ -212,7 +219,11 @@ fn check_revision(row: &Sequence, expected: Option<i32>) -> Result<(), Refusal> 
                  read it again before you go on.",
                 row.revision
             );
-            Err(Refusal::new(RefusalCode::Conflict, message, &["expectedRevision"]))
+            Err(Refusal::new(
+                RefusalCode::Conflict,
+                message,
+                &["expectedRevision"],
+            ))
         }
         Some(_) | None => Ok(()),
     }
@@ -250,7 +261,11 @@ fn apply(services: &Services, row: &mut Sequence, change: Change) -> Result<(), 
             Err(refusals) => wrong.extend(refusals),
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(AppError::Refused(wrong)) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(AppError::Refused(wrong))
+    }
 }
 
 fn read_name(name: &str) -> Result<String, Refusal> {

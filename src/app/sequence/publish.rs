@@ -1,23 +1,26 @@
 //! Publishing: everything checked, everything refused at once, the leads of removed steps moved,
 //! and a plan that tells all of it beforehand.
 
-use std::collections::{BTreeMap, HashMap};
+mod policy;
+
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::json;
 
+pub use self::policy::PolicyInput;
 use super::{check_revision, commit, locked, missing, transition};
 use crate::app::{AppError, Caller, Refusal, Services};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::{
-    self, Destination, FlowProblem, RemovedStepPolicy, SenderFacts, Severity, StepChange,
-    StepChangeKind,
+    self, Destination, FlowProblem, SenderFacts, Severity, StepChange, StepChangeKind,
 };
 use crate::domain::id::{LeadId, SenderId, SequenceId, WorkspaceId};
 use crate::domain::sequence::{SequenceAction, SequenceStatus, Step};
 use crate::store::sequence::publish::{self as rows, Place};
-use crate::store::sequence::{self, Sequence, Version};
+use crate::store::sequence::version::{self, Version};
+use crate::store::sequence::{self, Sequence};
 use crate::store::{self, StoreError};
 
 /// What to publish, and how.
@@ -31,28 +34,6 @@ pub struct Publish {
     pub on_removed_step: PolicyInput,
     /// Only tell what would happen.
     pub dry_run: bool,
-}
-
-/// What becomes of leads whose step is gone, as it is written.
-#[derive(Debug, Clone, Default)]
-pub enum PolicyInput {
-    /// They go to the next step that is left.
-    #[default]
-    Next,
-    /// They go from the first key to the second; steps that are not named are treated as by `Next`.
-    Map(Vec<(String, String)>),
-    /// They stop.
-    Stop,
-}
-
-impl PolicyInput {
-    /// A repeated call finds nothing removed any more: its policy has nothing to say.
-    fn at(self, step: Step) -> Self {
-        match step {
-            Step::To(_) => self,
-            Step::Already => Self::Next,
-        }
-    }
 }
 
 /// What publishing came to.
@@ -104,7 +85,9 @@ pub async fn publish(
 ) -> Result<Published, AppError> {
     if input.dry_run {
         let db = services.db.read();
-        let found = sequence::find(db, caller.workspace, input.id).await?.ok_or_else(missing)?;
+        let found = sequence::find(db, caller.workspace, input.id)
+            .await?
+            .ok_or_else(missing)?;
         check_revision(&found, input.expected_revision)?;
         let step = transition(&found, SequenceAction::Publish)?;
         let policy = input.on_removed_step.at(step);
@@ -143,23 +126,41 @@ impl View {
         let problems = problems(connection, workspace, &sequence).await?;
         let before = match sequence.published_version {
             Some(id) => {
-                let found = sequence::find_versions(connection, workspace, &[id]).await?.pop();
+                let found = version::find_many(connection, workspace, &[id])
+                    .await?
+                    .pop();
                 let missing = || StoreError::corrupt("sequence", "its version is not there");
                 Some(found.ok_or_else(missing)?)
             }
             None => None,
         };
-        let old = before.as_ref().map(|version| version.flow.clone()).unwrap_or_default();
-        let policy = read_policy(policy, &old, &sequence.flow)?;
+        let old = before
+            .as_ref()
+            .map(|version| version.flow.clone())
+            .unwrap_or_default();
+        let policy = policy.read(&old, &sequence.flow)?;
         let changes = flow::reconcile(&old, &sequence.flow, &policy);
         let standing = rows::standing(connection, workspace, sequence.id).await?;
-        let standing = standing.into_iter().map(|row| (row.step_key.clone(), row)).collect();
-        Ok(Self { sequence, before, changes, standing, problems })
+        let standing = standing
+            .into_iter()
+            .map(|row| (row.step_key.clone(), row))
+            .collect();
+        Ok(Self {
+            sequence,
+            before,
+            changes,
+            standing,
+            problems,
+        })
     }
 
     /// Why the flow cannot be published; `None` if it can.
     fn refusal(&self) -> Option<Refusal> {
-        let count = self.problems.iter().filter(|one| one.severity == Severity::Error).count();
+        let count = self
+            .problems
+            .iter()
+            .filter(|one| one.severity == Severity::Error)
+            .count();
         let what = match count {
             0 => return None,
             1 => "one problem".to_owned(),
@@ -189,14 +190,22 @@ impl View {
                 plan.staying -= movable;
             }
             let leads_there = there.map_or(0, |row| row.leads);
-            plan.changes.push(PlannedChange { change: change.clone(), leads_there });
+            plan.changes.push(PlannedChange {
+                change: change.clone(),
+                leads_there,
+            });
         }
         plan
     }
 
     fn told(self, refusals: Vec<Refusal>) -> Published {
         let plan = self.plan();
-        Published { sequence: self.sequence, refusals, problems: self.problems, plan }
+        Published {
+            sequence: self.sequence,
+            refusals,
+            problems: self.problems,
+            plan,
+        }
     }
 
     async fn publish(
@@ -206,7 +215,13 @@ impl View {
         tx: DatabaseTransaction,
     ) -> Result<Published, AppError> {
         let (now, plan) = (services.clock.now(), self.plan());
-        let Self { mut sequence, before, changes, problems, .. } = self;
+        let Self {
+            mut sequence,
+            before,
+            changes,
+            problems,
+            ..
+        } = self;
         let workspace = caller.workspace;
         let unchanged = before.filter(|version| {
             version.flow == sequence.flow && version.settings == sequence.settings
@@ -225,18 +240,31 @@ impl View {
         let mut events = vec![published.with_detail(detail)];
         for change in &changes {
             let step_key = change.step_key.as_str();
-            let place = Place { workspace, sequence: sequence.id, step_key };
+            let place = Place {
+                workspace,
+                sequence: sequence.id,
+                step_key,
+            };
             events.extend(carry_out(&tx, place, change, now).await?);
         }
         for step in &sequence.flow.steps {
-            let place = Place { workspace, sequence: sequence.id, step_key: &step.key };
+            let place = Place {
+                workspace,
+                sequence: sequence.id,
+                step_key: &step.key,
+            };
             // Also where the flow is as it was: who stands here may have come before a change.
             rows::reassign(&tx, place, step.action.senders()).await?;
         }
         rows::replace_lanes(&tx, workspace, sequence.id, &sequence.flow.senders()).await?;
         commit(services, tx, workspace, events).await?;
         services.wake.due();
-        Ok(Published { sequence, refusals: Vec::new(), problems, plan })
+        Ok(Published {
+            sequence,
+            refusals: Vec::new(),
+            problems,
+            plan,
+        })
     }
 }
 
@@ -247,7 +275,7 @@ async fn new_version(
     sequence: &Sequence,
     now: DateTime<Utc>,
 ) -> Result<Version, AppError> {
-    let number = sequence::last_version_number(tx, caller.workspace, sequence.id).await? + 1;
+    let number = version::last_number(tx, caller.workspace, sequence.id).await? + 1;
     let version = Version {
         id: services.entropy.id(now),
         sequence: sequence.id,
@@ -257,7 +285,7 @@ async fn new_version(
         published_at: now,
         published_by: caller.name.clone(),
     };
-    rows::insert_version(tx, caller.workspace, &version).await?;
+    version::insert(tx, caller.workspace, &version).await?;
     Ok(version)
 }
 
@@ -274,19 +302,27 @@ async fn carry_out(
             let moved = rows::move_leads(tx, place, to, now).await?;
             let detail = json!({ "from": change.step_key, "reason": "STEP_REMOVED" });
             let advanced = |lead| event(EventKind::LeadAdvanced, lead).at_step(to.as_str());
-            moved.into_iter().map(|lead| advanced(lead).with_detail(detail.clone())).collect()
+            moved
+                .into_iter()
+                .map(|lead| advanced(lead).with_detail(detail.clone()))
+                .collect()
         }
         Some(Destination::Complete) => {
             let done = rows::complete_leads(tx, place, now).await?;
             let detail = json!({ "from": change.step_key, "reason": "STEP_REMOVED" });
             let completed = |lead| event(EventKind::LeadCompleted, lead);
-            done.into_iter().map(|lead| completed(lead).with_detail(detail.clone())).collect()
+            done.into_iter()
+                .map(|lead| completed(lead).with_detail(detail.clone()))
+                .collect()
         }
         Some(Destination::Stop) => {
             let stopped = rows::stop_leads(tx, place, now).await?;
             let detail = json!({ "reason": "STEP_REMOVED" });
             let stop = |lead| event(EventKind::LeadStopped, lead).at_step(&change.step_key);
-            stopped.into_iter().map(|lead| stop(lead).with_detail(detail.clone())).collect()
+            stopped
+                .into_iter()
+                .map(|lead| stop(lead).with_detail(detail.clone()))
+                .collect()
         }
         None => {
             if change.kind == StepChangeKind::Changed {
@@ -311,43 +347,15 @@ pub async fn problems(
     let found = store::sender::find_many(connection, workspace, &senders).await?;
     let facts: HashMap<SenderId, SenderFacts> = found
         .into_iter()
-        .map(|row| (row.id, SenderFacts { channel: row.channel, enabled: row.enabled }))
+        .map(|row| {
+            (
+                row.id,
+                SenderFacts {
+                    channel: row.channel,
+                    enabled: row.enabled,
+                },
+            )
+        })
         .collect();
     Ok(flow::check(&sequence.flow, &sequence.settings, &facts))
-}
-
-fn read_policy(
-    policy: PolicyInput,
-    old: &flow::Flow,
-    new: &flow::Flow,
-) -> Result<RemovedStepPolicy, AppError> {
-    let moves = match policy {
-        PolicyInput::Next => return Ok(RemovedStepPolicy::Next),
-        PolicyInput::Stop => return Ok(RemovedStepPolicy::Stop),
-        PolicyInput::Map(moves) => moves,
-    };
-    let has = |flow: &flow::Flow, key: &str| flow.steps.iter().any(|step| step.key == key);
-    let shown = |key: &str| key.chars().take(64).collect::<String>();
-    let (mut map, mut wrong) = (BTreeMap::new(), Vec::new());
-    for (index, (from, to)) in moves.into_iter().enumerate().take(flow::STEPS_MAX * 2) {
-        let mut refuse = |message: String, field: &str| {
-            let path = ["onRemovedStep", "map", &index.to_string(), field];
-            wrong.push(Refusal::invalid(message, &path));
-        };
-        if has(new, &from) {
-            refuse(format!("The step {} is still there: leave it out.", shown(&from)), "from");
-        } else if !has(old, &from) {
-            let message =
-                format!("What ran last has no step {}: name one that it had.", shown(&from));
-            refuse(message, "from");
-        }
-        if !has(new, &to) {
-            let to = shown(&to);
-            refuse(format!("The flow has no step {to}: name one that it has."), "to");
-        }
-        if map.insert(from.clone(), to).is_some() {
-            refuse(format!("The step {} is named twice: name it once.", shown(&from)), "from");
-        }
-    }
-    if wrong.is_empty() { Ok(RemovedStepPolicy::Map(map)) } else { Err(AppError::Refused(wrong)) }
 }

@@ -76,8 +76,16 @@ pub(super) fn merged(
         }
     }
     let caps = [
-        ("maxNewLeadsPerDay", change.max_new_leads_per_day, &mut settings.max_new_leads_per_day),
-        ("maxSendsPerDay", change.max_sends_per_day, &mut settings.max_sends_per_day),
+        (
+            "maxNewLeadsPerDay",
+            change.max_new_leads_per_day,
+            &mut settings.max_new_leads_per_day,
+        ),
+        (
+            "maxSendsPerDay",
+            change.max_sends_per_day,
+            &mut settings.max_sends_per_day,
+        ),
     ];
     for (field, written, cap) in caps {
         match written.map(u32::try_from) {
@@ -100,19 +108,26 @@ pub(super) fn merged(
     }
     settings.window_clock = change.window_clock.unwrap_or(settings.window_clock);
     settings.stop_on_reply = change.stop_on_reply.unwrap_or(settings.stop_on_reply);
-    settings.stop_company_on_reply =
-        change.stop_company_on_reply.unwrap_or(settings.stop_company_on_reply);
-    settings.stop_on_opportunity_won =
-        change.stop_on_opportunity_won.unwrap_or(settings.stop_on_opportunity_won);
+    settings.stop_company_on_reply = change
+        .stop_company_on_reply
+        .unwrap_or(settings.stop_company_on_reply);
+    settings.stop_on_opportunity_won = change
+        .stop_on_opportunity_won
+        .unwrap_or(settings.stop_on_opportunity_won);
     if wrong.is_empty() {
         let problems = settings.check(|name| zones.get(name).is_some());
         wrong.extend(problems.into_iter().map(|problem| {
-            let path: Vec<&str> =
-                std::iter::once("settings").chain(problem.path.iter().map(String::as_str)).collect();
+            let path: Vec<&str> = std::iter::once("settings")
+                .chain(problem.path.iter().map(String::as_str))
+                .collect();
             Refusal::invalid(problem.message, &path)
         }));
     }
-    if wrong.is_empty() { Ok(settings) } else { Err(wrong) }
+    if wrong.is_empty() {
+        Ok(settings)
+    } else {
+        Err(wrong)
+    }
 }
 
 fn read_windows(windows: Vec<WindowInput>, wrong: &mut Vec<Refusal>) -> Vec<SendWindow> {
@@ -133,7 +148,11 @@ fn read_windows(windows: Vec<WindowInput>, wrong: &mut Vec<Refusal>) -> Vec<Send
         };
         let (from, to) = (time(&window.from, "from"), time(&window.to, "to"));
         if let (Some(from), Some(to)) = (from, to) {
-            read.push(SendWindow { day: window.day, from, to });
+            read.push(SendWindow {
+                day: window.day,
+                from,
+                to,
+            });
         }
     }
     read

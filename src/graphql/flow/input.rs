@@ -81,7 +81,9 @@ pub struct EmailVariantInput {
 
 impl From<FlowInput> for app::FlowInput {
     fn from(input: FlowInput) -> Self {
-        Self { steps: input.steps.into_iter().map(Into::into).collect() }
+        Self {
+            steps: input.steps.into_iter().map(Into::into).collect(),
+        }
     }
 }
 

@@ -109,7 +109,9 @@ impl From<SenderTransportInput> for app::TransportInput {
                 username: smtp.username,
                 password: smtp.password,
             }),
-            SenderTransportInput::Outbox(outbox) => Self::Outbox { label: outbox.label },
+            SenderTransportInput::Outbox(outbox) => Self::Outbox {
+                label: outbox.label,
+            },
         }
     }
 }
@@ -136,10 +138,14 @@ pub struct SenderPayload {
 impl SenderPayload {
     fn of(done: Result<store::sender::Sender, AppError>) -> Result<Self> {
         match done {
-            Ok(sender) => {
-                Ok(Self { sender: Some(Sender(Arc::new(sender))), user_errors: Vec::new() })
-            }
-            Err(error) => Ok(Self { sender: None, user_errors: user_errors(error)? }),
+            Ok(sender) => Ok(Self {
+                sender: Some(Sender(Arc::new(sender))),
+                user_errors: Vec::new(),
+            }),
+            Err(error) => Ok(Self {
+                sender: None,
+                user_errors: user_errors(error)?,
+            }),
         }
     }
 }
@@ -181,7 +187,12 @@ impl SenderMutation {
         let caller = ctx.require(Role::Admin)?;
         let id = match node::id(&input.id, &["id"]) {
             Ok(id) => id,
-            Err(error) => return Ok(SenderPayload { sender: None, user_errors: vec![error] }),
+            Err(error) => {
+                return Ok(SenderPayload {
+                    sender: None,
+                    user_errors: vec![error],
+                });
+            }
         };
         let change = app::Change {
             name: input.name,

@@ -172,12 +172,18 @@ fn count(number: i64) -> i32 {
 
 impl SequencePayload {
     fn refused(user_errors: Vec<UserError>) -> Self {
-        Self { user_errors, ..Self::default() }
+        Self {
+            user_errors,
+            ..Self::default()
+        }
     }
 
     fn of(done: Result<store::sequence::Sequence, AppError>) -> Result<Self> {
         match done {
-            Ok(row) => Ok(Self { sequence: Some(Sequence(Arc::new(row))), ..Self::default() }),
+            Ok(row) => Ok(Self {
+                sequence: Some(Sequence(Arc::new(row))),
+                ..Self::default()
+            }),
             Err(error) => Ok(Self::refused(user_errors(error)?)),
         }
     }
@@ -185,8 +191,16 @@ impl SequencePayload {
     fn of_publishing(published: Published) -> Self {
         Self {
             sequence: Some(Sequence(Arc::new(published.sequence))),
-            user_errors: published.refusals.into_iter().map(UserError::from).collect(),
-            problems: published.problems.into_iter().map(FlowProblem::from).collect(),
+            user_errors: published
+                .refusals
+                .into_iter()
+                .map(UserError::from)
+                .collect(),
+            problems: published
+                .problems
+                .into_iter()
+                .map(FlowProblem::from)
+                .collect(),
             plan: Some(published.plan.into()),
         }
     }
@@ -202,9 +216,9 @@ fn policy(input: Option<RemovedStepPolicyInput>) -> Result<PolicyInput, UserErro
         Some(RemovedStepPolicyInput::Stop(true)) => Ok(PolicyInput::Stop),
         Some(RemovedStepPolicyInput::Next(false)) => Err(refused("next", "stop or map")),
         Some(RemovedStepPolicyInput::Stop(false)) => Err(refused("stop", "next or map")),
-        Some(RemovedStepPolicyInput::Map(moves)) => {
-            Ok(PolicyInput::Map(moves.into_iter().map(|step| (step.from, step.to)).collect()))
-        }
+        Some(RemovedStepPolicyInput::Map(moves)) => Ok(PolicyInput::Map(
+            moves.into_iter().map(|step| (step.from, step.to)).collect(),
+        )),
     }
 }
 

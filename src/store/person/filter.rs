@@ -65,7 +65,7 @@ pub fn condition(
 }
 
 /// A text in which the letters that LIKE reads as patterns stand for themselves.
-fn escaped(text: &str) -> String {
+pub(in crate::store) fn escaped(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for letter in text.chars() {
         if matches!(letter, '%' | '_' | '\\') {

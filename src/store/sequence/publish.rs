@@ -1,14 +1,12 @@
-//! What publishing writes besides the sequence itself: a version, the lanes, and the leads whose
-//! step or sender is gone. Everything about leads is a set statement over one step.
+//! What publishing writes besides the sequence and its version: the lanes, and the leads whose step
+//! or sender is gone. Everything about leads is a set statement over one step.
 //!
 //! Leads that a worker holds are left to it: it reads the new version when it records. A lead whose
 //! message may or may not have left keeps its place until somebody settles that.
 
 use chrono::{DateTime, Utc};
-use entity::sequence_version;
-use sea_orm::{ConnectionTrait, EntityTrait, FromQueryResult, IntoActiveModel};
+use sea_orm::{ConnectionTrait, FromQueryResult};
 
-use super::{Version, written};
 use crate::domain::id::{LeadId, SenderId, SequenceId, WorkspaceId};
 use crate::store::sql::{self, Arguments};
 use crate::store::{Result, dialect};
@@ -18,29 +16,6 @@ const ROWS_PER_STATEMENT: usize = 500;
 /// The leads that publishing may move.
 const MOVABLE: &str = "status IN ('PENDING', 'IN_PROGRESS', 'PAUSED') AND worker_id IS NULL
     AND (hold IS NULL OR hold <> 'UNCONFIRMED')";
-
-/// Enters a version.
-///
-/// # Errors
-/// [`super::StoreError`] as the database has it.
-pub async fn insert_version(
-    tx: &impl ConnectionTrait,
-    workspace: WorkspaceId,
-    version: &Version,
-) -> Result<()> {
-    let row = sequence_version::Model {
-        id: version.id.uuid(),
-        workspace_id: workspace.uuid(),
-        sequence_id: version.sequence.uuid(),
-        number: version.number,
-        flow: written("flow", &version.flow)?,
-        settings: written("sequence's settings", &version.settings)?,
-        published_at: version.published_at.timestamp_millis(),
-        published_by: version.published_by.clone(),
-    };
-    sequence_version::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
-    Ok(())
-}
 
 /// How many unfinished leads stand at a step.
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
@@ -56,7 +31,7 @@ pub struct Standing {
 /// Where the unfinished leads of a sequence stand.
 ///
 /// # Errors
-/// [`super::StoreError`] as the database has it.
+/// [`crate::store::StoreError`] as the database has it.
 pub async fn standing(
     connection: &impl ConnectionTrait,
     workspace: WorkspaceId,
@@ -70,15 +45,18 @@ pub async fn standing(
            AND status IN ('PENDING', 'IN_PROGRESS', 'PAUSED') AND step_key IS NOT NULL
          GROUP BY step_key"
     );
-    let arguments = Arguments::new().with(workspace.uuid()).with(sequence.uuid());
+    let arguments = Arguments::new()
+        .with(workspace.uuid())
+        .with(sequence.uuid());
     sql::all(connection, &statement, arguments).await
 }
 
 /// Gives a sequence the lanes of these senders. A sender that is not among them keeps its lane as
-/// long as a lead of it is in a worker's hands: when the worker gives the lead back, it is found.
+/// long as publishing leaves a lead of it alone (a worker holds it, or nobody knows whether its
+/// message left): once it goes on, it is found.
 ///
 /// # Errors
-/// [`super::StoreError`] as the database has it.
+/// [`crate::store::StoreError`] as the database has it.
 pub async fn replace_lanes(
     tx: &impl ConnectionTrait,
     workspace: WorkspaceId,
@@ -87,17 +65,25 @@ pub async fn replace_lanes(
 ) -> Result<()> {
     sql::execute(
         tx,
-        "DELETE FROM lane WHERE workspace_id = $1 AND sequence_id = $2 AND NOT EXISTS (
-             SELECT 1 FROM lead WHERE lead.sequence_id = $2 AND lead.sender_id = lane.sender_id
-                AND lead.worker_id IS NOT NULL)",
-        Arguments::new().with(workspace.uuid()).with(sequence.uuid()),
+        "DELETE FROM lane WHERE workspace_id = $1 AND sequence_id = $2 AND sender_id NOT IN (
+             SELECT l.sender_id FROM lead l
+             WHERE l.workspace_id = $1 AND l.sequence_id = $2 AND l.sender_id IS NOT NULL
+               AND l.status IN ('PENDING', 'IN_PROGRESS', 'PAUSED')
+               AND (l.worker_id IS NOT NULL OR l.hold = 'UNCONFIRMED'))",
+        Arguments::new()
+            .with(workspace.uuid())
+            .with(sequence.uuid()),
     )
     .await?;
     for chunk in senders.chunks(ROWS_PER_STATEMENT) {
         let mut arguments = Arguments::new();
-        let rows = arguments.rows(
-            chunk.iter().map(|id| [sequence.uuid().into(), id.uuid().into(), workspace.uuid().into()]),
-        );
+        let rows = arguments.rows(chunk.iter().map(|id| {
+            [
+                sequence.uuid().into(),
+                id.uuid().into(),
+                workspace.uuid().into(),
+            ]
+        }));
         let statement = format!(
             "INSERT INTO lane (sequence_id, sender_id, workspace_id) VALUES {rows}
              ON CONFLICT (sequence_id, sender_id) DO NOTHING"
@@ -120,7 +106,10 @@ pub struct Place<'a> {
 
 impl Place<'_> {
     fn arguments(self) -> Arguments {
-        Arguments::new().with(self.workspace.uuid()).with(self.sequence.uuid()).with(self.step_key)
+        Arguments::new()
+            .with(self.workspace.uuid())
+            .with(self.sequence.uuid())
+            .with(self.step_key)
     }
 
     /// Changes the movable leads of the place, locked in the order of their ids, so that two
@@ -151,7 +140,7 @@ impl Place<'_> {
 /// lead that waited for data which the old step was missing is due now.
 ///
 /// # Errors
-/// [`super::StoreError`] as the database has it.
+/// [`crate::store::StoreError`] as the database has it.
 pub async fn move_leads(
     tx: &impl ConnectionTrait,
     place: Place<'_>,
@@ -177,7 +166,7 @@ const DUE_AGAIN: &str = "
 /// Ends the sequence for the leads of a step.
 ///
 /// # Errors
-/// [`super::StoreError`] as the database has it.
+/// [`crate::store::StoreError`] as the database has it.
 pub async fn complete_leads(
     tx: &impl ConnectionTrait,
     place: Place<'_>,
@@ -185,13 +174,18 @@ pub async fn complete_leads(
 ) -> Result<Vec<LeadId>> {
     let assignments = "status = 'COMPLETED', step_key = NULL, due_at = NULL, hold = NULL,
         paused_rest_ms = NULL, last_action_at = $4";
-    Place::update(tx, assignments, place.arguments().with(now.timestamp_millis())).await
+    Place::update(
+        tx,
+        assignments,
+        place.arguments().with(now.timestamp_millis()),
+    )
+    .await
 }
 
 /// Stops the leads of a step with the reason `STEP_REMOVED`.
 ///
 /// # Errors
-/// [`super::StoreError`] as the database has it.
+/// [`crate::store::StoreError`] as the database has it.
 pub async fn stop_leads(
     tx: &impl ConnectionTrait,
     place: Place<'_>,
@@ -199,13 +193,18 @@ pub async fn stop_leads(
 ) -> Result<Vec<LeadId>> {
     let assignments = "status = 'STOPPED', stop_reason = 'STEP_REMOVED', due_at = NULL,
         hold = NULL, paused_rest_ms = NULL, last_action_at = $4";
-    Place::update(tx, assignments, place.arguments().with(now.timestamp_millis())).await
+    Place::update(
+        tx,
+        assignments,
+        place.arguments().with(now.timestamp_millis()),
+    )
+    .await
 }
 
 /// Lets the leads go on that miss data at a step which has changed: the new text may do without it.
 ///
 /// # Errors
-/// [`super::StoreError`] as the database has it.
+/// [`crate::store::StoreError`] as the database has it.
 pub async fn release_held(
     tx: &impl ConnectionTrait,
     place: Place<'_>,
@@ -217,14 +216,19 @@ pub async fn release_held(
            AND hold = 'MISSING_MERGE_DATA' AND {MOVABLE}",
         DUE_AGAIN.replace("{now}", "$4")
     );
-    sql::execute(tx, &statement, place.arguments().with(now.timestamp_millis())).await
+    sql::execute(
+        tx,
+        &statement,
+        place.arguments().with(now.timestamp_millis()),
+    )
+    .await
 }
 
 /// Gives the leads of a step whose sender is not among the step's `senders` another one, by their
 /// bucket, as [`crate::domain::flow::CompiledStep::sender`] does.
 ///
 /// # Errors
-/// [`super::StoreError`] as the database has it.
+/// [`crate::store::StoreError`] as the database has it.
 pub async fn reassign(
     tx: &impl ConnectionTrait,
     place: Place<'_>,

@@ -1,0 +1,304 @@
+//! `make bench`: how fast the engine sends, as a ratio to what the same mail costs without it.
+//!
+//! The limit is measured in the same run: lettre's message builder over our own pool of
+//! connections with TCP_NODELAY, handing the same mails to the same receiver, with no database.
+//! Then the engine does the same from the claim to the record, on SQLite and, where
+//! `TEST_POSTGRES_URL` names a server, on PostgreSQL. Last, the claim's latency with few and with
+//! many leads waiting.
+//!
+//! The receiver runs in this process on a thread of its own, so all three share two cores.
+
+#[path = "../tests/support/smtp_sink.rs"]
+#[expect(dead_code, reason = "the receiver is the tests' own, and a bench asks it little")]
+mod smtp_sink;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cadenza::app::Services;
+use cadenza::channel::dispatch::{Channel, Transports};
+use cadenza::channel::email::Email;
+use cadenza::channel::mime::compose;
+use cadenza::channel::smtp::{Security, SmtpConfig, SmtpPool};
+use cadenza::clock::Clock;
+use cadenza::domain::id::{LeadId, PersonId, SenderId, SequenceId, VersionId, WorkspaceId, kind};
+use cadenza::engine::{Engine, EngineConfig};
+use cadenza::entropy::Entropy;
+use cadenza::store::Db;
+use sea_orm::{ConnectionTrait, Value};
+use smtp_sink::{Options, SmtpSink};
+use tokio_util::sync::CancellationToken;
+
+const MAILS: usize = 10_000;
+const ROUNDS: usize = 3;
+const CONNECTIONS: usize = 64;
+
+fn main() {
+    // `cargo bench` and `cargo test --benches` pass flags of the standard harness; none matters.
+    let sink = sink_on_its_own_thread();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("runtime");
+    runtime.block_on(async {
+        let mut ratios: Vec<(String, Vec<f64>)> = Vec::new();
+        for round in 1..=ROUNDS {
+            let limit = lettre_alone(&sink).await;
+            println!("round {round}: lettre alone, {CONNECTIONS} connections: {limit:.0} mails/s");
+            for (name, url) in databases().await {
+                let rate = engine(&sink, &url).await;
+                println!("round {round}: engine on {name}: {rate:.0} mails/s, ratio {:.2}", rate / limit);
+                match ratios.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, list)) => list.push(rate / limit),
+                    None => ratios.push((name, vec![rate / limit])),
+                }
+            }
+        }
+        for (name, mut list) in ratios {
+            list.sort_by(f64::total_cmp);
+            println!("{name}: median ratio {:.2} (goal 1.0)", list[list.len() / 2]);
+        }
+        for (name, url) in databases().await {
+            claim_latency(&name, &url).await;
+        }
+    });
+}
+
+fn sink_on_its_own_thread() -> Arc<SmtpSink> {
+    let (made, making) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        runtime.block_on(async {
+            made.send(Arc::new(SmtpSink::start(Options { keep_bytes: false, ..Options::default() })
+                .await
+                .expect("a receiver"))).expect("somebody waits");
+            std::future::pending::<()>().await;
+        });
+    });
+    making.recv().expect("a receiver")
+}
+
+async fn databases() -> Vec<(String, String)> {
+    let folder = std::env::temp_dir().join(format!("cadenza-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join(format!("{}.db", Entropy::system().bits()));
+    let mut databases = vec![("SQLite".to_owned(), format!("sqlite://{}", file.display()))];
+    if let Ok(base) = std::env::var("TEST_POSTGRES_URL") {
+        let name = format!("bench_{}", Entropy::system().bits());
+        let admin = sea_orm::Database::connect(&base).await.expect("PostgreSQL answers");
+        admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.expect("a database");
+        let (server, _) = base.rsplit_once('/').expect("a URL with a database");
+        databases.push(("PostgreSQL".into(), format!("{server}/{name}")));
+    }
+    databases
+}
+
+fn text() -> String {
+    "Some words that a person might write to another, and some more of them.\n".repeat(24)
+}
+
+async fn lettre_alone(sink: &SmtpSink) -> f64 {
+    let mut config = SmtpConfig::new("127.0.0.1", sink.port(), Security::None);
+    config.max_connections = CONNECTIONS;
+    let pool = Arc::new(SmtpPool::new(config));
+    let clock = Clock::system();
+    let started = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..CONNECTIONS {
+        let (pool, clock) = (Arc::clone(&pool), clock.clone());
+        tasks.spawn(async move {
+            for number in (task..MAILS).step_by(CONNECTIONS) {
+                let email = Email {
+                    message_id: format!("<limit.{number}@bench.example>"),
+                    date: clock.now(),
+                    from_name: "Bench".into(),
+                    from_address: "bench@bench.example".into(),
+                    to_name: Some("Person".into()),
+                    to_address: format!("p{number}@example.org"),
+                    subject: "Hello".into(),
+                    text: text(),
+                    html: Some(format!("<p>{}</p>", text())),
+                    in_reply_to: None,
+                    references: Vec::new(),
+                };
+                let composed = compose(&email).expect("composes");
+                let outcome = pool.send(&composed).await;
+                assert!(outcome.error_code().is_none(), "{outcome:?}");
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.expect("sends");
+    }
+    rate(MAILS, started.elapsed())
+}
+
+fn rate(mails: usize, took: Duration) -> f64 {
+    f64::from(u32::try_from(mails).expect("few")) / took.as_secs_f64()
+}
+
+/// A database with a published one-step sequence.
+struct Furnished {
+    services: Services,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+    sender: SenderId,
+}
+
+async fn furnish(url: &str, port: u16) -> Furnished {
+    let db = Db::connect(url).await.expect("connects");
+    db.migrate().await.expect("migrates");
+    let services = Services::for_tests(db, Clock::system(), Entropy::system());
+    let (now, entropy) = (services.clock.now(), services.entropy.clone());
+    let ms = now.timestamp_millis();
+    let workspace = entropy.id::<kind::Workspace>(now);
+    let sequence = entropy.id::<kind::Sequence>(now);
+    let version: VersionId = entropy.id(now);
+    let sender = entropy.id::<kind::Sender>(now);
+    let body = text();
+    let flow = serde_json::json!({ "steps": [{ "key": "one", "wait": "PT0S", "action": {
+        "kind": "email", "senders": [sender.to_string()],
+        "variants": [{ "key": "a", "weight": 1, "enabled": true, "subject": "Hello {{ first_name }}",
+                       "text": body, "html": format!("<p>{body}</p>") }] } }] });
+    let days = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"];
+    let windows: Vec<_> =
+        days.iter().map(|day| serde_json::json!({ "day": day, "from": "00:00", "to": "24:00" })).collect();
+    let settings = serde_json::json!({ "sendWindows": windows });
+    let transport = serde_json::json!({ "kind": "smtp", "host": "127.0.0.1", "port": port, "security": "NONE" });
+    let w = services.db.write();
+    let run = async |sql: &str, values: Vec<Value>| {
+        let statement = sea_orm::Statement::from_sql_and_values(w.get_database_backend(), sql, values);
+        w.execute_raw(statement).await.expect(sql);
+    };
+    run("INSERT INTO workspace (id, name, created_at) VALUES ($1, 'bench', $2)", vec![workspace.uuid().into(), ms.into()]).await;
+    run("INSERT INTO event_counter (workspace_id, last_seq) VALUES ($1, 0)", vec![workspace.uuid().into()]).await;
+    run(
+        "INSERT INTO sender (id, workspace_id, name, channel, address, enabled, time_zone, min_gap_ms, transport, revision, next_free_at, failures, created_at, updated_at)
+         VALUES ($1, $2, 'Bench', 'EMAIL', 'bench@bench.example', $3, 'UTC', 0, $4, 1, 0, 0, $5, $5)",
+        vec![sender.uuid().into(), workspace.uuid().into(), true.into(), transport.into(), ms.into()],
+    )
+    .await;
+    run(
+        "INSERT INTO sequence (id, workspace_id, name, search_text, status, revision, flow, settings, published_version_id, created_at, updated_at)
+         VALUES ($1, $2, 'Bench', 'bench', 'PUBLISHED', 1, $3, $4, $5, $6, $6)",
+        vec![sequence.uuid().into(), workspace.uuid().into(), flow.clone().into(), settings.clone().into(), version.uuid().into(), ms.into()],
+    )
+    .await;
+    run(
+        "INSERT INTO sequence_version (id, workspace_id, sequence_id, number, flow, settings, published_at, published_by)
+         VALUES ($1, $2, $3, 1, $4, $5, $6, 'bench')",
+        vec![version.uuid().into(), workspace.uuid().into(), sequence.uuid().into(), flow.into(), settings.into(), ms.into()],
+    )
+    .await;
+    run(
+        "INSERT INTO lane (sequence_id, sender_id, workspace_id) VALUES ($1, $2, $3)",
+        vec![sequence.uuid().into(), sender.uuid().into(), workspace.uuid().into()],
+    )
+    .await;
+    Furnished { services, workspace, sequence, sender }
+}
+
+impl Furnished {
+    /// Enters leads that are due `in_ms` from now.
+    async fn leads(&self, count: usize, in_ms: i64) {
+        let entropy = &self.services.entropy;
+        let now = self.services.clock.now();
+        let ms = now.timestamp_millis();
+        let tx = self.services.db.begin().await.expect("begins");
+        for chunk in 0..count.div_ceil(500) {
+            let size = 500.min(count - chunk * 500);
+            let mut people = Vec::new();
+            let mut leads = Vec::new();
+            let (mut person_rows, mut lead_rows) = (String::new(), String::new());
+            for _ in 0..size {
+                let (person, lead): (PersonId, LeadId) = (entropy.id(now), entropy.id(now));
+                let email = format!("{person}@example.org");
+                let n = people.len();
+                let p = |k: usize| format!("${}", n + k);
+                person_rows.push_str(&format!(
+                    "{}({}, {}, {}, {}, 'Person', {}, '', {}, {})",
+                    if n == 0 { "" } else { ", " }, p(1), p(2), p(3), p(3), p(4), p(5), p(5)
+                ));
+                people.extend::<[Value; 5]>([person.uuid().into(), self.workspace.uuid().into(), email.into(), serde_json::json!({}).into(), ms.into()]);
+                let n = leads.len();
+                let p = |k: usize| format!("${}", n + k);
+                lead_rows.push_str(&format!(
+                    "{}({}, {}, {}, {}, 1, 'PENDING', 'one', 1, {}, 7, {}, {}, 0, 0, 0, 0, {}, {}, {}, 'API')",
+                    if n == 0 { "" } else { ", " }, p(1), p(2), p(3), p(4), p(5), p(6), p(7), p(8), p(8), p(6)
+                ));
+                leads.extend::<[Value; 8]>([
+                    lead.uuid().into(), self.workspace.uuid().into(), self.sequence.uuid().into(), person.uuid().into(),
+                    self.sender.uuid().into(), ms.into(), (ms + in_ms).into(), false.into(),
+                ]);
+            }
+            for (sql, values) in [
+                (format!("INSERT INTO person (id, workspace_id, email, email_key, first_name, attributes, search_text, created_at, updated_at) VALUES {person_rows}"), people),
+                (format!("INSERT INTO lead (id, workspace_id, sequence_id, person_id, round, status, step_key, turn, sender_id, bucket, anchor_at, due_at, messages_sent, opens, clicks, replies, bounced, unsubscribed, enrolled_at, enrolled_by) VALUES {lead_rows}"), leads),
+            ] {
+                let statement = sea_orm::Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+                tx.execute_raw(statement).await.expect("inserts");
+            }
+        }
+        tx.commit().await.expect("commits");
+    }
+
+    fn engine(&self) -> Arc<Engine> {
+        let s = &self.services;
+        let transports = Transports::new("bench.example".into(), CONNECTIONS, Box::new(|_| Ok(None)));
+        Arc::new(Engine::new(
+            s.db.clone(),
+            s.clock.clone(),
+            s.entropy.clone(),
+            Arc::clone(&s.zones),
+            s.wake.clone(),
+            Arc::new(transports) as Arc<dyn Channel>,
+            EngineConfig { sends_per_sender: CONNECTIONS, ..EngineConfig::default() },
+        ))
+    }
+}
+
+/// Everything due at once; the clock runs from the claim of the first to the record of the last.
+async fn engine(sink: &SmtpSink, url: &str) -> f64 {
+    let furnished = furnish(url, sink.port()).await;
+    furnished.leads(MAILS, -1_000).await;
+    let engine = furnished.engine();
+    engine.join().await.expect("joins");
+    let shutdown = CancellationToken::new();
+    let started = Instant::now();
+    let running = tokio::spawn(Arc::clone(&engine).run(shutdown.clone()));
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        tick.tick().await;
+        let statement = "SELECT CAST(count(*) AS BIGINT) AS n FROM lead WHERE status = 'COMPLETED'";
+        let db = furnished.services.db.read();
+        let done = cadenza::store::sql::number(db, statement, cadenza::store::sql::Arguments::new()).await.expect("counts");
+        if done >= i64::try_from(MAILS).expect("few") {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(120), "only {done} after two minutes");
+    }
+    let rate = rate(MAILS, started.elapsed());
+    shutdown.cancel();
+    running.await.expect("ends");
+    rate
+}
+
+/// The median time of a claim of 100 due leads, with few and with many leads that wait.
+async fn claim_latency(name: &str, url: &str) {
+    let furnished = furnish(url, 1).await;
+    let engine = furnished.engine();
+    engine.join().await.expect("joins");
+    let many = std::env::var("CADENZA_BENCH_WAITING").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
+    let mut waiting = 0;
+    for goal in [10_000, many] {
+        furnished.leads(goal - waiting, 86_400_000).await;
+        waiting = goal;
+        let mut times = Vec::new();
+        for _ in 0..15 {
+            furnished.leads(100, -1_000).await;
+            let started = Instant::now();
+            let claim = engine.claim(100, &|_| 100).await.expect("claims");
+            times.push(started.elapsed());
+            assert_eq!(claim.messages.len(), 100);
+        }
+        times.sort();
+        println!("{name}: claim of 100 with {waiting} leads waiting: median {:?}", times[times.len() / 2]);
+    }
+}

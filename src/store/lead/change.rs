@@ -1,0 +1,157 @@
+//! Many leads at once: held, let go on, taken out.
+//!
+//! Each change is one set statement over leads that the transaction has locked. The statements
+//! follow the table of [`LeadState::apply`], and a test holds every status and hold against it.
+//! Who works on a lead stays as it is: the worker finds out at its last look, or when it records.
+//!
+//! [`LeadState::apply`]: crate::domain::lead::LeadState::apply
+
+use chrono::{DateTime, Utc};
+use sea_orm::ConnectionTrait;
+use uuid::Uuid;
+
+use super::{Key, Scope};
+use crate::domain::id::{LeadId, WorkspaceId};
+use crate::domain::lead::{Happening, StopReason};
+use crate::store::claim::{LEAD_COLUMNS, LeadRow};
+use crate::store::sql::{self, Arguments};
+use crate::store::{Result, dialect};
+
+/// What is done to many leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// They are held.
+    Pause,
+    /// They go on.
+    Resume,
+    /// They leave their sequence.
+    Remove,
+}
+
+impl Change {
+    /// What it is to the lead machine.
+    pub const fn happening(self) -> Happening {
+        match self {
+            Self::Pause => Happening::Pause,
+            Self::Resume => Happening::Resume,
+            Self::Remove => Happening::Stop(StopReason::Removed),
+        }
+    }
+
+    /// The statuses that take it, and what it sets; `$1` is now.
+    const fn statement(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Pause => (
+                "status IN ('PENDING', 'IN_PROGRESS')",
+                "status = 'PAUSED', due_at = NULL,
+                 paused_rest_ms = CASE WHEN due_at IS NULL THEN NULL
+                                       WHEN due_at > $1 THEN due_at - $1 ELSE 0 END",
+            ),
+            Self::Resume => (
+                "status = 'PAUSED'",
+                "status = CASE WHEN hold = 'UNCONFIRMED' THEN 'IN_PROGRESS' ELSE 'PENDING' END,
+                 due_at = $1 + paused_rest_ms, paused_rest_ms = NULL",
+            ),
+            Self::Remove => (
+                "status IN ('PENDING', 'IN_PROGRESS', 'PAUSED')",
+                "status = 'STOPPED', stop_reason = 'REMOVED', due_at = NULL, hold = NULL,
+                 paused_rest_ms = NULL, anchor_at = $1, last_action_at = $1",
+            ),
+        }
+    }
+}
+
+/// Those of the leads that are the workspace's, by id; they cannot change before this transaction
+/// ends. In the order of their ids, so that two operations never wait for each other in a circle.
+///
+/// # Errors
+/// [`crate::store::StoreError`] as the database has it.
+pub async fn lock(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    ids: &[LeadId],
+) -> Result<Vec<LeadRow>> {
+    let mut arguments = Arguments::new().with(workspace.uuid());
+    let list = arguments.list(ids.iter().map(|id| id.uuid()));
+    let statement = format!(
+        "SELECT {LEAD_COLUMNS} FROM lead l WHERE l.workspace_id = $1 AND l.id IN ({list})
+         ORDER BY l.id {}",
+        dialect::for_update(tx, "l")
+    );
+    sql::all(tx, &statement, arguments).await
+}
+
+/// Changes leads that are locked by this transaction and whose status takes the change.
+///
+/// # Errors
+/// [`crate::store::StoreError`] as the database has it.
+pub async fn apply(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    change: Change,
+    ids: &[LeadId],
+    now: DateTime<Utc>,
+) -> Result<u64> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let (from, set) = change.statement();
+    let mut arguments = Arguments::new().with(now.timestamp_millis()).with(workspace.uuid());
+    let list = arguments.list(ids.iter().map(|id| id.uuid()));
+    let statement = format!(
+        "UPDATE lead SET {set} WHERE workspace_id = $2 AND id IN ({list}) AND {from}"
+    );
+    sql::execute(tx, &statement, arguments).await
+}
+
+/// Which of the leads have a message that is being handed over and can no longer be held back.
+///
+/// # Errors
+/// [`crate::store::StoreError`] as the database has it.
+pub async fn handed_over(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    ids: &[LeadId],
+) -> Result<Vec<Uuid>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut arguments = Arguments::new().with(workspace.uuid());
+    let list = arguments.list(ids.iter().map(|id| id.uuid()));
+    let statement = format!(
+        "SELECT e.lead_id AS id FROM execution AS e
+         WHERE e.workspace_id = $1 AND e.lead_id IN ({list}) AND e.status = 'SENDING'
+           AND e.handed_at IS NOT NULL"
+    );
+    sql::ids(tx, &statement, arguments).await
+}
+
+/// The next leads in a scope, in the order in which they were enrolled.
+///
+/// # Errors
+/// [`crate::store::StoreError`] as the database has it.
+pub async fn next(
+    tx: &impl ConnectionTrait,
+    scope: &Scope<'_>,
+    after: Option<Key>,
+    limit: usize,
+) -> Result<Vec<Key>> {
+    let mut arguments = Arguments::new();
+    let mut conditions = scope.condition(tx.get_database_backend(), &mut arguments);
+    if let Some(key) = after {
+        let (at, id) = (arguments.add(key.at), arguments.add(key.id.uuid()));
+        conditions.push_str(&format!(" AND (l.enrolled_at, l.id) > ({at}, {id})"));
+    }
+    let statement = format!(
+        "SELECT l.enrolled_at AS at, l.id FROM lead AS l WHERE {conditions}
+         ORDER BY l.enrolled_at, l.id LIMIT {limit}"
+    );
+    let rows: Vec<Place> = sql::all(tx, &statement, arguments).await?;
+    Ok(rows.into_iter().map(|row| Key { at: row.at, id: LeadId::from_uuid(row.id) }).collect())
+}
+
+#[derive(sea_orm::FromQueryResult)]
+struct Place {
+    at: i64,
+    id: Uuid,
+}

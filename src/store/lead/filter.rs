@@ -1,0 +1,66 @@
+//! A filter of leads as SQL.
+
+use chrono::{DateTime, Utc};
+use sea_orm::DbBackend;
+
+use crate::domain::id::WorkspaceId;
+use crate::domain::lead_filter::LeadFilter;
+use crate::domain::person_filter::PersonFilter;
+use crate::store::person;
+use crate::store::sql::Arguments;
+
+/// Leads of one workspace that a filter chooses.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// Which of its leads.
+    pub filter: &'a LeadFilter,
+    /// Only leads that were enrolled by this instant; `None`, all.
+    pub as_of: Option<DateTime<Utc>>,
+}
+
+impl Scope<'_> {
+    /// The conditions on the lead called `l` in the statement, joined by AND.
+    pub(super) fn condition(&self, backend: DbBackend, arguments: &mut Arguments) -> String {
+        let filter = self.filter;
+        let mut all = vec![format!("l.workspace_id = {}", arguments.add(self.workspace.uuid()))];
+        let mut one_of = |column: &str, list: Option<String>| {
+            all.extend(list.map(|list| format!("l.{column} IN ({list})")));
+        };
+        let sequences = filter.sequences.as_ref();
+        one_of("sequence_id", sequences.map(|ids| arguments.list(ids.iter().map(|id| id.uuid()))));
+        let status = filter.status.as_ref();
+        one_of("status", status.map(|list| arguments.list(list.iter().map(<&str>::from))));
+        let reasons = filter.stop_reason.as_ref();
+        one_of("stop_reason", reasons.map(|list| arguments.list(list.iter().map(<&str>::from))));
+        let steps = filter.step_keys.as_ref();
+        one_of("step_key", steps.map(|list| arguments.list(list.iter().map(String::as_str))));
+        let senders = filter.senders.as_ref();
+        one_of("sender_id", senders.map(|ids| arguments.list(ids.iter().map(|id| id.uuid()))));
+        if let Some(person) = filter.person {
+            all.push(format!("l.person_id = {}", arguments.add(person.uuid())));
+        }
+        let bounds = [
+            ("enrolled_at", ">=", filter.enrolled_from),
+            ("enrolled_at", "<", filter.enrolled_to),
+            ("enrolled_at", "<=", self.as_of),
+            ("last_action_at", ">=", filter.last_action_from),
+            ("last_action_at", "<", filter.last_action_to),
+        ];
+        for (column, side, at) in bounds {
+            if let Some(at) = at {
+                let at = arguments.add(at.timestamp_millis());
+                all.push(format!("l.{column} {side} {at}"));
+            }
+        }
+        let search = PersonFilter { search: filter.search.clone(), ..PersonFilter::default() };
+        let search = person::condition(backend, self.workspace, &search, "p", arguments);
+        if !search.is_empty() {
+            all.push(format!(
+                "EXISTS (SELECT 1 FROM person AS p WHERE p.id = l.person_id AND {search})"
+            ));
+        }
+        all.join(" AND ")
+    }
+}

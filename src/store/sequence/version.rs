@@ -1,0 +1,169 @@
+//! The published versions of sequences. A version never changes.
+
+use chrono::{DateTime, Utc};
+use entity::sequence_version;
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+
+use super::{Page, read_flow, read_settings, written};
+use crate::clock::from_ms;
+use crate::domain::flow::Flow;
+use crate::domain::id::{SequenceId, VersionId, WorkspaceId};
+use crate::domain::settings::Settings;
+use crate::store::sql::{self, Arguments};
+use crate::store::{Result, StoreError};
+
+/// What a sequence was when it was published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Version {
+    /// Its id.
+    pub id: VersionId,
+    /// Its sequence.
+    pub sequence: SequenceId,
+    /// 1 for the sequence's first version, and so on.
+    pub number: i32,
+    /// The flow that runs.
+    pub flow: Flow,
+    /// The settings that hold.
+    pub settings: Settings,
+    /// When it was published first.
+    pub published_at: DateTime<Utc>,
+    /// Who published it.
+    pub published_by: String,
+}
+
+impl TryFrom<sequence_version::Model> for Version {
+    type Error = StoreError;
+
+    fn try_from(row: sequence_version::Model) -> Result<Self> {
+        Ok(Self {
+            id: VersionId::from_uuid(row.id),
+            sequence: SequenceId::from_uuid(row.sequence_id),
+            number: row.number,
+            flow: read_flow(row.flow)?,
+            settings: read_settings(row.settings)?,
+            published_at: from_ms(row.published_at),
+            published_by: row.published_by,
+        })
+    }
+}
+
+/// Enters a version.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn insert(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    version: &Version,
+) -> Result<()> {
+    let row = sequence_version::Model {
+        id: version.id.uuid(),
+        workspace_id: workspace.uuid(),
+        sequence_id: version.sequence.uuid(),
+        number: version.number,
+        flow: written("flow", &version.flow)?,
+        settings: written("sequence's settings", &version.settings)?,
+        published_at: version.published_at.timestamp_millis(),
+        published_by: version.published_by.clone(),
+    };
+    sequence_version::Entity::insert(row.into_active_model())
+        .exec_without_returning(tx)
+        .await?;
+    Ok(())
+}
+
+/// Those of the versions that are the workspace's, in no order.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn find_many(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    ids: &[VersionId],
+) -> Result<Vec<Version>> {
+    sequence_version::Entity::find()
+        .filter(sequence_version::Column::WorkspaceId.eq(workspace.uuid()))
+        .filter(sequence_version::Column::Id.is_in(ids.iter().map(|id| id.uuid())))
+        .all(connection)
+        .await?
+        .into_iter()
+        .map(Version::try_from)
+        .collect()
+}
+
+/// A page of a sequence's versions, newest first; the key is the version's number.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn page(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+    page: Page<i32>,
+) -> Result<Vec<Version>> {
+    use sequence_version::Column;
+    let mut query = sequence_version::Entity::find()
+        .filter(Column::WorkspaceId.eq(workspace.uuid()))
+        .filter(Column::SequenceId.eq(sequence.uuid()))
+        .limit(page.limit);
+    if let Some(after) = page.after {
+        query = query.filter(Column::Number.lt(after));
+    }
+    if let Some(before) = page.before {
+        query = query.filter(Column::Number.gt(before));
+    }
+    let query = if page.backward {
+        query.order_by_asc(Column::Number)
+    } else {
+        query.order_by_desc(Column::Number)
+    };
+    query
+        .all(connection)
+        .await?
+        .into_iter()
+        .map(Version::try_from)
+        .collect()
+}
+
+/// How many versions a sequence has.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn count(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+) -> Result<i64> {
+    sql::number(
+        connection,
+        "SELECT count(*) AS n FROM sequence_version WHERE workspace_id = $1 AND sequence_id = $2",
+        Arguments::new()
+            .with(workspace.uuid())
+            .with(sequence.uuid()),
+    )
+    .await
+}
+
+/// The number of a sequence's newest version; 0 if it has none.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn last_number(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+) -> Result<i32> {
+    let number = sql::number(
+        connection,
+        "SELECT CAST(max(number) AS BIGINT) AS n FROM sequence_version
+         WHERE workspace_id = $1 AND sequence_id = $2",
+        Arguments::new()
+            .with(workspace.uuid())
+            .with(sequence.uuid()),
+    )
+    .await?;
+    i32::try_from(number).map_err(|error| StoreError::corrupt("version's number", error))
+}
