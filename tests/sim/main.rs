@@ -11,42 +11,62 @@ mod oracle;
 mod provider;
 mod world;
 
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
 use world::{Options, World};
 
 /// How many seeds a normal run tries.
 const SEEDS: u64 = 40;
+/// PostgreSQL answers more slowly; what is the same on both is tried enough on SQLite.
+const SEEDS_ON_POSTGRES: u64 = 6;
 
-fn seeds() -> Vec<u64> {
+fn seeds(normally: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     match number("CADENZA_SIM_SEED") {
         Some(seed) => vec![seed],
-        None => (1..=number("CADENZA_SIM_SEEDS").unwrap_or(SEEDS)).collect(),
+        None => (1..=number("CADENZA_SIM_SEEDS").unwrap_or(normally)).collect(),
     }
 }
 
-async fn run(seed: u64) -> world::Report {
-    let mut world = World::new(seed, Options::drawn(seed)).await;
+async fn run(seed: u64, postgres: Option<&str>) -> world::Report {
+    let mut world = World::new(seed, Options::drawn(seed), postgres).await;
     world.live().await;
     world.heal_and_drain().await;
     world.finish().await
 }
 
-#[tokio::test]
-async fn every_seed_holds_every_invariant_and_replays_itself() {
-    let mut crossed = std::collections::BTreeSet::new();
-    let seeds = seeds();
-    for &seed in &seeds {
+/// Runs seeds, each twice; answers where workers died.
+async fn try_seeds(seeds: &[u64], postgres: Option<&str>) -> BTreeSet<&'static str> {
+    let mut crossed = BTreeSet::new();
+    for &seed in seeds {
         let replay = format!("replay with CADENZA_SIM_SEED={seed} cargo test --test sim");
-        let report = std::panic::AssertUnwindSafe(run(seed));
-        let first = futures_util::FutureExt::catch_unwind(report).await;
-        let Ok(first) = first else { panic!("seed {seed} broke an invariant: {replay}") };
-        let second = run(seed).await;
+        let Ok(first) = AssertUnwindSafe(run(seed, postgres)).catch_unwind().await else {
+            panic!("seed {seed} broke an invariant: {replay}")
+        };
+        let second = run(seed, postgres).await;
         assert_eq!(first.log, second.log, "seed {seed} did not repeat itself: {replay}");
         crossed.extend(first.crossed);
     }
+    crossed
+}
+
+#[tokio::test]
+async fn every_seed_holds_every_invariant_and_replays_itself_on_sqlite() {
+    let seeds = seeds(SEEDS);
+    let crossed = try_seeds(&seeds, None).await;
     if seeds.len() > 1 {
         for point in world::CRASH_POINTS {
             assert!(crossed.contains(point), "no seed ever crashed at {point}");
         }
     }
+}
+
+#[tokio::test]
+async fn every_seed_holds_every_invariant_and_replays_itself_on_postgres() {
+    let server = std::env::var("TEST_POSTGRES_URL").expect(
+        "TEST_POSTGRES_URL names the PostgreSQL server of the tests: run them by `make test`",
+    );
+    try_seeds(&seeds(SEEDS_ON_POSTGRES), Some(&server)).await;
 }

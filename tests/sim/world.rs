@@ -43,7 +43,7 @@ pub struct Options {
 impl Options {
     pub fn drawn(seed: u64) -> Self {
         let entropy = Entropy::seeded(seed ^ 0x5eed);
-        let mut draw = |range: u64| entropy.bits() % range;
+        let draw = |range: u64| entropy.bits() % range;
         Self {
             people: 6 + usize::try_from(draw(18)).expect("small"),
             steps: 1 + usize::try_from(draw(4)).expect("small"),
@@ -95,12 +95,28 @@ fn holiday() -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 3, 11).expect("a date")
 }
 
+async fn fresh_postgres(server: &str) -> String {
+    use sea_orm::{ConnectionTrait, Database};
+    let name = format!("sim_{}_{}", std::process::id(), Entropy::system().bits());
+    let admin = Database::connect(server).await.expect("PostgreSQL answers");
+    admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.expect("a database");
+    let (server, _) = server.rsplit_once('/').expect("a URL with a database");
+    format!("{server}/{name}")
+}
+
 const LEASE: StdDuration = StdDuration::from_secs(60);
 
 impl World {
-    pub async fn new(seed: u64, options: Options) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let url = format!("sqlite://{}", folder.path().join("sim.db").display());
+    /// `postgres` names a server to make a database on; without it the world is a file of its own.
+    pub async fn new(seed: u64, options: Options, postgres: Option<&str>) -> Self {
+        // In memory where the machine has such a folder: the simulator is about order, not disks.
+        let memory = std::path::Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+        let folder = tempfile::tempdir_in(parent).expect("a folder");
+        let url = match postgres {
+            Some(server) => fresh_postgres(server).await,
+            None => format!("sqlite://{}", folder.path().join("sim.db").display()),
+        };
         let db = Db::connect(&url).await.expect("connects");
         db.migrate().await.expect("migrates");
         // A Monday morning before the window opens.
@@ -488,16 +504,24 @@ impl World {
         self.set_status("PUBLISHED").await;
         self.pass(Duration::minutes(10)).await;
         for _ in 0..4_000 {
-            let worker = self.index(self.workers.len());
-            for _ in 0..3 {
-                self.step(worker).await;
+            let now = self.clock.now();
+            let mut next_at = now + Duration::hours(6);
+            for index in 0..self.workers.len() {
+                let claim = self.workers[index].engine.claim(50, &|_| 50).await.expect("claims");
+                next_at = next_at.min(claim.next_at.unwrap_or(next_at));
+                self.workers[index].claimed.extend(claim.messages);
+                while !self.workers[index].claimed.is_empty() {
+                    self.send_some(index).await;
+                }
+                let worker = &mut self.workers[index];
+                let ended = std::mem::take(&mut worker.ended);
+                worker.engine.record(&ended).await.expect("records");
             }
             self.check();
             if self.is_quiet().await {
                 return;
             }
-            let span = if self.options.gap > Duration::zero() { 2 } else { 20 };
-            self.pass(Duration::minutes(span)).await;
+            self.pass((next_at - now).max(Duration::seconds(1))).await;
         }
     }
 
