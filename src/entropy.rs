@@ -20,6 +20,7 @@ enum Source {
 
 impl Entropy {
     /// The operating system's generator.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that draws randomness")]
     pub fn system() -> Self {
         Self(Arc::new(Source::System(SystemRandom::new())))
     }

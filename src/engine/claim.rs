@@ -214,7 +214,7 @@ impl Engine {
         // Follow-ups of every lane go before first messages of any.
         for turn in [Turn::FollowUp, Turn::First] {
             for lane in lanes {
-                taking.from_lane(lane, turn).await?;
+                taking.take_from_lane(lane, turn).await?;
             }
         }
         let claim = taking.finish().await?;
@@ -271,7 +271,7 @@ impl<'a> Taking<'a> {
         })
     }
 
-    async fn from_lane(&mut self, lane: &OpenLane, turn: Turn) -> Result<()> {
+    async fn take_from_lane(&mut self, lane: &OpenLane, turn: Turn) -> Result<()> {
         for _ in 0..ROUNDS_MAX {
             let limit = self.lane_limit(lane, turn).await?;
             if limit == 0 {

@@ -16,6 +16,11 @@ pub fn is_shared(connection: &impl ConnectionTrait) -> bool {
     connection.get_database_backend() == DbBackend::Postgres
 }
 
+/// Whether numbered parameters (`$1`) are as good as unnumbered ones.
+pub fn numbers_parameters(backend: DbBackend) -> bool {
+    backend == DbBackend::Postgres
+}
+
 /// Held while migrations run, so that two nodes that start at once do not both run them.
 pub struct MigrationLock(Option<sea_orm::sqlx::pool::PoolConnection<sea_orm::sqlx::Postgres>>);
 

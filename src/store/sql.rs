@@ -6,7 +6,7 @@
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult, RuntimeErr, Statement, Value};
 use uuid::Uuid;
 
-use super::Result;
+use super::{Result, dialect};
 
 /// The arguments of a statement, numbered from 1 in the order in which they are added.
 #[derive(Default, Debug, Clone)]
@@ -58,7 +58,40 @@ impl Arguments {
 }
 
 fn statement(connection: &impl ConnectionTrait, sql: &str, arguments: Arguments) -> Statement {
-    Statement::from_sql_and_values(connection.get_database_backend(), sql, arguments.0)
+    let backend = connection.get_database_backend();
+    if dialect::numbers_parameters(backend) {
+        return Statement::from_sql_and_values(backend, sql, arguments.0);
+    }
+    let (sql, values) = in_order(sql, &arguments.0);
+    Statement::from_sql_and_values(backend, sql, values)
+}
+
+/// The statement with a plain `?` for every `$n`, and its arguments in the order of their use.
+///
+/// SQLite finds a numbered parameter by going through all of them, so that binding 7,000 of them
+/// was measured to take 150 ms; unnumbered ones are bound as they come.
+fn in_order(sql: &str, arguments: &[Value]) -> (String, Vec<Value>) {
+    let mut text = String::with_capacity(sql.len());
+    let mut values = Vec::with_capacity(arguments.len());
+    let mut quoted = false;
+    let mut letters = sql.chars().peekable();
+    while let Some(letter) = letters.next() {
+        quoted ^= letter == '\'';
+        let mut number = 0_usize;
+        while letter == '$' && !quoted {
+            let Some(digit) = letters.peek().and_then(|next| next.to_digit(10)) else { break };
+            number = number * 10 + usize::try_from(digit).unwrap_or(0);
+            letters.next();
+        }
+        match number.checked_sub(1).and_then(|index| arguments.get(index)) {
+            Some(value) => {
+                text.push('?');
+                values.push(value.clone());
+            }
+            None => text.push(letter),
+        }
+    }
+    (text, values)
 }
 
 /// Runs a statement and answers how many rows it changed.
@@ -130,4 +163,18 @@ pub async fn number(
 /// An error of the driver where it is used directly.
 pub(super) fn driver_error(error: sea_orm::sqlx::Error) -> super::StoreError {
     DbErr::Conn(RuntimeErr::SqlxError(error.into())).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbered_parameters_come_in_the_order_of_their_use() {
+        let arguments: Vec<Value> = (1..=12_i64).map(Value::from).collect();
+        let sql = "SELECT $2, '$1', json -> '$.\"a\"', $12 WHERE x = $2";
+        let (text, values) = in_order(sql, &arguments);
+        assert_eq!(text, "SELECT ?, '$1', json -> '$.\"a\"', ? WHERE x = ?");
+        assert_eq!(values, [2_i64, 12, 2].map(Value::from));
+    }
 }
