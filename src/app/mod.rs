@@ -5,6 +5,7 @@
 //! [`crate::wake::Wake`] ring after it.
 
 pub mod engagement;
+pub mod execution;
 pub mod person;
 pub mod sender;
 pub mod sequence;

@@ -5,22 +5,22 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{CHUNK_MAX, Chunk, ChunkError, Operation, Outcome};
-use crate::app::Services;
-use crate::domain::bulk::BulkOutcomeCode;
+use super::{CHUNK_MAX, Chunk, ChunkError, Operation, Outcome, read};
+use crate::app::{AppError, Caller, Refusal, RefusalCode, Services};
+use crate::domain::bulk::{BulkKind, BulkOutcomeCode};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::{Channel, CompiledFlow, CompiledStep, Flow};
-use crate::domain::id::{LeadId, PersonId, SenderId, SequenceId};
+use crate::domain::id::{BulkId, LeadId, PersonId, SenderId, SequenceId};
 use crate::domain::person_filter::PersonFilter;
 use crate::domain::planning::{self, Clocks};
 use crate::domain::sequence::{SequenceAction, SequenceStatus};
-use crate::domain::settings::Settings;
+use crate::domain::settings::{Settings, WindowClock};
 use crate::domain::zone::Zone;
-use crate::store::StoreError;
-use crate::store::enrolment::{self, Candidate, NewLead};
+use crate::store::enrolment::{self, Candidate, NewLead, Target};
+use crate::store::{self, StoreError};
 
 /// What was asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,25 +39,64 @@ pub struct EnrolRequest {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum People {
-    /// By id; what is no person's id is kept as it came, to be named in the outcomes.
-    Ids(Vec<String>),
+    /// By id.
+    Ids(Vec<PersonId>),
     /// By filter: those who were there when it was asked.
     Filter(PersonFilter),
 }
 
 /// Where the next chunk begins.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Progress {
     /// How many of the ids are done.
-    #[serde(default)]
     ids_done: usize,
     /// The last person that the filter answered.
-    #[serde(default)]
-    after: Option<Uuid>,
-    /// When the filter was first asked.
-    #[serde(default)]
-    selected_at: Option<DateTime<Utc>>,
+    after: Option<PersonId>,
+}
+
+/// Submits an enrolment and does as much of it as takes a moment.
+///
+/// # Errors
+/// [`AppError::Refused`] with `NOT_FOUND` or `WRONG_STATE` for a sequence that takes no leads, and
+/// as [`super::submit`] has it.
+pub async fn submit(
+    services: &Services,
+    caller: &Caller,
+    request: EnrolRequest,
+    idempotency_key: Option<String>,
+) -> Result<BulkId, AppError> {
+    if let Some(refusal) = refused(services, caller, request.sequence_id).await? {
+        let db = services.db.read();
+        // What was submitted before is answered as it was, whatever became of the sequence.
+        let before = match &idempotency_key {
+            Some(key) => store::bulk::by_key(db, caller.workspace, key).await?,
+            None => None,
+        };
+        if before.is_none() {
+            return Err(refusal.into());
+        }
+    }
+    let kind = BulkKind::Enrol;
+    super::submit(services, caller, kind, json!(request), None, idempotency_key).await
+}
+
+async fn refused(
+    services: &Services,
+    caller: &Caller,
+    sequence: SequenceId,
+) -> Result<Option<Refusal>, StoreError> {
+    let path = &["sequenceId"];
+    let found = store::sequence::find(services.db.read(), caller.workspace, sequence).await?;
+    let Some(found) = found else {
+        let message = "There is no sequence with this id: take the id from an answer of this API.";
+        return Ok(Some(Refusal::not_found(message, path)));
+    };
+    let enrolled = found.status.apply(SequenceAction::Enrol, found.published_version.is_some());
+    let wrong = |wrong: crate::domain::sequence::WrongStatus| {
+        Refusal::new(RefusalCode::WrongState, wrong.to_string(), path)
+    };
+    Ok(enrolled.err().map(wrong))
 }
 
 /// Carries out the next chunk.
@@ -70,250 +109,245 @@ pub(super) async fn chunk(
     operation: &Operation,
     progress: Value,
 ) -> Result<Chunk, ChunkError> {
-    let broken = |error: serde_json::Error| ChunkError::Broken(error.to_string());
-    let request: EnrolRequest =
-        serde_json::from_value(operation.request.clone()).map_err(broken)?;
-    let progress: Progress = match progress {
-        Value::Null => Progress::default(),
-        progress => serde_json::from_value(progress).map_err(broken)?,
-    };
-    let selection = select(services, tx, operation, &request, progress).await?;
-    let mut chunk = Chunk {
-        total: selection.total,
-        progress: selection.next.map(serde_json::to_value).transpose().map_err(broken)?,
-        ..Chunk::default()
-    };
+    let request: EnrolRequest = read(operation.request.clone())?;
+    let progress: Progress = if progress.is_null() { Progress::default() } else { read(progress)? };
     let target = enrolment::target(tx, operation.workspace, request.sequence_id).await?;
+    let Selection { people, next, total } = select(tx, operation, &request, progress).await?;
+    let mut chunk =
+        Chunk { total, progress: next.map(|next| json!(next)), ..Chunk::default() };
     match target.map(Enrolling::open).transpose()? {
         Some(Ok(target)) => {
-            enrol(services, tx, operation, &request, target, selection.items, &mut chunk).await?;
+            enrol(services, tx, operation, &request, &target, people, &mut chunk).await?;
         }
         refused => {
-            let reason = match refused {
-                Some(Err(reason)) => reason,
-                _ => "There is no such sequence any more.".to_owned(),
-            };
-            chunk.outcomes.extend(selection.items.into_iter().map(|(subject, _)| Outcome {
-                subject,
+            let gone = || "There is no such sequence any more: enrol into another one.".to_owned();
+            let message = refused.and_then(Result::err).unwrap_or_else(gone);
+            let refused = |(id, _): (PersonId, _)| Outcome {
+                subject: id.to_string(),
                 code: BulkOutcomeCode::Invalid,
-                message: reason.clone(),
-            }));
+                message: message.clone(),
+            };
+            chunk.outcomes.extend(people.into_iter().map(refused));
         }
     }
     Ok(chunk)
 }
 
-/// The people of one chunk: how each is called, and who it is, if anybody.
+/// The people of one chunk, as far as the workspace has them.
 struct Selection {
-    items: Vec<(String, Option<Candidate>)>,
+    people: Vec<(PersonId, Option<Candidate>)>,
     next: Option<Progress>,
     total: Option<i64>,
 }
 
 async fn select(
-    services: &Services,
     tx: &DatabaseTransaction,
     operation: &Operation,
     request: &EnrolRequest,
-    mut progress: Progress,
+    progress: Progress,
 ) -> Result<Selection, StoreError> {
     let (workspace, sequence) = (operation.workspace, request.sequence_id);
     match &request.people {
         People::Ids(ids) => {
-            let asked: Vec<&String> = ids.iter().skip(progress.ids_done).take(CHUNK_MAX).collect();
-            let known: Vec<PersonId> = asked.iter().filter_map(|id| id.parse().ok()).collect();
-            let found = enrolment::by_ids(tx, workspace, sequence, &known).await?;
-            let mut found: HashMap<Uuid, Candidate> =
+            let asked: Vec<PersonId> =
+                ids.iter().skip(progress.ids_done).take(CHUNK_MAX).copied().collect();
+            let found = enrolment::by_ids(tx, workspace, sequence, &asked).await?;
+            let found: HashMap<Uuid, Candidate> =
                 found.into_iter().map(|person| (person.id, person)).collect();
-            let mut seen = HashSet::new();
-            let items = asked.iter().map(|text| {
-                let id = text.parse::<PersonId>().ok().map(PersonId::uuid);
-                let again = id.is_some_and(|id| !seen.insert(id));
-                let person = id.and_then(|id| found.remove(&id));
-                // The second time somebody is named, the first has made the lead.
-                let person = person.or_else(|| again.then(|| already(id.unwrap_or_default())));
-                ((*text).clone(), person)
-            });
-            let items: Vec<_> = items.collect();
-            progress.ids_done += items.len();
-            let more = progress.ids_done < ids.len();
-            let total = i64::try_from(ids.len()).ok();
-            Ok(Selection { items, next: more.then_some(progress), total })
+            let ids_done = progress.ids_done + asked.len();
+            let next = (ids_done < ids.len()).then_some(Progress { ids_done, ..progress });
+            let people =
+                asked.into_iter().map(|id| (id, found.get(&id.uuid()).cloned())).collect();
+            Ok(Selection { people, next, total: i64::try_from(ids.len()).ok() })
         }
         People::Filter(filter) => {
-            let selected_at = *progress.selected_at.get_or_insert(services.clock.now());
-            let total = match operation.total {
-                Some(_) => None,
-                None => Some(enrolment::count(tx, workspace, filter, selected_at).await?),
-            };
-            let window = (progress.after, selected_at);
+            let as_of = operation.submitted_at;
+            let window = (progress.after, as_of);
             let found =
                 enrolment::by_filter(tx, workspace, sequence, filter, window, CHUNK_MAX).await?;
+            let last = found.last().map(|person| PersonId::from_uuid(person.id));
             let more = found.len() == CHUNK_MAX;
-            progress.after = found.last().map(|person| person.id);
-            let items = found.into_iter().map(|person| {
-                (PersonId::from_uuid(person.id).to_string(), Some(person))
-            });
-            Ok(Selection { items: items.collect(), next: more.then_some(progress), total })
+            let total = match operation.total {
+                // What was counted at first is corrected at the end: people change meanwhile.
+                _ if !more => i64::try_from(found.len()).ok().map(|n| n + operation.processed),
+                Some(_) => None,
+                None => Some(enrolment::count(tx, workspace, filter, as_of).await?),
+            };
+            let people =
+                found.into_iter().map(|one| (PersonId::from_uuid(one.id), Some(one))).collect();
+            let next = more.then_some(Progress { after: last, ..progress });
+            Ok(Selection { people, next, total })
         }
     }
-}
-
-fn already(id: Uuid) -> Candidate {
-    Candidate { id, has_email: true, time_zone: None, suppressed: None, rounds: 1, active: true }
 }
 
 /// A sequence that takes leads.
 struct Enrolling {
     flow: CompiledFlow,
+    channels: Vec<Channel>,
     settings: Settings,
 }
 
 impl Enrolling {
     /// The sequence made ready, or why it takes nobody.
-    fn open(target: enrolment::Target) -> Result<Result<Self, String>, ChunkError> {
+    fn open(target: Target) -> Result<Result<Self, String>, StoreError> {
         let status: SequenceStatus = target
             .status
             .parse()
-            .map_err(|_| StoreError::corrupt("sequence status", &target.status))?;
+            .map_err(|_| StoreError::corrupt("sequence's status", &target.status))?;
         if let Err(refused) = status.apply(SequenceAction::Enrol, true) {
             return Ok(Err(refused.to_string()));
         }
-        let corrupt = |error: serde_json::Error| StoreError::corrupt("sequence version", error);
+        let corrupt = |error: serde_json::Error| StoreError::corrupt("sequence's version", error);
         let flow: Flow =
             serde_json::from_value(target.flow.unwrap_or_default()).map_err(corrupt)?;
         let settings =
             serde_json::from_value(target.settings.unwrap_or_default()).map_err(corrupt)?;
+        let mut channels = Vec::new();
+        for channel in flow.steps.iter().map(|step| step.action.channel()) {
+            if !channels.contains(&channel) {
+                channels.push(channel);
+            }
+        }
         let flow = CompiledFlow::compile(&flow)
-            .map_err(|error| StoreError::corrupt("sequence version", error))?;
-        Ok(Ok(Self { flow, settings }))
+            .map_err(|error| StoreError::corrupt("sequence's version", error))?;
+        Ok(Ok(Self { flow, channels, settings }))
+    }
+
+    /// Why a person is not enrolled; `None`, nothing stands in the way.
+    fn refusal(
+        &self,
+        person: Option<&Candidate>,
+        re_enrol: bool,
+    ) -> Option<(BulkOutcomeCode, &'static str)> {
+        let Some(person) = person else {
+            let message = "There is no such person: take the id from an answer of this API.";
+            return Some((BulkOutcomeCode::NotFound, message));
+        };
+        if person.active {
+            return Some((BulkOutcomeCode::AlreadyEnrolled, ALREADY));
+        }
+        if person.last_round > 0 && !re_enrol {
+            let message =
+                "The person has run through the sequence: ask with reEnrol to run it again.";
+            return Some((BulkOutcomeCode::AlreadyEnrolled, message));
+        }
+        let by_email = self.channels.contains(&Channel::Email);
+        match person.suppressed.as_deref().filter(|_| by_email) {
+            Some("UNSUBSCRIBED") => {
+                let message = "The person has opted out and must not be contacted.";
+                return Some((BulkOutcomeCode::OptedOut, message));
+            }
+            Some(_) => {
+                let message = "The person's address must not be contacted: correct the address.";
+                return Some((BulkOutcomeCode::Suppressed, message));
+            }
+            None => {}
+        }
+        let reachable = self.channels.iter().any(|channel| match channel {
+            Channel::Email => person.has_email,
+            Channel::Sms | Channel::Whatsapp | Channel::Call => person.has_phone,
+            Channel::Linkedin => person.has_linkedin,
+            Channel::Task | Channel::Webhook => true,
+        });
+        let message = "No step of the sequence can reach the person: add an address.";
+        (!reachable).then_some((BulkOutcomeCode::NoAddress, message))
     }
 }
+
+const ALREADY: &str = "The person already has a lead under way in this sequence.";
 
 async fn enrol(
     services: &Services,
     tx: &DatabaseTransaction,
     operation: &Operation,
     request: &EnrolRequest,
-    target: Enrolling,
-    items: Vec<(String, Option<Candidate>)>,
+    target: &Enrolling,
+    people: Vec<(PersonId, Option<Candidate>)>,
     chunk: &mut Chunk,
 ) -> Result<(), ChunkError> {
     let now = services.clock.now();
     let Some(entry) = target.flow.entry() else {
         return Err(ChunkError::Broken("the sequence has no first step".into()));
     };
-    let zones = enrolment::sender_zones(tx, operation.workspace, &entry.senders).await?;
-    let zones: HashMap<Uuid, Zone> = zones
-        .into_iter()
-        .filter_map(|sender| Some((sender.id, services.zones.get(&sender.time_zone)?)))
-        .collect();
-    let mut planner = Planner::new(services, &target.settings, entry, zones, now);
+    let sequence = request.sequence_id;
+    let mut planner = Planner::new(services, tx, operation, target, entry, now).await?;
     let mut leads: Vec<NewLead> = Vec::new();
-    let mut outcomes = Vec::with_capacity(items.len());
-    for (subject, person) in items {
-        match refusal(person.as_ref(), request.re_enrol) {
-            Some((code, message)) => outcomes.push((subject, None, code, message)),
-            None => {
-                let Some(lead) = person.as_ref().and_then(|person| planner.lead(person)) else {
-                    let message = "The first step has no sender: publish the sequence with one.";
-                    outcomes.push((subject, None, BulkOutcomeCode::Invalid, message));
-                    continue;
-                };
-                outcomes.push((subject, Some(lead.id), BulkOutcomeCode::Done, "Enrolled."));
-                leads.push(lead);
-            }
-        }
+    let mut named = HashSet::new();
+    let mut decided = Vec::with_capacity(people.len());
+    for (id, person) in people {
+        let refusal = target.refusal(person.as_ref(), request.re_enrol);
+        let made = match (refusal, person.as_ref()) {
+            (Some(refusal), _) => Err(refusal),
+            (None, Some(person)) if named.insert(person.id) => planner.lead(person),
+            // Named before, in the same chunk.
+            (None, _) => Err((BulkOutcomeCode::AlreadyEnrolled, ALREADY)),
+        };
+        decided.push((id, made.as_ref().map(|lead| lead.id).map_err(|refusal| *refusal)));
+        leads.extend(made.ok());
     }
-    let made = enrolment::insert(
-        tx, operation.workspace, request.sequence_id, &entry.key, &leads, now,
-    )
-    .await?;
-    let made: HashSet<LeadId> = made.into_iter().collect();
+    let made = enrolment::insert(tx, operation.workspace, sequence, &entry.key, &leads, now);
+    let made: HashSet<LeadId> = made.await?.into_iter().collect();
     for lead in leads.iter().filter(|lead| made.contains(&lead.id)) {
-        let event =
-            NewEvent::of_lead(now, EventKind::LeadEnrolled, request.sequence_id, lead.id);
-        chunk.events.push(NewEvent {
-            sender_id: Some(lead.sender),
-            channel: Some(Channel::Email),
-            ..event.at_step(&entry.key)
-        });
+        let event = NewEvent::of_lead(now, EventKind::LeadEnrolled, sequence, lead.id);
+        let sender_id = Some(lead.sender);
+        chunk.events.push(NewEvent { sender_id, ..event.at_step(&entry.key) });
     }
-    chunk.outcomes.extend(outcomes.into_iter().map(|(subject, lead, code, message)| {
-        // Somebody else enrolled the person in the same moment.
-        let late = lead.is_some_and(|lead| !made.contains(&lead));
-        let (code, message) =
-            if late { (BulkOutcomeCode::AlreadyEnrolled, ALREADY) } else { (code, message) };
-        Outcome { subject, code, message: message.to_owned() }
+    chunk.outcomes.extend(decided.into_iter().map(|(id, decided)| {
+        let (code, message) = match decided {
+            Ok(lead) if made.contains(&lead) => (BulkOutcomeCode::Done, "Enrolled."),
+            // Somebody else enrolled the person in the same moment.
+            Ok(_) => (BulkOutcomeCode::AlreadyEnrolled, ALREADY),
+            Err(refusal) => refusal,
+        };
+        Outcome { subject: id.to_string(), code, message: message.to_owned() }
     }));
     Ok(())
 }
 
-const ALREADY: &str = "The person already has a lead in this sequence.";
-
-/// Why a person is not enrolled; `None`, nothing stands in the way.
-fn refusal(
-    person: Option<&Candidate>,
-    re_enrol: bool,
-) -> Option<(BulkOutcomeCode, &'static str)> {
-    let Some(person) = person else {
-        let message = "There is no such person: take the id from an answer of this API.";
-        return Some((BulkOutcomeCode::NotFound, message));
-    };
-    if person.active {
-        return Some((BulkOutcomeCode::AlreadyEnrolled, ALREADY));
-    }
-    if person.rounds > 0 && !re_enrol {
-        let message = "The person had a lead in this sequence: ask for reEnrol to run it again.";
-        return Some((BulkOutcomeCode::AlreadyEnrolled, message));
-    }
-    match person.suppressed.as_deref() {
-        Some("UNSUBSCRIBED") => {
-            return Some((BulkOutcomeCode::OptedOut, "The person has opted out of email."));
-        }
-        Some(_) => {
-            let message = "The person's address must not be contacted: it bounced or complained.";
-            return Some((BulkOutcomeCode::Suppressed, message));
-        }
-        None => {}
-    }
-    (!person.has_email).then_some((
-        BulkOutcomeCode::NoAddress,
-        "The person has no email address, and every step sends email: add one.",
-    ))
-}
-
-/// Plans first steps; people with the same clocks share the reckoning.
+/// Plans first steps; people with the same clock share the reckoning.
 struct Planner<'a> {
     services: &'a Services,
     settings: &'a Settings,
     entry: &'a CompiledStep,
-    senders: HashMap<Uuid, Zone>,
+    senders: HashMap<SenderId, Zone>,
     sequence_zone: Zone,
     now: DateTime<Utc>,
-    planned: HashMap<(SenderId, Option<String>), DateTime<Utc>>,
+    planned: HashMap<(Option<SenderId>, Option<String>), DateTime<Utc>>,
 }
 
 impl<'a> Planner<'a> {
-    fn new(
+    async fn new(
         services: &'a Services,
-        settings: &'a Settings,
+        tx: &DatabaseTransaction,
+        operation: &Operation,
+        target: &'a Enrolling,
         entry: &'a CompiledStep,
-        senders: HashMap<Uuid, Zone>,
         now: DateTime<Utc>,
-    ) -> Self {
+    ) -> Result<Self, StoreError> {
+        let settings = &target.settings;
+        let mut senders = HashMap::new();
+        if settings.window_clock == WindowClock::Sender {
+            for row in enrolment::sender_zones(tx, operation.workspace, &entry.senders).await? {
+                let zone = services.zones.get(&row.time_zone).unwrap_or_else(Zone::utc);
+                senders.insert(SenderId::from_uuid(row.id), zone);
+            }
+        }
         let sequence_zone = services.zones.get(&settings.time_zone).unwrap_or_else(Zone::utc);
         let planned = HashMap::new();
-        Self { services, settings, entry, senders, sequence_zone, now, planned }
+        Ok(Self { services, settings, entry, senders, sequence_zone, now, planned })
     }
 
-    fn lead(&mut self, person: &Candidate) -> Option<NewLead> {
+    fn lead(&mut self, person: &Candidate) -> Result<NewLead, (BulkOutcomeCode, &'static str)> {
         let bucket = self.services.entropy.bucket();
-        let sender = self.entry.sender(None, bucket)?;
-        Some(NewLead {
+        let Some(sender) = self.entry.sender(None, bucket) else {
+            let message = "The first step has no sender: publish the sequence with one.";
+            return Err((BulkOutcomeCode::Invalid, message));
+        };
+        Ok(NewLead {
             id: self.services.entropy.id(self.now),
             person: person.id,
-            round: i32::try_from(person.rounds).ok()?.checked_add(1)?,
+            round: person.last_round.saturating_add(1),
             sender,
             bucket,
             due_at: self.due_at(sender, person.time_zone.as_deref()),
@@ -321,14 +355,18 @@ impl<'a> Planner<'a> {
     }
 
     fn due_at(&mut self, sender: SenderId, zone: Option<&str>) -> DateTime<Utc> {
-        let key = (sender, zone.map(str::to_owned));
+        let key = match self.settings.window_clock {
+            WindowClock::Sequence => (None, None),
+            WindowClock::Sender => (Some(sender), None),
+            WindowClock::Contact => (None, zone.map(str::to_owned)),
+        };
         if let Some(planned) = self.planned.get(&key) {
             return *planned;
         }
         let person = zone.and_then(|zone| self.services.zones.get(zone));
         let clocks = Clocks {
             sequence: &self.sequence_zone,
-            sender: self.senders.get(&sender.uuid()).unwrap_or(&self.sequence_zone),
+            sender: self.senders.get(&sender).unwrap_or(&self.sequence_zone),
             person: person.as_ref(),
         };
         let calendar = planning::calendar(self.settings, clocks);

@@ -68,7 +68,12 @@ pub async fn submit(
     caller: &Caller,
     submission: Submission,
 ) -> Result<BulkId, AppError> {
-    let Submission { csv, mapping, on_conflict, idempotency_key } = submission;
+    let Submission {
+        csv,
+        mapping,
+        on_conflict,
+        idempotency_key,
+    } = submission;
     let mapping = match mapping {
         None | Some(Value::Null) => None,
         Some(Value::Object(mapping)) => Some(mapping),
@@ -83,7 +88,10 @@ pub async fn submit(
         let message = "The file holds NUL characters: save it as CSV in UTF-8.";
         return Err(Refusal::invalid(message, &["csv"]).into());
     }
-    let request = json!(Request { mapping, on_conflict });
+    let request = json!(Request {
+        mapping,
+        on_conflict
+    });
     let kind = BulkKind::ImportPeople;
     super::submit(services, caller, kind, request, Some(csv), idempotency_key).await
 }
@@ -120,7 +128,10 @@ impl From<ImportLine> for Line {
             time_zone: record.time_zone,
             attributes: (!record.attributes.is_empty()).then(|| record.attributes.into()),
         });
-        Self { number: line.number, said }
+        Self {
+            number: line.number,
+            said,
+        }
     }
 }
 
@@ -139,7 +150,9 @@ pub(super) async fn chunk(
         progress => serde_json::from_value(progress)
             .map_err(|error| ChunkError::Broken(format!("the progress cannot be read: {error}")))?,
     };
-    let mut reader = readers.at(tx, operation, request.mapping, done.lines).await?;
+    let mut reader = readers
+        .at(tx, operation, request.mapping, done.lines)
+        .await?;
     let mut lines = Vec::with_capacity(CHUNK_MAX);
     while lines.len() < CHUNK_MAX
         && let Some(line) = reader.next(tx, operation).await?

@@ -2,20 +2,22 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
 use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{CHUNK_MAX, Chunk, ChunkError, Operation, Outcome};
-use crate::app::Services;
-use crate::domain::bulk::BulkOutcomeCode;
+use super::{CHUNK_MAX, Chunk, ChunkError, Operation, Outcome, read};
+use crate::app::{AppError, Caller, Refusal, Services};
+use crate::domain::bulk::{BulkKind, BulkOutcomeCode};
 use crate::domain::event::{EventKind, NewEvent};
-use crate::domain::id::{LeadId, SequenceId};
+use crate::domain::id::{BulkId, LeadId, SequenceId};
+use crate::domain::lead::{LeadState, LeadStatus, Refused, StopReason};
 use crate::domain::lead_filter::LeadFilter;
 use crate::store::StoreError;
-use crate::store::lead_selection::{self as lead, Change, Chosen};
+use crate::store::claim::LeadRow;
+use crate::store::lead::change::{self, Change};
+use crate::store::lead::{self, Key, Scope};
 
 /// What was asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,21 +31,45 @@ pub struct LeadsRequest {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Leads {
-    /// By id; what is no lead's id is kept as it came, to be named in the outcomes.
-    Ids(Vec<String>),
+    /// By id.
+    Ids(Vec<LeadId>),
     /// By filter: those that were there when it was asked.
     Filter(LeadFilter),
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// Where the next chunk begins.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Progress {
-    #[serde(default)]
+    /// How many of the ids are done.
     ids_done: usize,
-    #[serde(default)]
-    after: Option<Uuid>,
-    #[serde(default)]
-    selected_at: Option<DateTime<Utc>>,
+    /// The last lead that the filter answered.
+    after: Option<Key>,
+}
+
+/// Submits a change of leads and does as much of it as takes a moment.
+///
+/// # Errors
+/// [`AppError::Refused`] for a filter that says nothing, and as [`super::submit`] has it.
+pub async fn submit(
+    services: &Services,
+    caller: &Caller,
+    change: Change,
+    request: LeadsRequest,
+    idempotency_key: Option<String>,
+) -> Result<BulkId, AppError> {
+    if let Leads::Filter(filter) = &request.leads
+        && filter.is_empty()
+    {
+        let message = "The filter is empty and would mean every lead: name at least one condition.";
+        return Err(Refusal::invalid(message, &["leads", "filter"]).into());
+    }
+    let kind = match change {
+        Change::Pause => BulkKind::Pause,
+        Change::Resume => BulkKind::Resume,
+        Change::Remove => BulkKind::Remove,
+    };
+    super::submit(services, caller, kind, json!(request), None, idempotency_key).await
 }
 
 /// Carries out the next chunk.
@@ -57,38 +83,55 @@ pub(super) async fn chunk(
     change: Change,
     progress: Value,
 ) -> Result<Chunk, ChunkError> {
-    let broken = |error: serde_json::Error| ChunkError::Broken(error.to_string());
-    let request: LeadsRequest =
-        serde_json::from_value(operation.request.clone()).map_err(broken)?;
-    let progress: Progress = match progress {
-        Value::Null => Progress::default(),
-        progress => serde_json::from_value(progress).map_err(broken)?,
-    };
+    let request: LeadsRequest = read(operation.request.clone())?;
+    let progress: Progress = if progress.is_null() { Progress::default() } else { read(progress)? };
+    let Selection { ids, next, total } = select(tx, operation, &request, progress).await?;
     let now = services.clock.now();
-    let selection = select(tx, operation, &request, progress, now).await?;
-    let known: Vec<Uuid> =
-        selection.items.iter().filter_map(|(_, lead)| Some(lead.as_ref()?.id)).collect();
-    let changed = lead::change(tx, operation.workspace, change, &known, now).await?;
-    let changed: HashSet<Uuid> = changed.into_iter().collect();
-    let mut chunk = Chunk {
-        total: selection.total,
-        progress: selection.next.map(serde_json::to_value).transpose().map_err(broken)?,
-        ..Chunk::default()
-    };
-    for (subject, lead) in selection.items {
-        if let Some(lead) = lead.as_ref().filter(|lead| changed.contains(&lead.id)) {
-            chunk.events.push(event(change, lead, now));
+    let workspace = operation.workspace;
+    let locked = change::lock(tx, workspace, &ids).await?;
+    let mut decided = HashMap::new();
+    let mut taking = Vec::new();
+    let mut busy = Vec::new();
+    for row in &locked {
+        let state = row.state()?;
+        let verdict = state.apply(&change.happening(), now);
+        if verdict.is_ok() {
+            taking.push(row.lead_id());
+            busy.extend(row.worker_id.map(|_| row.lead_id()));
         }
-        let (code, message) = outcome(change, lead.as_ref(), &changed);
+        decided.insert(row.lead_id(), (state, verdict.map(|_| ())));
+    }
+    change::apply(tx, workspace, change, &taking, now).await?;
+    // Asked after the leads are locked: whoever hands a message over does so before or sees this.
+    let handed: HashSet<Uuid> =
+        change::handed_over(tx, workspace, &busy).await?.into_iter().collect();
+    let mut chunk =
+        Chunk { total, progress: next.map(|next| json!(next)), ..Chunk::default() };
+    let taken = locked.iter().filter(|row| {
+        decided.get(&row.lead_id()).is_some_and(|(_, verdict)| verdict.is_ok())
+    });
+    chunk.events.extend(taken.map(|row| event(change, row, now)));
+    let mut named = HashSet::new();
+    for id in ids {
+        let again = !named.insert(id);
+        let (code, message) = match decided.get(&id) {
+            None => (
+                BulkOutcomeCode::NotFound,
+                "There is no such lead: take the id from an answer of this API.",
+            ),
+            Some((_, Ok(()))) if again => ALREADY,
+            Some((_, Ok(()))) => (BulkOutcomeCode::Done, done(change, handed.contains(&id.uuid()))),
+            Some((state, Err(refused))) => not_done(state, *refused),
+        };
+        let subject = id.to_string();
         chunk.outcomes.push(Outcome { subject, code, message: message.to_owned() });
     }
     Ok(chunk)
 }
 
-/// The leads of one chunk: how each is called, and which it is, if any. A lead that is named twice
-/// in a chunk counts the second time as one that is not there.
+/// The leads of one chunk, whether they are there or not.
 struct Selection {
-    items: Vec<(String, Option<Chosen>)>,
+    ids: Vec<LeadId>,
     next: Option<Progress>,
     total: Option<i64>,
 }
@@ -97,88 +140,76 @@ async fn select(
     tx: &DatabaseTransaction,
     operation: &Operation,
     request: &LeadsRequest,
-    mut progress: Progress,
-    now: DateTime<Utc>,
+    progress: Progress,
 ) -> Result<Selection, StoreError> {
-    let workspace = operation.workspace;
     match &request.leads {
-        Leads::Ids(ids) => {
-            let asked: Vec<&String> = ids.iter().skip(progress.ids_done).take(CHUNK_MAX).collect();
-            let known: Vec<LeadId> = asked.iter().filter_map(|id| id.parse().ok()).collect();
-            let found = lead::lock_many(tx, workspace, &known).await?;
-            let mut found: HashMap<Uuid, Chosen> =
-                found.into_iter().map(|lead| (lead.id, lead)).collect();
-            let items: Vec<_> = asked
-                .iter()
-                .map(|text| {
-                    let id = text.parse::<LeadId>().ok();
-                    ((*text).clone(), id.and_then(|id| found.remove(&id.uuid())))
-                })
-                .collect();
-            progress.ids_done += items.len();
-            let more = progress.ids_done < ids.len();
-            let total = i64::try_from(ids.len()).ok();
-            Ok(Selection { items, next: more.then_some(progress), total })
+        Leads::Ids(all) => {
+            let ids: Vec<LeadId> =
+                all.iter().skip(progress.ids_done).take(CHUNK_MAX).copied().collect();
+            let ids_done = progress.ids_done + ids.len();
+            let next = (ids_done < all.len()).then_some(Progress { ids_done, ..progress });
+            Ok(Selection { ids, next, total: i64::try_from(all.len()).ok() })
         }
         Leads::Filter(filter) => {
-            let selected_at = *progress.selected_at.get_or_insert(now);
-            let total = match operation.total {
-                Some(_) => None,
-                None => Some(lead::count(tx, workspace, filter).await?),
-            };
-            let window = (progress.after, selected_at);
-            let found = lead::lock_chosen(tx, workspace, filter, window, CHUNK_MAX).await?;
+            let as_of = Some(operation.submitted_at);
+            let scope = Scope { workspace: operation.workspace, filter, as_of };
+            let found = change::next(tx, &scope, progress.after, CHUNK_MAX).await?;
             let more = found.len() == CHUNK_MAX;
-            progress.after = found.last().map(|lead| lead.id);
-            let items =
-                found.into_iter().map(|lead| (LeadId::from_uuid(lead.id).to_string(), Some(lead)));
-            Ok(Selection { items: items.collect(), next: more.then_some(progress), total })
+            let total = match operation.total {
+                // What was counted at first is corrected at the end: leads move on meanwhile.
+                _ if !more => i64::try_from(found.len()).ok().map(|n| n + operation.processed),
+                Some(_) => None,
+                None => Some(lead::count(tx, &scope).await?),
+            };
+            let after = found.last().copied();
+            let next = more.then_some(Progress { after, ..progress });
+            Ok(Selection { ids: found.into_iter().map(|key| key.id).collect(), next, total })
         }
     }
 }
 
-fn event(change: Change, lead: &Chosen, now: DateTime<Utc>) -> NewEvent {
+fn event(change: Change, row: &LeadRow, now: chrono::DateTime<chrono::Utc>) -> NewEvent {
     let kind = match change {
         Change::Pause => EventKind::LeadPaused,
         Change::Resume => EventKind::LeadResumed,
         Change::Remove => EventKind::LeadStopped,
     };
-    let (sequence, id) = (SequenceId::from_uuid(lead.sequence_id), LeadId::from_uuid(lead.id));
-    let event = NewEvent::of_lead(now, kind, sequence, id);
+    let sequence = SequenceId::from_uuid(row.sequence_id);
+    let event = NewEvent::of_lead(now, kind, sequence, row.lead_id());
+    let event = match &row.step_key {
+        Some(key) => event.at_step(key),
+        None => event,
+    };
     match change {
-        Change::Remove => event.with_detail(json!({ "reason": "REMOVED" })),
+        Change::Remove => event.with_detail(json!({ "reason": StopReason::Removed })),
         Change::Pause | Change::Resume => event,
     }
 }
 
-fn outcome(
-    change: Change,
-    lead: Option<&Chosen>,
-    changed: &HashSet<Uuid>,
-) -> (BulkOutcomeCode, &'static str) {
-    let Some(lead) = lead else {
-        let message = "There is no such lead: take the id from an answer of this API.";
-        return (BulkOutcomeCode::NotFound, message);
-    };
-    if changed.contains(&lead.id) {
-        let message = match change {
-            // What travels cannot be called back; nothing follows it.
-            _ if lead.sending && change != Change::Resume => {
-                "Done, but a message was already being handed over and may still arrive."
-            }
-            Change::Pause => "Paused.",
-            Change::Resume => "Resumed.",
-            Change::Remove => "Removed.",
-        };
-        return (BulkOutcomeCode::Done, message);
+const fn done(change: Change, handed_over: bool) -> &'static str {
+    match (change, handed_over) {
+        // What travels cannot be called back; nothing follows it.
+        (Change::Pause, true) => "Paused; a message was already being handed over and may arrive.",
+        (Change::Remove, true) => {
+            "Removed; a message was already being handed over and may arrive."
+        }
+        (Change::Pause, false) => "Paused.",
+        (Change::Remove, false) => "Removed.",
+        (Change::Resume, _) => "Resumed.",
     }
-    match (change, lead.status.as_str()) {
-        (Change::Pause | Change::Resume, "COMPLETED" | "STOPPED") => {
-            (BulkOutcomeCode::Finished, "The lead is over: enrol the person again for another run.")
-        }
-        (Change::Remove, "COMPLETED") => {
-            (BulkOutcomeCode::Finished, "The lead has finished its sequence already.")
-        }
-        _ => (BulkOutcomeCode::AlreadyInState, "The lead already is so."),
+}
+
+const ALREADY: (BulkOutcomeCode, &str) =
+    (BulkOutcomeCode::AlreadyInState, "The lead already is so.");
+
+fn not_done(state: &LeadState, refused: Refused) -> (BulkOutcomeCode, &'static str) {
+    let over = matches!(state.status, LeadStatus::Completed | LeadStatus::Stopped);
+    let removed = state.stop_reason == Some(StopReason::Removed);
+    match refused {
+        Refused::Already if !over || removed => ALREADY,
+        Refused::Already | Refused::Over | Refused::Senseless => (
+            BulkOutcomeCode::Finished,
+            "The lead is over: enrol the person again for another run.",
+        ),
     }
 }

@@ -13,34 +13,28 @@ pub mod enrol;
 pub mod import;
 pub mod lead_change;
 pub mod runner;
+mod submit;
 
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use sea_orm::DatabaseTransaction;
 use serde_json::Value;
 
+pub use self::submit::submit;
 use crate::app::{AppError, Caller, Refusal, RefusalCode, Services};
+use crate::clock::from_ms;
 use crate::domain::bulk::{BulkCount, BulkKind, BulkOutcomeCode, BulkStatus};
 use crate::domain::event::NewEvent;
 use crate::domain::id::{BulkId, WorkerId, WorkspaceId};
-use crate::store::lead_selection::Change;
+use crate::store::lead::change::Change;
 use crate::store::{self, StoreError, dialect};
 
 /// The most items of one chunk.
 pub const CHUNK_MAX: usize = 500;
-/// How many items [`submit`] does before it leaves the rest to the runner.
-const AT_ONCE_ITEMS: i64 = 1_000;
-/// For how long [`submit`] goes on before it leaves the rest to the runner.
-const AT_ONCE: Duration = Duration::from_millis(250);
-/// For how long a key answers the operation that was submitted under it.
-const KEY_LIFE: TimeDelta = TimeDelta::hours(24);
-/// The longest key, in characters.
-const KEY_CHARS_MAX: usize = 255;
-/// The size of a piece of input, in bytes.
-const PIECE_BYTES: usize = 1 << 20;
+/// The most items that a request may name one by one.
+pub const SELECTION_MAX: usize = 20_000;
 
 /// An operation, as its chunks see it.
 #[derive(Debug, Clone)]
@@ -53,6 +47,8 @@ pub struct Operation {
     pub kind: BulkKind,
     /// What it was submitted with.
     pub request: Value,
+    /// When it was submitted: a filter chooses among what was there then.
+    pub submitted_at: DateTime<Utc>,
     /// How many items were selected, where an earlier chunk has told.
     pub total: Option<i64>,
     /// How many items are done.
@@ -94,6 +90,12 @@ pub enum ChunkError {
     Broken(String),
 }
 
+/// Reads what is kept with an operation.
+fn read<T: serde::de::DeserializeOwned>(kept: Value) -> Result<T, ChunkError> {
+    serde_json::from_value(kept)
+        .map_err(|error| ChunkError::Broken(format!("what is kept of it cannot be read: {error}")))
+}
+
 /// Carries out the next chunk of an operation. `progress` is what the chunk before answered,
 /// `Null` for the first one.
 ///
@@ -120,9 +122,10 @@ async fn chunk(
         BulkKind::Remove => {
             lead_change::chunk(services, tx, operation, Change::Remove, progress).await
         }
-        BulkKind::Undo => {
-            Err(ChunkError::Broken(format!("{} cannot be carried out", operation.kind)))
-        }
+        BulkKind::Undo => Err(ChunkError::Broken(format!(
+            "{} cannot be carried out",
+            operation.kind
+        ))),
     }
 }
 
@@ -137,117 +140,6 @@ impl Workbench {
     fn clear(&mut self, id: BulkId) {
         self.imports.forget(id);
     }
-}
-
-/// Submits an operation, carries out as much of it as takes a moment, and answers its id.
-///
-/// The same kind and request under the same key within 24 hours answers the first operation and
-/// does nothing again. `input` is kept until the operation is over, in pieces.
-///
-/// # Errors
-/// [`AppError::Refused`] with `CONFLICT` if the key was used for something else, with `INVALID` if
-/// it is too long; [`AppError::Store`] as the database has it, where nothing was submitted.
-pub async fn submit(
-    services: &Services,
-    caller: &Caller,
-    kind: BulkKind,
-    request: Value,
-    input: Option<String>,
-    idempotency_key: Option<String>,
-) -> Result<BulkId, AppError> {
-    if idempotency_key.as_ref().is_some_and(|key| key.chars().count() > KEY_CHARS_MAX) {
-        return Err(refused(RefusalCode::Invalid, format!(
-            "The idempotencyKey is longer than {KEY_CHARS_MAX} characters; use a shorter one."
-        )));
-    }
-    let new = store::bulk::NewOperation {
-        id: services.entropy.id(services.clock.now()),
-        kind,
-        request_hash: fingerprint(kind, &request, input.as_deref()),
-        request,
-        idempotency_key,
-    };
-    let entered = match enter(services, caller.workspace, &new, input.as_deref()).await {
-        // Somebody else entered the same key in the same moment: that one counts.
-        Err(AppError::Store(StoreError::Duplicate(_))) => {
-            enter(services, caller.workspace, &new, input.as_deref()).await?
-        }
-        other => other?,
-    };
-    drop(input);
-    match entered {
-        Entered::Before(id) => Ok(id),
-        Entered::Now => {
-            begin(services, caller.workspace, new.id).await;
-            Ok(new.id)
-        }
-    }
-}
-
-enum Entered {
-    /// The key answers this operation.
-    Before(BulkId),
-    /// There is a new operation.
-    Now,
-}
-
-/// One transaction: looks the key up, and enters the operation with its input.
-async fn enter(
-    services: &Services,
-    workspace: WorkspaceId,
-    new: &store::bulk::NewOperation,
-    input: Option<&str>,
-) -> Result<Entered, AppError> {
-    let now = services.clock.now();
-    let tx = services.db.begin().await?;
-    if let Some(key) = &new.idempotency_key
-        && let Some(before) = store::bulk::by_key(&tx, workspace, key).await?
-    {
-        let id = BulkId::from_uuid(before.id);
-        if before.created_at > (now - KEY_LIFE).timestamp_millis() {
-            if before.request_hash == new.request_hash {
-                return Ok(Entered::Before(id));
-            }
-            return Err(refused(
-                RefusalCode::Conflict,
-                "This idempotencyKey was used for another input within 24 hours; use a new key \
-                 for a new operation."
-                    .into(),
-            ));
-        }
-        store::bulk::free_key(&tx, workspace, id).await?;
-    }
-    store::bulk::insert(&tx, workspace, new, now).await?;
-    for (ordinal, piece) in (0..).zip(pieces(input.unwrap_or_default())) {
-        store::bulk::insert_input(&tx, workspace, new.id, ordinal, piece).await?;
-    }
-    tx.commit().await.map_err(StoreError::from)?;
-    Ok(Entered::Now)
-}
-
-fn refused(code: RefusalCode, message: String) -> AppError {
-    AppError::Refused(vec![Refusal { code, message, path: vec!["idempotencyKey".into()] }])
-}
-
-/// Carries out what takes a moment. Whatever goes wrong is the runner's to repeat: the operation
-/// is entered.
-async fn begin(services: &Services, workspace: WorkspaceId, id: BulkId) {
-    let mut workbench = Workbench::default();
-    let until = services.clock.after_real(AT_ONCE);
-    loop {
-        match step(services, &mut workbench, workspace, id, None).await {
-            Ok(Step::More { processed })
-                if processed < AT_ONCE_ITEMS && services.clock.now() < until => {}
-            Ok(Step::More { .. } | Step::Over) => break,
-            Err(error) => {
-                tracing::warn!(bulk.id = %id, error = &error as &dyn std::error::Error,
-                    "a bulk operation could not begin at once; the runner goes on with it");
-                break;
-            }
-        }
-    }
-    // Only now: this bell also wakes the runner, which would take the operation over.
-    services.wake.due();
 }
 
 /// Where an operation stands after a chunk.
@@ -277,12 +169,16 @@ async fn step(
     let Some(row) = store::bulk::lock_open(&tx, workspace, id, worker).await? else {
         return Ok(Step::Over);
     };
-    let kind = row.kind.parse().map_err(|_| StoreError::corrupt("bulk kind", &row.kind))?;
+    let kind = row
+        .kind
+        .parse()
+        .map_err(|_| StoreError::corrupt("bulk kind", &row.kind))?;
     let operation = Operation {
         id,
         workspace,
         kind,
         request: row.request,
+        submitted_at: from_ms(row.created_at),
         total: row.total,
         processed: row.processed,
     };
@@ -308,7 +204,11 @@ async fn step(
     settle(services, &tx, &operation, done).await?;
     tx.commit().await?;
     services.wake.log();
-    Ok(if over { Step::Over } else { Step::More { processed } })
+    Ok(if over {
+        Step::Over
+    } else {
+        Step::More { processed }
+    })
 }
 
 /// Writes down what a chunk did, the events last.
@@ -322,16 +222,30 @@ async fn settle(
     let outcomes: Vec<_> = done
         .outcomes
         .iter()
-        .map(|outcome| (outcome.subject.as_str(), outcome.code, outcome.message.as_str()))
+        .map(|outcome| {
+            (
+                outcome.subject.as_str(),
+                outcome.code,
+                outcome.message.as_str(),
+            )
+        })
         .collect();
     store::bulk::insert_outcomes(tx, workspace, id, operation.processed + 1, &outcomes).await?;
     let count = |which| {
-        let of_it = done.outcomes.iter().filter(|outcome| outcome.code.count() == which).count();
+        let of_it = done
+            .outcomes
+            .iter()
+            .filter(|outcome| outcome.code.count() == which)
+            .count();
         i64::try_from(of_it).unwrap_or(i64::MAX)
     };
     let over = done.progress.is_none();
     let advance = store::bulk::Advance {
-        status: if over { BulkStatus::Completed } else { BulkStatus::Running },
+        status: if over {
+            BulkStatus::Completed
+        } else {
+            BulkStatus::Running
+        },
         total: done.total,
         succeeded: count(BulkCount::Succeeded),
         skipped: count(BulkCount::Skipped),
@@ -391,7 +305,10 @@ pub async fn cancel(services: &Services, caller: &Caller, id: BulkId) -> Result<
     if store::bulk::cancel(&tx, caller.workspace, id, services.clock.now()).await? {
         store::bulk::delete_input(&tx, caller.workspace, id).await?;
         dialect::notify(&tx).await?;
-    } else if store::bulk::find(&tx, caller.workspace, id).await?.is_none() {
+    } else if store::bulk::find(&tx, caller.workspace, id)
+        .await?
+        .is_none()
+    {
         return Err(AppError::Refused(vec![Refusal {
             code: RefusalCode::NotFound,
             message: "There is no bulk operation with this id; take the id from the answer that \
@@ -403,59 +320,4 @@ pub async fn cancel(services: &Services, caller: &Caller, id: BulkId) -> Result<
     tx.commit().await.map_err(StoreError::from)?;
     services.wake.log();
     Ok(id)
-}
-
-/// What tells one submission from another: SHA-256 of kind, request and input. The order of the
-/// fields of an object does not count.
-fn fingerprint(kind: BulkKind, request: &Value, input: Option<&str>) -> String {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    context.update(<&str>::from(kind).as_bytes());
-    let mut request = request.clone();
-    request.sort_all_objects();
-    let request = request.to_string();
-    for part in [request.as_str(), input.unwrap_or_default()] {
-        // The length before each part, so that no two submissions run into the same bytes.
-        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        context.update(part.as_bytes());
-    }
-    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A text in pieces of about [`PIECE_BYTES`], none of which cuts a character.
-fn pieces(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let (piece, after) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES));
-        rest = after;
-        Some(piece)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_join_to_the_text_and_cut_no_character() {
-        let text = "é".repeat(PIECE_BYTES) + "x";
-        let cut: Vec<&str> = pieces(&format!("a{text}")).map(str::len).map(|_| "").collect();
-        assert_eq!(cut.len(), 3);
-        let odd = format!("a{text}");
-        assert_eq!(pieces(&odd).collect::<String>(), odd);
-        assert!(pieces(&odd).all(|piece| piece.len() <= PIECE_BYTES));
-        assert_eq!(pieces("").count(), 0);
-    }
-
-    #[test]
-    fn a_fingerprint_depends_on_what_counts_only() {
-        let a = serde_json::json!({"x": 1, "y": {"b": 1, "a": 2}});
-        let b = serde_json::json!({"y": {"a": 2, "b": 1}, "x": 1});
-        let of = |kind, request: &Value, input| fingerprint(kind, request, input);
-        assert_eq!(of(BulkKind::Pause, &a, None), of(BulkKind::Pause, &b, None));
-        assert_ne!(of(BulkKind::Pause, &a, None), of(BulkKind::Resume, &a, None));
-        assert_ne!(of(BulkKind::Pause, &a, None), of(BulkKind::Pause, &a, Some("x")));
-    }
 }

@@ -31,11 +31,21 @@ const WORKSPACE: &str = "demo";
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
     /// Where to listen for HTTP; port 0 takes a free one
-    #[arg(long, env = "CADENZA_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "CADENZA_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDRESS"
+    )]
     listen: SocketAddr,
     /// Another database than the demo's own file: an empty one, as the demo's clock runs ahead
     // Not --database: who has CADENZA_DATABASE set for a real server must not fill it by accident.
-    #[arg(long, env = "CADENZA_DEMO_DATABASE", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "CADENZA_DEMO_DATABASE",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     demo_database: Option<String>,
     /// How many times as fast as real time the clock runs
     #[arg(long, env = "CADENZA_SPEED", default_value_t = 1440, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(1..=86_400))]
@@ -56,7 +66,10 @@ pub(super) async fn run(arguments: DemoArgs) -> Result<(), Failure> {
     };
     let serving = ServeArgs {
         listen: arguments.listen,
-        database: DatabaseArgs { database, connect_seconds: 30 },
+        database: DatabaseArgs {
+            database,
+            connect_seconds: 30,
+        },
         key: arguments.key,
         lease_seconds: 30,
         shutdown_seconds: 30,
@@ -65,8 +78,14 @@ pub(super) async fn run(arguments: DemoArgs) -> Result<(), Failure> {
     };
     let mut server = serving.server(Clock::accelerated(arguments.speed)).await?;
     let services = server.services().clone();
-    let made =
-        token::create(&services.db, &services.clock, &services.entropy, WORKSPACE, Role::Admin).await?;
+    let made = token::create(
+        &services.db,
+        &services.clock,
+        &services.entropy,
+        WORKSPACE,
+        Role::Admin,
+    )
+    .await?;
     let caller = made.caller;
     demo::furnish(server.schema(), &services, &caller).await?;
     server.spawn(|shutdown| demo::live(services, caller.workspace, shutdown));
@@ -84,13 +103,19 @@ fn say(server: &server::Server, token: &str, speed: u32) {
     println!("  and give it this header: {{ \"Authorization\": \"Bearer {token}\" }}");
     println!();
     println!("  Watch everything happen:");
-    println!("    subscription {{ executionEvents {{ cursor at kind stepKey lead {{ person {{ email }} }} }} }}");
+    println!(
+        "    subscription {{ executionEvents {{ cursor at kind stepKey lead {{ person {{ email }} }} }} }}"
+    );
     println!("  See where everybody is:");
-    println!("    {{ sequences {{ nodes {{ name leadCounts {{ pending completed stopped total }} }} }} }}");
+    println!(
+        "    {{ sequences {{ nodes {{ name leadCounts {{ pending completed stopped total }} }} }} }}"
+    );
     println!("  Or from a shell:");
     println!("    curl -s http://{address}/graphql -H 'Authorization: Bearer {token}' \\");
     println!("      -H 'Content-Type: application/json' \\");
-    println!("      -d '{{\"query\":\"{{ sequences {{ nodes {{ name leadCounts {{ total }} }} }} }}\"}}'");
+    println!(
+        "      -d '{{\"query\":\"{{ sequences {{ nodes {{ name leadCounts {{ total }} }} }} }}\"}}'"
+    );
     println!();
     println!("  Ctrl-C ends it.");
 }

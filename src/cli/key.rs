@@ -45,6 +45,10 @@ impl std::fmt::Debug for KeyArgs {
 pub(super) enum KeyError {
     #[error("--secret-key (CADENZA_SECRET_KEY) is not a key")]
     Given(#[source] NotAKey),
+    #[error(
+        "the secret key file {file} is not there, and the database was used with a key (fingerprint {fingerprint}); put the file back, or give its place with --secret-key-file"
+    )]
+    Lost { file: String, fingerprint: String },
     #[error("{file} does not hold a key")]
     File {
         file: String,
@@ -62,7 +66,8 @@ pub(super) enum KeyError {
 }
 
 impl KeyArgs {
-    /// The keys, from wherever they are; a file that is not there is made with a new key.
+    /// The keys, from wherever they are. A file that is not there is made with a new key, but not
+    /// where the database is `bound` to a key already: a new one could open nothing in it.
     ///
     /// # Errors
     /// Where there is no key and none can be made.
@@ -70,6 +75,7 @@ impl KeyArgs {
         &self,
         database: &DatabaseArgs,
         entropy: &Entropy,
+        bound: Option<&str>,
     ) -> Result<Secrets, KeyError> {
         if let Some(text) = &self.secret_key {
             return Secrets::parse_key(text)
@@ -77,6 +83,14 @@ impl KeyArgs {
                 .map_err(KeyError::Given);
         }
         let file = self.file(database);
+        if let Some(fingerprint) = bound
+            && !file.exists()
+        {
+            return Err(KeyError::Lost {
+                file: file.display().to_string(),
+                fingerprint: fingerprint.to_owned(),
+            });
+        }
         let text = read_or_make(&file, entropy).map_err(|source| KeyError::Unreadable {
             file: file.display().to_string(),
             source,
@@ -146,7 +160,7 @@ mod tests {
         };
         let load = || {
             arguments
-                .load(&database, &Entropy::system())
+                .load(&database, &Entropy::system(), None)
                 .expect("a key")
         };
         let first = load();
@@ -161,7 +175,18 @@ mod tests {
                 .mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+        let bound = |file_is_there: bool| {
+            let loaded = arguments.load(&database, &Entropy::system(), Some("0123"));
+            assert_eq!(loaded.is_ok(), file_is_there);
+        };
+        bound(true);
+        std::fs::remove_file(&file).expect("gone");
+        bound(false);
+        assert!(
+            !file.exists(),
+            "no second key is made for a database that has one"
+        );
         std::fs::write(&file, "not a key").expect("writes");
-        assert!(arguments.load(&database, &Entropy::system()).is_err());
+        assert!(arguments.load(&database, &Entropy::system(), None).is_err());
     }
 }

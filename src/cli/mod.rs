@@ -46,7 +46,7 @@ struct LogArgs {
         long,
         global = true,
         env = "CADENZA_LOG",
-        default_value = "info,sea_orm_migration=warn",
+        default_value = "info,sea_orm_migration=warn,sqlx=warn",
         value_name = "FILTER"
     )]
     log: String,

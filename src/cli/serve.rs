@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::http::UPLOAD_MAX;
 use crate::server::{self, Config, Server};
+use crate::store::workspace;
 
 pub(super) const EXAMPLES: &str = "\
 It brings the schema of the database up to date at its start, and ends gracefully on SIGTERM: no
@@ -71,8 +72,9 @@ impl ServeArgs {
             None => None,
         };
         let entropy = Entropy::system();
-        let secrets = self.key.load(&self.database, &entropy)?;
         let db = self.database.open().await?;
+        let bound = workspace::bound_key(db.read()).await?;
+        let secrets = self.key.load(&self.database, &entropy, bound.as_deref())?;
         let config = Config {
             listen: self.listen,
             lease: Duration::from_secs(self.lease_seconds),

@@ -23,4 +23,5 @@ pub mod sender;
 pub mod sequence;
 pub mod settings;
 pub mod template;
+pub mod thread;
 pub mod zone;

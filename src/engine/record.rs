@@ -10,7 +10,6 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, Utc};
 use serde_json::json;
 
-use super::decide::Thread;
 use super::{Claimed, Engine, EngineError, Result, RunningVersion, plan};
 use crate::channel::dispatch::Kept;
 use crate::domain::event::{EventKind, NewEvent};
@@ -20,6 +19,7 @@ use crate::domain::id::{ExecutionId, SenderId, VersionId, WorkspaceId};
 use crate::domain::lead::{Happening, LeadState, LeadStatus, Onward, StopReason};
 use crate::domain::outcome::{ErrorCode, Outcome, Scope};
 use crate::domain::retry::retry_delay;
+use crate::domain::thread::Thread;
 use crate::store::StoreError;
 use crate::store::claim::{self, LeadRow};
 use crate::store::dispatch::{self as rows, KeptMessage, OpenExecution, Settled};

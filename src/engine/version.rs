@@ -34,19 +34,7 @@ impl RunningVersion {
     /// The step after `step` that `current` still has: a sequence may have been published again
     /// while a message of its older version was on its way.
     pub fn next_in<'a>(&self, current: &'a Self, step: &str) -> Option<&'a CompiledStep> {
-        if let Some(known) = current.flow.step(step) {
-            return current.flow.after(known);
-        }
-        let mut at = self.flow.step(step)?;
-        // Published flows have no cycle; the bound holds for any data.
-        for _ in 0..crate::domain::flow::STEPS_MAX {
-            let next = self.flow.after(at)?;
-            if let Some(surviving) = current.flow.step(&next.key) {
-                return Some(surviving);
-            }
-            at = next;
-        }
-        None
+        self.flow.next_in(&current.flow, step)
     }
 }
 

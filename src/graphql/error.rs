@@ -261,3 +261,69 @@ fn is_outage(error: &StoreError) -> bool {
         StoreError::Database(DbErr::ConnectionAcquire(_) | DbErr::Conn(_))
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::{Pos, Value};
+
+    use super::*;
+
+    fn finished(error: Error) -> ServerError {
+        let mut error = error.into_server_error(Pos { line: 1, column: 1 });
+        error.path = vec![async_graphql::PathSegment::Field("leads".into())];
+        let mut response = Response::from_errors(vec![error]);
+        finish(&mut response, "req_1");
+        response.errors.remove(0)
+    }
+
+    fn code(error: &ServerError) -> Option<&Value> {
+        error.extensions.as_ref()?.get("code")
+    }
+
+    #[test]
+    fn what_went_wrong_inside_is_not_told() {
+        let broken = || StoreError::from(DbErr::Custom("SELECT s3cret FROM lead".into()));
+        for error in [
+            Error::from(broken()),
+            Error::from(Arc::new(broken())),
+            Error::from(AppError::from(broken())),
+            Error::from(AppError::Internal("s3cret".into())),
+            Error::from(std::io::Error::other("s3cret")),
+        ] {
+            let told = finished(error);
+            assert_eq!(code(&told), Some(&Value::from("INTERNAL")));
+            let text = serde_json::to_string(&told).expect("JSON");
+            assert!(!text.contains("s3cret") && text.contains("req_1"), "{text}");
+        }
+        let mut response = panicked("req_1", &"s3cret");
+        finish(&mut response, "req_1");
+        let text = serde_json::to_string(&response).expect("JSON");
+        assert!(
+            !text.contains("s3cret") && text.contains("INTERNAL"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_outage_says_that_it_passes() {
+        let outage = DbErr::Conn(sea_orm::RuntimeErr::Internal("10.0.0.1 refused".into()));
+        let told = finished(Error::from(StoreError::from(outage)));
+        assert_eq!(code(&told), Some(&Value::from("UNAVAILABLE")));
+        assert!(!told.message.contains("10.0.0.1"), "{}", told.message);
+    }
+
+    #[test]
+    fn what_the_caller_can_repair_is_told() {
+        let told = finished(bad_input("Give a smaller page."));
+        assert_eq!(code(&told), Some(&Value::from("BAD_USER_INPUT")));
+        assert_eq!(told.message, "Give a smaller page.");
+    }
+
+    #[test]
+    fn an_answer_holds_a_bounded_number_of_errors() {
+        let errors = vec![ServerError::new("no", None); 5_000];
+        let mut response = Response::from_errors(errors);
+        finish(&mut response, "req_1");
+        assert_eq!(response.errors.len(), ERRORS_MAX);
+    }
+}

@@ -9,6 +9,8 @@ use futures_util::{Stream, StreamExt, future};
 
 use super::channel::Channel;
 use super::context::ContextExt;
+use super::execution::{self, Execution};
+use super::lead::{self, Lead};
 use super::node;
 use super::page::{PAGE_DEFAULT, page_size};
 use super::scalar::{DateTime, EventCursor, Json};
@@ -143,6 +145,22 @@ impl ExecutionEvent {
     async fn sequence(&self, ctx: &Context<'_>) -> Result<Option<Sequence>> {
         match self.0.sequence_id.map(Id::from_uuid) {
             Some(id) => sequence::load(ctx, id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The lead concerned; null where no lead is.
+    async fn lead(&self, ctx: &Context<'_>) -> Result<Option<Lead>> {
+        match self.0.lead_id.map(Id::from_uuid) {
+            Some(id) => lead::load(ctx, id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The execution concerned; null where no execution is.
+    async fn execution(&self, ctx: &Context<'_>) -> Result<Option<Execution>> {
+        match self.0.execution_id.map(Id::from_uuid) {
+            Some(id) => execution::load(ctx, id).await,
             None => Ok(None),
         }
     }

@@ -10,11 +10,14 @@ pub mod channel;
 pub mod context;
 pub mod error;
 pub mod event;
+pub mod execution;
 pub mod flow;
+pub mod lead;
 pub mod loader;
 pub mod node;
 pub mod page;
 pub mod person;
+pub mod problems;
 pub mod scalar;
 mod schema;
 pub mod sender;
@@ -27,11 +30,11 @@ pub use self::schema::{CadenzaSchema, OperationKind, RequestId, sdl};
 
 /// Everything that can be read.
 #[derive(MergedObject, Default)]
-pub struct Query(node::NodeQuery, event::EventQuery, bulk::BulkQuery, person::PersonQuery, sender::SenderQuery, sequence::SequenceQuery);
+pub struct Query(node::NodeQuery, event::EventQuery, bulk::BulkQuery, person::PersonQuery, sender::SenderQuery, sequence::SequenceQuery, lead::LeadQuery, execution::ExecutionQuery);
 
 /// Everything that can be changed.
 #[derive(MergedObject, Default)]
-pub struct Mutation(bulk::BulkMutation, person::PersonMutation, sender::SenderMutation, sequence::SequenceMutation);
+pub struct Mutation(bulk::BulkMutation, person::PersonMutation, sender::SenderMutation, sequence::SequenceMutation, lead::LeadMutation, execution::ExecutionMutation);
 
 /// Everything that can be followed live.
 #[derive(MergedSubscription, Default)]

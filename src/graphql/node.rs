@@ -8,6 +8,8 @@ use futures_util::future::try_join_all;
 use super::bulk::{self, BulkOperation};
 use super::context::ContextExt;
 use super::error::{UserError, UserErrorCode, bad_input};
+use super::execution::{self, Execution};
+use super::lead::{self, Lead};
 use super::page::PAGE_MAX;
 use super::person::{self, Person};
 use super::sender::{self, Sender};
@@ -47,6 +49,10 @@ pub enum Node {
     Sequence(Sequence),
     /// A published version of a sequence.
     SequenceVersion(SequenceVersion),
+    /// A lead.
+    Lead(Lead),
+    /// An execution.
+    Execution(Execution),
     /// A sender.
     Sender(Sender),
     /// A person.
@@ -70,6 +76,14 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
             Some(id) => sequence::load_version(ctx, id)
                 .await?
                 .map(Node::SequenceVersion),
+            None => None,
+        },
+        "lead" => match maybe(id) {
+            Some(id) => lead::load(ctx, id).await?.map(Node::Lead),
+            None => None,
+        },
+        "exec" => match maybe(id) {
+            Some(id) => execution::load(ctx, id).await?.map(Node::Execution),
             None => None,
         },
         "sender" => match maybe(id) {

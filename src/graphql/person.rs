@@ -1,14 +1,20 @@
 //! People in the API.
 
+mod filter;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject, dataloader};
 
+pub use self::filter::{
+    AttributeMatchInput, DateTimeRange, MatchOp, PersonField, PersonFilterInput,
+};
 use super::bulk::BulkPayload;
 use super::channel::Channel;
 use super::context::ContextExt;
-use super::error::{UserError, UserErrorCode, bad_input, user_errors};
+use super::error::{UserError, bad_input, user_errors};
+use super::lead::{self, Lead};
 use super::loader::{LoadError, Loaders};
 use super::node;
 use super::page::{Connection, PageArgs};
@@ -17,188 +23,10 @@ use crate::app::{self, AppError, Role};
 use crate::bulk::import;
 use crate::domain;
 use crate::domain::id::PersonId;
-use crate::domain::person_filter::{self, AttributeMatch, PersonFilter};
 use crate::store::{self, StoreError};
 
 /// The name of the list of people in its cursors.
 const PEOPLE: &str = "people";
-
-/// Something that a person may have.
-#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
-#[graphql(remote = "crate::domain::person_filter::PersonField")]
-pub enum PersonField {
-    /// An email address.
-    Email,
-    /// A phone number.
-    Phone,
-    /// A LinkedIn page.
-    LinkedinUrl,
-    /// A company.
-    Company,
-    /// A title.
-    Title,
-}
-
-/// How an attribute is compared. Text is compared letter by letter, upper and lower case apart;
-/// with a number, attributes count that are numbers or texts that read like one.
-#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
-#[graphql(remote = "crate::domain::person_filter::MatchOp")]
-pub enum MatchOp {
-    /// Is the value.
-    Eq,
-    /// Is another value, or is not set.
-    Ne,
-    /// Is less than the value.
-    Lt,
-    /// Is the value or less.
-    Lte,
-    /// Is greater than the value.
-    Gt,
-    /// Is the value or greater.
-    Gte,
-    /// Holds the text.
-    Contains,
-    /// Begins with the text.
-    StartsWith,
-    /// Is one of the values; the value is a list.
-    In,
-    /// Is there; takes no value.
-    IsSet,
-    /// Is not there; takes no value.
-    IsNotSet,
-}
-
-/// A condition on one attribute of a person.
-#[derive(InputObject, Debug)]
-pub struct AttributeMatchInput {
-    /// The attribute's name, exactly.
-    name: String,
-    /// How it is compared.
-    op: MatchOp,
-    /// What it is compared with: a text, a number, true or false; for IN a list of these.
-    value: Option<Json>,
-}
-
-/// A span of time.
-#[derive(InputObject, Debug)]
-pub struct DateTimeRange {
-    /// Inclusive; left out, there is no beginning.
-    pub from: Option<DateTime>,
-    /// Exclusive; left out, there is no end.
-    pub to: Option<DateTime>,
-}
-
-/// Which people: every condition that is given must hold. A list means "any of these", so an empty
-/// list matches nobody; `has` and `attributes` mean "all of these".
-#[derive(InputObject, Debug, Default)]
-#[graphql(name = "PersonFilter")]
-pub struct PersonFilterInput {
-    /// One of these people.
-    pub ids: Option<Vec<ID>>,
-    /// Every word of this is part of the name, the email address or the company; upper and lower
-    /// case are the same.
-    pub search: Option<String>,
-    /// At one of these companies, spelled exactly so.
-    pub company: Option<Vec<String>>,
-    /// With one of these titles, spelled exactly so.
-    pub title: Option<Vec<String>>,
-    /// Has all of these.
-    pub has: Option<Vec<PersonField>>,
-    /// All of these hold for the attributes.
-    pub attributes: Option<Vec<AttributeMatchInput>>,
-    /// Created within this span.
-    pub created_at: Option<DateTimeRange>,
-    /// Has never been a lead of this sequence.
-    pub not_in_sequence_id: Option<ID>,
-}
-
-impl PersonFilterInput {
-    /// The filter that is meant; `path` is where it stands in the input.
-    ///
-    /// # Errors
-    /// Every problem at once, each with its path.
-    pub fn read(self, path: &[&str]) -> Result<PersonFilter, Vec<UserError>> {
-        let mut problems = Problems { path, found: Vec::new() };
-        let ids = self.ids.map(|ids| {
-            problems.bound(ids.len(), person_filter::LIST_MAX, &["ids"]);
-            problems.each(&ids, "ids", node::id)
-        });
-        for (list, name) in [(&self.company, "company"), (&self.title, "title")] {
-            let length = list.as_ref().map_or(0, Vec::len);
-            problems.bound(length, person_filter::LIST_MAX, &[name]);
-        }
-        let text_max = person_filter::TEXT_CHARS_MAX;
-        if self.search.as_ref().is_some_and(|text| text.chars().count() > text_max) {
-            problems.add(&["search"], format!("search has at most {text_max} characters; shorten it."));
-        }
-        let attributes = self.attributes.unwrap_or_default();
-        problems.bound(attributes.len(), person_filter::MATCHES_MAX, &["attributes"]);
-        let attributes = problems.each(attributes, "attributes", |wanted, at| {
-            let value = wanted.value.map(|value| value.0);
-            AttributeMatch::new(wanted.name, wanted.op.into(), value)
-                .map_err(|error| UserError::new(UserErrorCode::Invalid, format!("{error}."), at))
-        });
-        let created_at = self.created_at;
-        let not_in_sequence = self.not_in_sequence_id.and_then(|id| {
-            problems.one(&["notInSequenceId"], |at| node::id(&id, at))
-        });
-        if !problems.found.is_empty() {
-            return Err(problems.found);
-        }
-        Ok(PersonFilter {
-            ids,
-            search: self.search,
-            company: self.company,
-            title: self.title,
-            has: self.has.unwrap_or_default().into_iter().map(Into::into).collect(),
-            attributes,
-            created_from: created_at.as_ref().and_then(|range| range.from).map(|at| at.0),
-            created_to: created_at.as_ref().and_then(|range| range.to).map(|at| at.0),
-            not_in_sequence,
-        })
-    }
-}
-
-/// Gathers what is wrong with an input.
-struct Problems<'a> {
-    path: &'a [&'a str],
-    found: Vec<UserError>,
-}
-
-impl Problems<'_> {
-    fn add(&mut self, at: &[&str], message: String) {
-        let path = [self.path, at].concat();
-        self.found.push(UserError::new(UserErrorCode::Invalid, message, &path));
-    }
-
-    fn bound(&mut self, length: usize, most: usize, at: &[&str]) {
-        if length > most {
-            let name = at.last().copied().unwrap_or_default();
-            self.add(at, format!("{name} has at most {most} entries; split it."));
-        }
-    }
-
-    fn one<T>(
-        &mut self,
-        at: &[&str],
-        read: impl FnOnce(&[&str]) -> Result<T, UserError>,
-    ) -> Option<T> {
-        read(&[self.path, at].concat()).map_err(|error| self.found.push(error)).ok()
-    }
-
-    fn each<I: IntoIterator, T>(
-        &mut self,
-        list: I,
-        name: &str,
-        read: impl Fn(I::Item, &[&str]) -> Result<T, UserError>,
-    ) -> Vec<T> {
-        let mut done = Vec::new();
-        for (index, item) in list.into_iter().enumerate() {
-            done.extend(self.one(&[name, &index.to_string()], |at| read(item, at)));
-        }
-        done
-    }
-}
 
 /// Someone in the people database.
 pub struct Person(Arc<store::person::Row>);
@@ -258,9 +86,28 @@ impl Person {
 
     /// The channels on which the person must not be contacted.
     async fn opted_out(&self, ctx: &Context<'_>) -> Result<Vec<Channel>> {
-        let Some(key) = self.0.email_key.clone() else { return Ok(Vec::new()) };
+        let Some(key) = self.0.email_key.clone() else {
+            return Ok(Vec::new());
+        };
         let channels = ctx.loaders()?.load_one(EmailKey(key)).await?;
-        Ok(channels.unwrap_or_default().into_iter().map(Into::into).collect())
+        Ok(channels
+            .unwrap_or_default()
+            .into_iter()
+            .map(Into::into)
+            .collect())
+    }
+
+    /// The person's runs through sequences, newest first.
+    async fn leads(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first so many, from 1 to 250; 50 if nothing is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many, from 1 to 250.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
+    ) -> Result<Connection<Lead>> {
+        lead::of_person(ctx, self.person_id(), PageArgs { first, after, last, before }).await
     }
 
     /// When the person was entered.
@@ -293,7 +140,10 @@ impl dataloader::Loader<PersonId> for Loaders {
 
     async fn load(&self, ids: &[PersonId]) -> Result<HashMap<PersonId, Self::Value>, LoadError> {
         let rows = store::person::find_many(self.services.db.read(), self.workspace, ids).await?;
-        Ok(rows.into_iter().map(|row| (PersonId::from_uuid(row.id), Arc::new(row))).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| (PersonId::from_uuid(row.id), Arc::new(row)))
+            .collect())
     }
 }
 
@@ -360,16 +210,29 @@ impl PersonQuery {
         #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
     ) -> Result<Connection<Person>> {
         let workspace = ctx.caller()?.workspace;
-        let filter = filter.unwrap_or_default().read(&["filter"]).map_err(|problems| {
-            let messages: Vec<String> = problems
-                .into_iter()
-                .map(|problem| {
-                    format!("{}: {}", problem.path.unwrap_or_default().join("."), problem.message)
-                })
-                .collect();
-            bad_input(messages.join(" "))
-        })?;
-        let page = PageArgs { first, after, last, before }.read::<PersonId>(ctx, PEOPLE)?;
+        let filter = filter
+            .unwrap_or_default()
+            .read(&["filter"])
+            .map_err(|problems| {
+                let messages: Vec<String> = problems
+                    .into_iter()
+                    .map(|problem| {
+                        format!(
+                            "{}: {}",
+                            problem.path.unwrap_or_default().join("."),
+                            problem.message
+                        )
+                    })
+                    .collect();
+                bad_input(messages.join(" "))
+            })?;
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        }
+        .read::<PersonId>(ctx, PEOPLE)?;
         let db = ctx.services().db.clone();
         let wanted = store::person::Page {
             after: page.after,
@@ -448,8 +311,14 @@ pub struct PersonPayload {
 impl PersonPayload {
     fn of(done: Result<store::person::Row, AppError>) -> Result<Self> {
         match done {
-            Ok(row) => Ok(Self { person: Some(row.into()), user_errors: Vec::new() }),
-            Err(error) => Ok(Self { person: None, user_errors: user_errors(error)? }),
+            Ok(row) => Ok(Self {
+                person: Some(row.into()),
+                user_errors: Vec::new(),
+            }),
+            Err(error) => Ok(Self {
+                person: None,
+                user_errors: user_errors(error)?,
+            }),
         }
     }
 }
@@ -507,7 +376,12 @@ impl PersonMutation {
         let caller = ctx.require(Role::Editor)?;
         let id = match node::id(&input.id, &["id"]) {
             Ok(id) => id,
-            Err(error) => return Ok(PersonPayload { person: None, user_errors: vec![error] }),
+            Err(error) => {
+                return Ok(PersonPayload {
+                    person: None,
+                    user_errors: vec![error],
+                });
+            }
         };
         PersonPayload::of(app::person::update(ctx.services(), caller, id, input.set.into()).await)
     }
@@ -526,6 +400,10 @@ impl PersonMutation {
             on_conflict: input.on_conflict.unwrap_or(ImportConflict::Update).into(),
             idempotency_key: input.idempotency_key,
         };
-        BulkPayload::of(ctx, import::submit(ctx.services(), caller, submission).await).await
+        BulkPayload::of(
+            ctx,
+            import::submit(ctx.services(), caller, submission).await,
+        )
+        .await
     }
 }

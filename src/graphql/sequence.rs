@@ -9,7 +9,9 @@ use async_graphql::{Context, Enum, ID, Object, Result, dataloader};
 
 use super::analytics::SequenceAnalytics;
 use super::context::ContextExt;
+use super::execution::{self, Execution, ExecutionFilterInput};
 use super::flow::{Flow, FlowProblem};
+use super::lead::{self, Lead, LeadCounts, LeadFilterInput, LeadOrder};
 use super::loader::{LoadError, Loaders};
 use super::node;
 use super::page::{Connection, Page, PageArgs};
@@ -132,6 +134,48 @@ impl Sequence {
             .collect();
         let problems = flow::check(&self.0.flow, &self.0.settings, &facts);
         Ok(problems.into_iter().map(FlowProblem::from).collect())
+    }
+
+    /// How many of its leads are where.
+    async fn lead_counts(&self, ctx: &Context<'_>) -> Result<LeadCounts> {
+        lead::counts(ctx, self.0.id).await
+    }
+
+    /// Its leads.
+    #[expect(clippy::too_many_arguments, reason = "they are the field's arguments in the schema")]
+    async fn leads(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which of its leads; all, if it is not given.")] filter: Option<
+            LeadFilterInput,
+        >,
+        #[graphql(desc = "In which order; the last enrolled first, if it is not given.")]
+        order_by: Option<LeadOrder>,
+        #[graphql(desc = "The first so many, from 1 to 250; 50 if nothing is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many, from 1 to 250.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
+    ) -> Result<Connection<Lead>> {
+        let args = PageArgs { first, after, last, before };
+        lead::page(ctx, filter, order_by, Some(self.0.id), args).await
+    }
+
+    /// What was carried out for its leads, newest first.
+    async fn executions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which of its executions; all, if it is not given.")] filter: Option<
+            ExecutionFilterInput,
+        >,
+        #[graphql(desc = "The first so many, from 1 to 250; 50 if nothing is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many, from 1 to 250.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
+    ) -> Result<Connection<Execution>> {
+        let args = PageArgs { first, after, last, before };
+        execution::page(ctx, filter, Some(self.0.id), args).await
     }
 
     /// What came of the sequence.

@@ -54,9 +54,7 @@ pub async fn open(http: Http, headers: &HeaderMap, upgrade: WebSocketUpgrade) ->
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
     };
-    let upgrade = upgrade
-        .protocols([PROTOCOL])
-        .max_message_size(MESSAGE_MAX);
+    let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(MESSAGE_MAX);
     if upgrade.selected_protocol().is_none() {
         let message = format!("Open the WebSocket with the sub-protocol {PROTOCOL}.\n");
         return (StatusCode::BAD_REQUEST, message).into_response();

@@ -4,25 +4,23 @@
 //! [`advance`]s it here: an operation's counts, progress and outcomes always tell exactly what was
 //! committed.
 
-use chrono::{DateTime, Utc};
-use entity::{bulk_operation, bulk_outcome};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value,
-};
+mod outcome;
 
+use chrono::{DateTime, Utc};
+use entity::bulk_operation;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Value};
+
+pub use self::outcome::{
+    NewOutcome, OutcomePage, OutcomeRow, count_outcomes, insert_outcomes, outcomes,
+};
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
-use crate::domain::bulk::{BulkKind, BulkOutcomeCode, BulkStatus};
+use crate::domain::bulk::{BulkKind, BulkStatus};
 use crate::domain::id::{BulkId, WorkerId, WorkspaceId};
 
 /// A bulk operation's row.
 pub type Row = bulk_operation::Model;
-/// An outcome's row.
-pub type OutcomeRow = bulk_outcome::Model;
 
-/// How many rows go into one INSERT.
-/// SQLite looks every parameter's name up among all the others: small statements cost less.
-const ROWS_PER_INSERT: usize = 250;
 /// An operation `o` that nobody works on.
 const FREE: &str = "o.status IN ('QUEUED', 'RUNNING')
     AND (o.worker_id IS NULL OR o.worker_id NOT IN (SELECT w.id FROM worker AS w))";
@@ -281,43 +279,6 @@ pub async fn advance(
     Ok(())
 }
 
-/// What became of one item, as it is entered: subject, code and message.
-pub type NewOutcome<'a> = (&'a str, BulkOutcomeCode, &'a str);
-
-/// Enters the outcomes of a chunk; the first gets the number `first`.
-///
-/// # Errors
-/// [`super::StoreError`] as the database has it.
-pub async fn insert_outcomes(
-    tx: &impl ConnectionTrait,
-    workspace: WorkspaceId,
-    operation: BulkId,
-    first: i64,
-    outcomes: &[NewOutcome<'_>],
-) -> Result<()> {
-    let mut ordinal = first - 1;
-    for chunk in outcomes.chunks(ROWS_PER_INSERT) {
-        let mut arguments = Arguments::new();
-        let rows = arguments.rows(chunk.iter().map(|(subject, code, message)| -> [Value; 6] {
-            ordinal += 1;
-            [
-                operation.uuid().into(),
-                ordinal.into(),
-                workspace.uuid().into(),
-                (*subject).into(),
-                <&str>::from(*code).into(),
-                (*message).into(),
-            ]
-        }));
-        let statement = format!(
-            "INSERT INTO bulk_outcome (operation_id, ordinal, workspace_id, subject, code, message)
-             VALUES {rows}"
-        );
-        sql::execute(tx, &statement, arguments).await?;
-    }
-    Ok(())
-}
-
 /// Ends an operation before every item had its turn; waits for the chunk that is being committed.
 /// `false` if it was over already or is not there.
 ///
@@ -340,78 +301,6 @@ pub async fn cancel(
     )
     .await?;
     Ok(changed == 1)
-}
-
-/// Which outcomes a page holds, by their numbers.
-#[derive(Debug, Clone, Copy)]
-pub struct OutcomePage {
-    /// Only those after this number.
-    pub after: Option<i64>,
-    /// Only those before this number.
-    pub before: Option<i64>,
-    /// The last ones instead of the first; they come in descending order.
-    pub backward: bool,
-    /// At most so many.
-    pub limit: u64,
-}
-
-/// A page of an operation's outcomes, with one of the given codes (all, if none are given).
-///
-/// # Errors
-/// [`super::StoreError`] as the database has it.
-pub async fn outcomes(
-    connection: &impl ConnectionTrait,
-    workspace: WorkspaceId,
-    operation: BulkId,
-    codes: Option<&[BulkOutcomeCode]>,
-    page: OutcomePage,
-) -> Result<Vec<OutcomeRow>> {
-    let mut select = bulk_outcome::Entity::find()
-        .filter(bulk_outcome::Column::WorkspaceId.eq(workspace.uuid()))
-        .filter(bulk_outcome::Column::OperationId.eq(operation.uuid()));
-    if let Some(codes) = codes {
-        let codes = codes.iter().map(|code| <&str>::from(*code));
-        select = select.filter(bulk_outcome::Column::Code.is_in(codes));
-    }
-    if let Some(after) = page.after {
-        select = select.filter(bulk_outcome::Column::Ordinal.gt(after));
-    }
-    if let Some(before) = page.before {
-        select = select.filter(bulk_outcome::Column::Ordinal.lt(before));
-    }
-    let order = if page.backward {
-        sea_orm::Order::Desc
-    } else {
-        sea_orm::Order::Asc
-    };
-    Ok(select
-        .order_by(bulk_outcome::Column::Ordinal, order)
-        .limit(page.limit)
-        .all(connection)
-        .await?)
-}
-
-/// How many outcomes an operation has with one of the given codes (all, if none are given).
-///
-/// # Errors
-/// [`super::StoreError`] as the database has it.
-pub async fn count_outcomes(
-    connection: &impl ConnectionTrait,
-    workspace: WorkspaceId,
-    operation: BulkId,
-    codes: Option<&[BulkOutcomeCode]>,
-) -> Result<i64> {
-    let mut arguments = Arguments::new()
-        .with(workspace.uuid())
-        .with(operation.uuid());
-    let codes = codes.map_or_else(String::new, |codes| {
-        format!("AND code IN ({})", arguments.list(codes.iter().map(|code| <&str>::from(*code))))
-    });
-    let statement = format!(
-        "SELECT count(*) AS n FROM bulk_outcome
-         WHERE workspace_id = $1 AND operation_id = $2 {codes}"
-    );
-    sql::number(connection, &statement, arguments).await
 }
 
 /// Keeps a piece of an operation's input; pieces are numbered from 0.

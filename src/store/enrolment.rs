@@ -4,9 +4,8 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
 
-use super::person::filter;
 use super::sql::{self, Arguments};
-use super::{Result, dialect};
+use super::{Result, dialect, person};
 use crate::domain::id::{LeadId, PersonId, SenderId, SequenceId, WorkspaceId};
 use crate::domain::person_filter::PersonFilter;
 
@@ -40,7 +39,7 @@ pub async fn target(
     sql::one(tx, &statement, arguments).await
 }
 
-/// The clocks of senders.
+/// The clock of a sender.
 #[derive(Debug, FromQueryResult)]
 pub struct SenderZone {
     /// The sender.
@@ -66,27 +65,32 @@ pub async fn sender_zones(
 }
 
 /// A person who may be enrolled, and what stands in the way.
-#[derive(Debug, FromQueryResult)]
+#[derive(Debug, Clone, FromQueryResult)]
 pub struct Candidate {
     /// The person.
     pub id: Uuid,
     /// Whether there is an email address.
     pub has_email: bool,
+    /// Whether there is a phone number.
+    pub has_phone: bool,
+    /// Whether there is a LinkedIn page.
+    pub has_linkedin: bool,
     /// The person's time zone.
     pub time_zone: Option<String>,
-    /// Why the address must not be contacted.
+    /// Why the email address must not be contacted.
     pub suppressed: Option<String>,
-    /// How many leads the person has had in the sequence.
-    pub rounds: i64,
+    /// The number of the person's last run through the sequence, from 1; 0, there was none.
+    pub last_round: i32,
     /// Whether one of them is still under way.
     pub active: bool,
 }
 
-const CANDIDATE: &str = "SELECT p.id, (p.email IS NOT NULL) AS has_email, p.time_zone,
-        s.reason AS suppressed,
-        (SELECT CAST(count(*) AS BIGINT) FROM lead l
-         WHERE l.person_id = p.id AND l.sequence_id = $2) AS rounds,
-        EXISTS (SELECT 1 FROM lead l WHERE l.person_id = p.id AND l.sequence_id = $2
+const CANDIDATE: &str = "SELECT p.id, (p.email_key IS NOT NULL) AS has_email,
+        (p.phone IS NOT NULL) AS has_phone, (p.linkedin_url IS NOT NULL) AS has_linkedin,
+        p.time_zone, s.reason AS suppressed,
+        COALESCE((SELECT max(l.round) FROM lead l
+                  WHERE l.sequence_id = $2 AND l.person_id = p.id), 0) AS last_round,
+        EXISTS (SELECT 1 FROM lead l WHERE l.sequence_id = $2 AND l.person_id = p.id
                 AND l.status IN ('PENDING', 'IN_PROGRESS', 'PAUSED')) AS active
     FROM person p
     LEFT JOIN suppression s ON s.workspace_id = p.workspace_id AND s.channel = 'EMAIL'
@@ -109,7 +113,25 @@ pub async fn by_ids(
     sql::all(connection, &statement, arguments).await
 }
 
-/// The next people that a filter selects, by id: those after `after` that were there `before`.
+/// The conditions that bind `p` to a filter and to an instant by which the person was there.
+fn chosen(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    filter: &PersonFilter,
+    as_of: DateTime<Utc>,
+    arguments: &mut Arguments,
+) -> String {
+    let mut text = format!("p.created_at <= {}", arguments.add(as_of.timestamp_millis()));
+    let backend = connection.get_database_backend();
+    let more = person::condition(backend, workspace, filter, "p", arguments);
+    if !more.is_empty() {
+        text.push_str(" AND ");
+        text.push_str(&more);
+    }
+    text
+}
+
+/// The next people that a filter selects, by id: those after `after` that were there by `as_of`.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
@@ -117,49 +139,33 @@ pub async fn by_filter(
     connection: &impl ConnectionTrait,
     workspace: WorkspaceId,
     sequence: SequenceId,
-    selected: &PersonFilter,
-    (after, before): (Option<Uuid>, DateTime<Utc>),
+    filter: &PersonFilter,
+    (after, as_of): (Option<PersonId>, DateTime<Utc>),
     limit: usize,
 ) -> Result<Vec<Candidate>> {
     let mut arguments = Arguments::new().with(workspace.uuid()).with(sequence.uuid());
-    let backend = connection.get_database_backend();
-    let condition = selected_by(backend, workspace, selected, &mut arguments);
-    let before = arguments.add(before.timestamp_millis());
-    let after = arguments.add(after.unwrap_or(Uuid::nil()));
-    let statement = format!(
-        "{CANDIDATE} AND ({condition}) AND p.created_at <= {before} AND p.id > {after}
-         ORDER BY p.id LIMIT {limit}"
-    );
+    let mut conditions = chosen(connection, workspace, filter, as_of, &mut arguments);
+    if let Some(after) = after {
+        conditions.push_str(&format!(" AND p.id > {}", arguments.add(after.uuid())));
+    }
+    let statement = format!("{CANDIDATE} AND {conditions} ORDER BY p.id LIMIT {limit}");
     sql::all(connection, &statement, arguments).await
 }
 
-fn selected_by(
-    backend: sea_orm::DbBackend,
-    workspace: WorkspaceId,
-    selected: &PersonFilter,
-    arguments: &mut Arguments,
-) -> String {
-    let condition = filter::condition(backend, workspace, selected, "p", arguments);
-    if condition.is_empty() { "1 = 1".to_owned() } else { condition }
-}
-
-/// How many people a filter selects that were there `before`.
+/// How many people a filter selects that were there by `as_of`.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
 pub async fn count(
     connection: &impl ConnectionTrait,
     workspace: WorkspaceId,
-    selected: &PersonFilter,
-    before: DateTime<Utc>,
+    filter: &PersonFilter,
+    as_of: DateTime<Utc>,
 ) -> Result<i64> {
     let mut arguments = Arguments::new().with(workspace.uuid());
-    let backend = connection.get_database_backend();
-    let condition = selected_by(backend, workspace, selected, &mut arguments);
-    let before = arguments.add(before.timestamp_millis());
+    let conditions = chosen(connection, workspace, filter, as_of, &mut arguments);
     let statement = format!(
-        "SELECT CAST(count(*) AS BIGINT) AS n FROM person p
-         WHERE p.workspace_id = $1 AND ({condition}) AND p.created_at <= {before}"
+        "SELECT count(*) AS n FROM person p WHERE p.workspace_id = $1 AND {conditions}"
     );
     sql::number(connection, &statement, arguments).await
 }
@@ -197,8 +203,12 @@ pub async fn insert(
         return Ok(Vec::new());
     }
     let now = now.timestamp_millis();
+    // Whoever enrols the same people at the same time waits for this transaction at the first of
+    // them: in one order for everybody, nobody waits in a circle.
+    let mut leads: Vec<&NewLead> = leads.iter().collect();
+    leads.sort_unstable_by_key(|lead| lead.person);
     let mut arguments = Arguments::new();
-    let rows = arguments.rows(leads.iter().map(|lead| -> [Value; 20] {
+    let rows = arguments.rows(leads.into_iter().map(|lead| -> [Value; 20] {
         [
             lead.id.uuid().into(),
             workspace.uuid().into(),

@@ -64,6 +64,15 @@ pub async fn bind_key(connection: &impl ConnectionTrait, fingerprint: &str) -> R
     Ok(row.map(|row| row.key_fingerprint).unwrap_or_default())
 }
 
+/// The fingerprint of the key that this installation is bound to; none before its first start.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn bound_key(connection: &impl ConnectionTrait) -> Result<Option<String>> {
+    let row = instance::Entity::find_by_id(1).one(connection).await?;
+    Ok(row.map(|row| row.key_fingerprint))
+}
+
 /// Asks the database for a sign of life.
 ///
 /// # Errors

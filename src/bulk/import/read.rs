@@ -32,7 +32,10 @@ impl Readers {
         done: u64,
     ) -> Result<Reader, ChunkError> {
         // One that stands elsewhere read a chunk that was never committed.
-        let kept = self.0.remove(&operation.id).filter(|reader| reader.lines_done == done);
+        let kept = self
+            .0
+            .remove(&operation.id)
+            .filter(|reader| reader.lines_done == done);
         if let Some(reader) = kept {
             return Ok(reader);
         }
@@ -72,7 +75,12 @@ impl Reader {
         let (found, lines) = mpsc::channel(CHUNK_MAX);
         let (ask, asked) = mpsc::channel(1);
         let (pieces, given) = mpsc::channel(1);
-        let file = Pieces { ask, given, piece: String::new(), read: 0 };
+        let file = Pieces {
+            ask,
+            given,
+            piece: String::new(),
+            read: 0,
+        };
         let parsing = tokio::task::spawn_blocking(move || {
             for line in ImportReader::new(file, mapping.as_ref())? {
                 if found.blocking_send(line).is_err() {
@@ -81,7 +89,14 @@ impl Reader {
             }
             Ok(())
         });
-        Self { lines, asked, pieces, parsing, next_piece: 0, lines_done: 0 }
+        Self {
+            lines,
+            asked,
+            pieces,
+            parsing,
+            next_piece: 0,
+            lines_done: 0,
+        }
     }
 
     /// How many lines were read.
@@ -105,7 +120,10 @@ impl Reader {
         }
     }
 
-    async fn received(&mut self, line: Option<ImportLine>) -> Result<Option<ImportLine>, ChunkError> {
+    async fn received(
+        &mut self,
+        line: Option<ImportLine>,
+    ) -> Result<Option<ImportLine>, ChunkError> {
         if line.is_some() {
             self.lines_done += 1;
             return Ok(line);
@@ -113,7 +131,9 @@ impl Reader {
         match (&mut self.parsing).await {
             Ok(Ok(())) => Ok(None),
             Ok(Err(error)) => Err(ChunkError::Broken(error.to_string())),
-            Err(panic) => Err(ChunkError::Broken(format!("reading the file failed: {panic}"))),
+            Err(panic) => Err(ChunkError::Broken(format!(
+                "reading the file failed: {panic}"
+            ))),
         }
     }
 

@@ -13,8 +13,8 @@ use crate::app::person::{Change, NOBODY, apply, blank, is_nobody};
 use crate::bulk::{Operation, Outcome};
 use crate::domain::address::EmailAddress;
 use crate::domain::bulk::BulkOutcomeCode;
-use crate::store::person::{self, Row};
 use crate::store::StoreError;
+use crate::store::person::{self, Row};
 
 /// Writes the lines of a chunk and answers what became of each.
 ///
@@ -46,7 +46,9 @@ pub(super) async fn write(
 
 fn email_key(line: &Line) -> Option<String> {
     let email = line.said.as_ref().ok()?.email.as_deref()?;
-    EmailAddress::parse(email).ok().map(|email| email.key().to_owned())
+    EmailAddress::parse(email)
+        .ok()
+        .map(|email| email.key().to_owned())
 }
 
 /// The people of a chunk as they are once its lines are applied.
@@ -80,8 +82,13 @@ impl<'a> Batch<'a> {
         on_conflict: OnConflict,
         known: Vec<Row>,
     ) -> Self {
-        let mut batch =
-            Self { services, operation, on_conflict, people: Vec::new(), by_email: HashMap::new() };
+        let mut batch = Self {
+            services,
+            operation,
+            on_conflict,
+            people: Vec::new(),
+            by_email: HashMap::new(),
+        };
         for row in known {
             batch.add(row, State::Known);
         }
@@ -104,7 +111,11 @@ impl<'a> Batch<'a> {
             Ok((code, message)) => (code, message.to_owned()),
             Err(problems) => (BulkOutcomeCode::Invalid, problems),
         };
-        Outcome { subject, code, message }
+        Outcome {
+            subject,
+            code,
+            message,
+        }
     }
 
     fn apply(
@@ -143,7 +154,10 @@ impl<'a> Batch<'a> {
                 if entry.state == State::Known {
                     entry.state = State::Changed;
                 }
-                Ok((BulkOutcomeCode::Done, "The person with this email address was updated."))
+                Ok((
+                    BulkOutcomeCode::Done,
+                    "The person with this email address was updated.",
+                ))
             }
         }
     }
@@ -170,6 +184,9 @@ impl<'a> Batch<'a> {
 }
 
 fn all_problems(problems: Vec<crate::app::person::FieldProblem>) -> String {
-    let messages: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
+    let messages: Vec<String> = problems
+        .into_iter()
+        .map(|problem| problem.message)
+        .collect();
     messages.join(" ")
 }

@@ -87,6 +87,24 @@ impl CompiledFlow {
     pub fn after(&self, step: &CompiledStep) -> Option<&CompiledStep> {
         step.next.as_deref().and_then(|key| self.step(key))
     }
+
+    /// The step after `step` that `current` still has: a sequence may have been published again
+    /// while a message of its older version was on its way.
+    pub fn next_in<'a>(&self, current: &'a Self, step: &str) -> Option<&'a CompiledStep> {
+        if let Some(known) = current.step(step) {
+            return current.after(known);
+        }
+        let mut at = self.step(step)?;
+        // Published flows have no cycle; the bound holds for any data.
+        for _ in 0..super::STEPS_MAX {
+            let next = self.after(at)?;
+            if let Some(surviving) = current.step(&next.key) {
+                return Some(surviving);
+            }
+            at = next;
+        }
+        None
+    }
 }
 
 fn compile_step(step: &Step, first: bool) -> Result<CompiledStep, NotRunnable> {

@@ -1,0 +1,242 @@
+//! Settling what nobody knows: whether the message of an UNCONFIRMED execution left.
+
+use chrono::{DateTime, Utc};
+use sea_orm::ConnectionTrait;
+use serde_json::json;
+
+use super::{AppError, Caller, Refusal, RefusalCode, Services};
+use crate::clock::from_ms;
+use crate::domain::event::{EventKind, NewEvent};
+use crate::domain::execution::ExecutionStatus;
+use crate::domain::flow::{Channel, CompiledFlow};
+use crate::domain::id::{ExecutionId, PersonId, SenderId, SequenceId, VersionId};
+use crate::domain::lead::{Happening, LeadStatus, Onward};
+use crate::domain::outcome::ErrorCode;
+use crate::domain::planning::{self, Clocks};
+use crate::domain::thread::Thread;
+use crate::domain::zone::Zone;
+use crate::store::claim::{LeadRow, save_leads};
+use crate::store::dispatch::{self, OpenExecution, Settled};
+use crate::store::execution::{self, Row};
+use crate::store::{StoreError, dialect, event, person, sender, sequence};
+
+/// Settles an UNCONFIRMED execution. Where the message was sent, the lead goes on as if that had
+/// been known at once; where it was not, it is sent again. Settling twice alike is no error.
+///
+/// # Errors
+/// [`AppError::Refused`] with `NOT_FOUND`, or with `WRONG_STATE` if there is nothing to settle;
+/// [`AppError::Store`] as the database has it.
+pub async fn resolve(
+    services: &Services,
+    caller: &Caller,
+    id: ExecutionId,
+    was_sent: bool,
+) -> Result<Row, AppError> {
+    let workspace = caller.workspace;
+    let tx = services.db.begin().await?;
+    let missing = || {
+        let message = "There is no execution with this id: take the id from an answer of this API.";
+        Refusal::not_found(message, &["id"])
+    };
+    // Before any lock: what is another workspace's is not touched.
+    execution::find(&tx, workspace, id).await?.ok_or_else(missing)?;
+    let open = dispatch::open_executions(&tx, &[id]).await?.pop();
+    let open = open.filter(|open| open.workspace == workspace).ok_or_else(missing)?;
+    let row = execution::find(&tx, workspace, id).await?.ok_or_else(missing)?;
+    match (open.status, was_sent) {
+        (ExecutionStatus::Unconfirmed, _) => {}
+        (ExecutionStatus::Sent | ExecutionStatus::Delivered, true)
+        | (ExecutionStatus::Scheduled, false) => return Ok(row),
+        (status, _) => {
+            let message = format!(
+                "Only an UNCONFIRMED execution can be settled, and this one is {status}: read it \
+                 again."
+            );
+            return Err(Refusal::new(RefusalCode::WrongState, message, &["id"]).into());
+        }
+    }
+    let mut settling = Settling { services, caller, now: services.clock.now(), events: Vec::new() };
+    if was_sent {
+        settling.sent(&tx, open, &row).await?;
+    } else {
+        settling.unsent(&tx, open).await?;
+    }
+    let settled = execution::find(&tx, workspace, id).await?.ok_or_else(missing)?;
+    if settling.events.is_empty() {
+        dialect::notify(&tx).await?;
+    } else {
+        event::append(&tx, workspace, settling.events).await?;
+    }
+    tx.commit().await?;
+    services.wake.log();
+    services.wake.due();
+    Ok(settled)
+}
+
+struct Settling<'a> {
+    services: &'a Services,
+    caller: &'a Caller,
+    now: DateTime<Utc>,
+    events: Vec<NewEvent>,
+}
+
+impl Settling<'_> {
+    /// The message left when it was handed over; the next step waits from then.
+    async fn sent(
+        &mut self,
+        tx: &impl ConnectionTrait,
+        open: OpenExecution,
+        row: &Row,
+    ) -> Result<(), AppError> {
+        let done_at = row.handed_at.or(row.finished_at).map_or(self.now, from_ms);
+        let settled = Settled {
+            id: open.id,
+            status: ExecutionStatus::Sent,
+            attempt: open.attempt,
+            error: None,
+            response: None,
+            retry_at: None,
+            finished_at: Some(done_at),
+        };
+        dispatch::settle(tx, &[settled]).await?;
+        let detail = json!({ "settledBy": self.caller.name });
+        self.execution_event(&open, EventKind::ExecutionSent, detail);
+        let plan = self.plan(tx, &open, row, done_at).await?;
+        let mut lead = open.lead.clone();
+        lead.messages_sent += 1;
+        lead.turn = 0;
+        if let (Some(message_id), Some(subject)) = (&row.message_id, &row.subject) {
+            let thread: Thread = lead
+                .thread
+                .take()
+                .and_then(|thread| serde_json::from_value(thread).ok())
+                .unwrap_or_default();
+            let thread = thread.with(message_id, subject, plan.in_thread);
+            lead.thread = serde_json::to_value(thread).ok();
+        }
+        let before = lead.state()?;
+        let at_step = before.step_key.as_deref() == Some(open.step_key.as_str());
+        let moved = before.apply(&Happening::StepOver(plan.onward), self.now);
+        // A lead that is over meanwhile, or elsewhere, only counts the message.
+        if let Ok(after) = moved
+            && at_step
+            && before.status != LeadStatus::Stopped
+        {
+            let event = NewEvent::of_lead(
+                self.now,
+                EventKind::LeadCompleted,
+                SequenceId::from_uuid(lead.sequence_id),
+                lead.lead_id(),
+            );
+            self.events.push(match &after.step_key {
+                Some(key) => NewEvent { kind: EventKind::LeadAdvanced, ..event }.at_step(key),
+                None => event,
+            });
+            lead.sender_id = plan.sender.map(SenderId::uuid).or(lead.sender_id);
+            lead.anchor_at = done_at.timestamp_millis();
+            lead.last_action_at = Some(self.now.timestamp_millis());
+            lead.set_state(after);
+        }
+        save_leads(tx, &[lead]).await?;
+        Ok(())
+    }
+
+    /// It did not leave: the lead is due again, and the next attempt is a new one. A lead that is
+    /// over by now gets nothing more.
+    async fn unsent(
+        &mut self,
+        tx: &impl ConnectionTrait,
+        open: OpenExecution,
+    ) -> Result<(), AppError> {
+        let mut lead: LeadRow = open.lead.clone();
+        let let_go = lead.state()?.apply(&Happening::SettledUnsent, self.now);
+        let message = "It did not leave, and the lead was over before it could be sent again.";
+        let error = let_go.is_err().then(|| (ErrorCode::Interrupted.as_str(), message.to_owned()));
+        if let Some((code, message)) = &error {
+            let detail = json!({ "code": code, "message": message, "settledBy": self.caller.name });
+            self.execution_event(&open, EventKind::ExecutionFailed, detail);
+        }
+        let settled = Settled {
+            id: open.id,
+            status: match let_go {
+                Ok(_) => ExecutionStatus::Scheduled,
+                Err(_) => ExecutionStatus::Failed,
+            },
+            attempt: open.attempt,
+            finished_at: error.is_some().then_some(self.now),
+            error,
+            response: None,
+            retry_at: None,
+        };
+        dispatch::settle(tx, &[settled]).await?;
+        if let Ok(state) = let_go {
+            lead.set_state(state);
+            save_leads(tx, &[lead]).await?;
+        }
+        Ok(())
+    }
+
+    /// Where the lead goes after the step, under the version that its sequence runs now.
+    async fn plan(
+        &self,
+        tx: &impl ConnectionTrait,
+        open: &OpenExecution,
+        row: &Row,
+        done_at: DateTime<Utc>,
+    ) -> Result<Plan, AppError> {
+        let workspace = self.caller.workspace;
+        let ran = VersionId::from_uuid(row.version_id);
+        let current = open.current_version.unwrap_or(ran);
+        let versions = sequence::version::find_many(tx, workspace, &[ran, current]).await?;
+        let version = |id| {
+            let found = versions.iter().find(|version| version.id == id);
+            found.ok_or_else(|| StoreError::corrupt("execution's version", "it is not there"))
+        };
+        let compiled = |flow| {
+            CompiledFlow::compile(flow)
+                .map_err(|error| StoreError::corrupt("sequence's version", error))
+        };
+        let ran = compiled(&version(ran)?.flow)?;
+        let settings = &version(current)?.settings;
+        let current = compiled(&version(current)?.flow)?;
+        let in_thread = ran.step(&open.step_key).is_some_and(|step| step.in_thread);
+        let Some(next) = ran.next_in(&current, &open.step_key) else {
+            return Ok(Plan { in_thread, onward: None, sender: None });
+        };
+        let zone = |name: &str| self.services.zones.get(name);
+        let sent_by = sender::find_many(tx, workspace, &[open.sender_id]).await?.pop();
+        let someone = person::find(tx, workspace, PersonId::from_uuid(open.lead.person_id)).await?;
+        let person_zone = someone.and_then(|someone| zone(someone.time_zone.as_deref()?));
+        let sender_zone = sent_by.and_then(|sender| zone(&sender.time_zone));
+        let clocks = Clocks {
+            sequence: &zone(&settings.time_zone).unwrap_or_else(Zone::utc),
+            sender: &sender_zone.unwrap_or_else(Zone::utc),
+            person: person_zone.as_ref(),
+        };
+        let due_at = planning::due_at(next, done_at, &planning::calendar(settings, clocks));
+        Ok(Plan {
+            in_thread,
+            onward: Some(Onward { step_key: next.key.clone(), due_at }),
+            sender: next.sender(Some(open.sender_id), open.lead.bucket),
+        })
+    }
+
+    fn execution_event(&mut self, open: &OpenExecution, kind: EventKind, detail: serde_json::Value) {
+        let sequence = SequenceId::from_uuid(open.lead.sequence_id);
+        self.events.push(NewEvent {
+            execution_id: Some(open.id),
+            channel: Some(Channel::Email),
+            sender_id: Some(open.sender_id),
+            step_key: Some(open.step_key.clone()),
+            detail: Some(detail),
+            ..NewEvent::of_lead(self.now, kind, sequence, open.lead.lead_id())
+        });
+    }
+}
+
+/// What follows a step.
+struct Plan {
+    in_thread: bool,
+    onward: Option<Onward>,
+    sender: Option<SenderId>,
+}

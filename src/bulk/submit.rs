@@ -1,0 +1,209 @@
+//! Submitting an operation: once for each key, and small ones done before the answer.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use serde_json::Value;
+
+use super::{Step, Workbench, step};
+use crate::app::{AppError, Caller, Refusal, RefusalCode, Services};
+use crate::domain::bulk::BulkKind;
+use crate::domain::id::{BulkId, WorkspaceId};
+use crate::store::{self, StoreError};
+
+/// How many items [`submit`] does before it leaves the rest to the runner.
+const AT_ONCE_ITEMS: i64 = 1_000;
+/// For how long [`submit`] goes on before it leaves the rest to the runner.
+const AT_ONCE: Duration = Duration::from_millis(250);
+/// For how long a key answers the operation that was submitted under it.
+const KEY_LIFE: TimeDelta = TimeDelta::hours(24);
+/// The longest key, in characters.
+const KEY_CHARS_MAX: usize = 255;
+/// The size of a piece of input, in bytes.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Submits an operation, carries out as much of it as takes a moment, and answers its id.
+///
+/// The same kind and request under the same key within 24 hours answers the first operation and
+/// does nothing again. `input` is kept until the operation is over, in pieces.
+///
+/// # Errors
+/// [`AppError::Refused`] with `CONFLICT` if the key was used for something else, with `INVALID` if
+/// it is too long; [`AppError::Store`] as the database has it, where nothing was submitted.
+pub async fn submit(
+    services: &Services,
+    caller: &Caller,
+    kind: BulkKind,
+    request: Value,
+    input: Option<String>,
+    idempotency_key: Option<String>,
+) -> Result<BulkId, AppError> {
+    if idempotency_key
+        .as_ref()
+        .is_some_and(|key| key.chars().count() > KEY_CHARS_MAX)
+    {
+        return Err(refused(
+            RefusalCode::Invalid,
+            format!(
+                "The idempotencyKey is longer than {KEY_CHARS_MAX} characters; use a shorter one."
+            ),
+        ));
+    }
+    let new = store::bulk::NewOperation {
+        id: services.entropy.id(services.clock.now()),
+        kind,
+        request_hash: fingerprint(kind, &request, input.as_deref()),
+        request,
+        idempotency_key,
+    };
+    let entered = match enter(services, caller.workspace, &new, input.as_deref()).await {
+        // Somebody else entered the same key in the same moment: that one counts.
+        Err(AppError::Store(StoreError::Duplicate(_))) => {
+            enter(services, caller.workspace, &new, input.as_deref()).await?
+        }
+        other => other?,
+    };
+    drop(input);
+    match entered {
+        Entered::Before(id) => Ok(id),
+        Entered::Now => {
+            begin(services, caller.workspace, new.id).await;
+            Ok(new.id)
+        }
+    }
+}
+
+enum Entered {
+    /// The key answers this operation.
+    Before(BulkId),
+    /// There is a new operation.
+    Now,
+}
+
+/// One transaction: looks the key up, and enters the operation with its input.
+async fn enter(
+    services: &Services,
+    workspace: WorkspaceId,
+    new: &store::bulk::NewOperation,
+    input: Option<&str>,
+) -> Result<Entered, AppError> {
+    let now = services.clock.now();
+    let tx = services.db.begin().await?;
+    if let Some(key) = &new.idempotency_key
+        && let Some(before) = store::bulk::by_key(&tx, workspace, key).await?
+    {
+        let id = BulkId::from_uuid(before.id);
+        if before.created_at > (now - KEY_LIFE).timestamp_millis() {
+            if before.request_hash == new.request_hash {
+                return Ok(Entered::Before(id));
+            }
+            return Err(refused(
+                RefusalCode::Conflict,
+                "This idempotencyKey was used for another input within 24 hours; use a new key \
+                 for a new operation."
+                    .into(),
+            ));
+        }
+        store::bulk::free_key(&tx, workspace, id).await?;
+    }
+    store::bulk::insert(&tx, workspace, new, now).await?;
+    for (ordinal, piece) in (0..).zip(pieces(input.unwrap_or_default())) {
+        store::bulk::insert_input(&tx, workspace, new.id, ordinal, piece).await?;
+    }
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(Entered::Now)
+}
+
+fn refused(code: RefusalCode, message: String) -> AppError {
+    AppError::Refused(vec![Refusal {
+        code,
+        message,
+        path: vec!["idempotencyKey".into()],
+    }])
+}
+
+/// Carries out what takes a moment. Whatever goes wrong is the runner's to repeat: the operation
+/// is entered.
+async fn begin(services: &Services, workspace: WorkspaceId, id: BulkId) {
+    let mut workbench = Workbench::default();
+    let until = services.clock.after_real(AT_ONCE);
+    loop {
+        match step(services, &mut workbench, workspace, id, None).await {
+            Ok(Step::More { processed })
+                if processed < AT_ONCE_ITEMS && services.clock.now() < until => {}
+            Ok(Step::More { .. } | Step::Over) => break,
+            Err(error) => {
+                tracing::warn!(bulk.id = %id, error = &error as &dyn std::error::Error,
+                    "a bulk operation could not begin at once; the runner goes on with it");
+                break;
+            }
+        }
+    }
+    // Only now: this bell also wakes the runner, which would take the operation over.
+    services.wake.due();
+}
+
+/// What tells one submission from another: SHA-256 of kind, request and input. The order of the
+/// fields of an object does not count.
+fn fingerprint(kind: BulkKind, request: &Value, input: Option<&str>) -> String {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    context.update(<&str>::from(kind).as_bytes());
+    let mut request = request.clone();
+    request.sort_all_objects();
+    let request = request.to_string();
+    for part in [request.as_str(), input.unwrap_or_default()] {
+        // The length before each part, so that no two submissions run into the same bytes.
+        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    context
+        .finish()
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// A text in pieces of about [`PIECE_BYTES`], none of which cuts a character.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (piece, after) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES));
+        rest = after;
+        Some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_join_to_the_text_and_cut_no_character() {
+        // An odd byte first, so that every piece would end inside of a letter.
+        let odd = format!("a{}", "é".repeat(PIECE_BYTES));
+        assert_eq!(pieces(&odd).count(), 3);
+        assert_eq!(pieces(&odd).collect::<String>(), odd);
+        assert!(pieces(&odd).all(|piece| piece.len() <= PIECE_BYTES));
+        assert_eq!(pieces("").count(), 0);
+    }
+
+    #[test]
+    fn a_fingerprint_depends_on_what_counts_only() {
+        let a = serde_json::json!({"x": 1, "y": {"b": 1, "a": 2}});
+        let b = serde_json::json!({"y": {"a": 2, "b": 1}, "x": 1});
+        let of = |kind, request: &Value, input| fingerprint(kind, request, input);
+        assert_eq!(of(BulkKind::Pause, &a, None), of(BulkKind::Pause, &b, None));
+        assert_ne!(
+            of(BulkKind::Pause, &a, None),
+            of(BulkKind::Resume, &a, None)
+        );
+        assert_ne!(
+            of(BulkKind::Pause, &a, None),
+            of(BulkKind::Pause, &a, Some("x"))
+        );
+    }
+}

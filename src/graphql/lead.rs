@@ -1,0 +1,484 @@
+//! Leads in the API: reading them. What changes them is in [`mutation`], which leads are meant in
+//! [`filter`], and why nothing is sent in [`blocker`].
+
+mod blocker;
+mod filter;
+mod mutation;
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject, dataloader};
+
+pub use self::blocker::{Blocker, BlockerCode};
+pub(super) use self::filter::ends;
+pub use self::filter::{LeadFilterInput, LeadOrder};
+pub use self::mutation::LeadMutation;
+use super::context::ContextExt;
+use super::error::bad_input;
+use super::execution::{self, Execution};
+use super::flow::Step;
+use super::loader::{LoadError, Loaders};
+use super::node;
+use super::page::{Connection, Page, PageArgs};
+use super::person::{self, Person};
+use super::problems;
+use super::scalar::DateTime;
+use super::sequence::{self, Sequence};
+use crate::domain::id::{Id, LeadId, PersonId, SequenceId};
+use crate::domain::lead as domain;
+use crate::domain::lead_filter::LeadFilter;
+use crate::store::lead::{Key, Part, Scope};
+use crate::store::{self, StoreError};
+
+/// The list that cursors of a person's leads belong to.
+const OF_PERSON: &str = "person.leads";
+
+/// Where a lead stands.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "crate::domain::lead::LeadStatus")]
+pub enum LeadStatus {
+    /// Waiting for its next step to be sent.
+    Pending,
+    /// In a step now.
+    InProgress,
+    /// Finished the whole sequence.
+    Completed,
+    /// Held by a person.
+    Paused,
+    /// Left the sequence early; stopReason says why.
+    Stopped,
+}
+
+/// Why a lead left its sequence early.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "crate::domain::lead::StopReason")]
+pub enum StopReason {
+    /// The contact answered.
+    Replied,
+    /// Somebody else at the contact's company answered.
+    CompanyReplied,
+    /// A machine answered, and the settings say to stop then.
+    AutoReplied,
+    /// The contact opted out.
+    Unsubscribed,
+    /// The address must not be contacted.
+    Suppressed,
+    /// The address does not exist or refuses for good.
+    Bounced,
+    /// The contact complained.
+    Complained,
+    /// A person took it out.
+    Removed,
+    /// The opportunity was won.
+    OpportunityWon,
+    /// The person was erased.
+    PersonDeleted,
+    /// The person was merged into another.
+    PersonMerged,
+    /// The step where it stood is gone.
+    StepRemoved,
+    /// Something that a step needs is missing.
+    MissingData,
+    /// The engine could not go on.
+    Failed,
+}
+
+/// How a person became a lead.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnrolmentSource {
+    /// Chosen among the people.
+    People,
+    /// With a segment of a pipeline.
+    Pipeline,
+    /// By an action on many.
+    BulkAction,
+    /// By a workflow.
+    Workflow,
+    /// Through this API.
+    Api,
+}
+
+impl FromStr for EnrolmentSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "PEOPLE" => Ok(Self::People),
+            "PIPELINE" => Ok(Self::Pipeline),
+            "BULK_ACTION" => Ok(Self::BulkAction),
+            "WORKFLOW" => Ok(Self::Workflow),
+            "API" => Ok(Self::Api),
+            other => Err(other.to_owned()),
+        }
+    }
+}
+
+/// What a contact did with the messages of a lead.
+#[derive(SimpleObject, Debug)]
+pub struct Engagement {
+    /// How often messages were opened.
+    opens: i32,
+    /// How often links were clicked.
+    clicks: i32,
+    /// How often the contact answered.
+    replies: i32,
+    /// Whether a message came back.
+    bounced: bool,
+    /// Whether the contact opted out.
+    unsubscribed: bool,
+    /// When the contact last did something; null where it never did.
+    last_engaged_at: Option<DateTime>,
+}
+
+/// How many leads of a sequence are where.
+#[derive(SimpleObject, Debug, Clone, Copy, Default)]
+pub struct LeadCounts {
+    /// Waiting for their next step.
+    pending: i32,
+    /// In a step now.
+    in_progress: i32,
+    /// Finished.
+    completed: i32,
+    /// Held by a person.
+    paused: i32,
+    /// Left early.
+    stopped: i32,
+    /// All of them.
+    total: i32,
+}
+
+/// A person's run through one sequence.
+pub struct Lead(Arc<store::lead::Row>);
+
+/// A person's run through one sequence.
+#[Object]
+impl Lead {
+    /// The lead's id.
+    pub async fn id(&self) -> ID {
+        self.lead_id().into()
+    }
+
+    /// The sequence it runs through.
+    async fn sequence(&self, ctx: &Context<'_>) -> Result<Sequence> {
+        Ok(there(sequence::load(ctx, self.sequence_id()).await?, "lead's sequence")?)
+    }
+
+    /// Whose run it is.
+    async fn person(&self, ctx: &Context<'_>) -> Result<Person> {
+        let id = PersonId::from_uuid(self.0.person_id);
+        Ok(there(person::load(ctx, id).await?, "lead's person")?)
+    }
+
+    /// Where it stands.
+    async fn status(&self) -> Result<LeadStatus> {
+        Ok(parsed::<domain::LeadStatus>("lead status", &self.0.status)?.into())
+    }
+
+    /// Why it left the sequence early; null unless its status is STOPPED.
+    async fn stop_reason(&self) -> Result<Option<StopReason>> {
+        let reason = self.0.stop_reason.as_deref();
+        let reason = reason.map(|text| parsed::<domain::StopReason>("stop reason", text));
+        Ok(reason.transpose()?.map(Into::into))
+    }
+
+    /// The step it is at, or stopped at, as the published version has it; null once it is
+    /// completed, and where the version has no such step.
+    async fn current_step(&self, ctx: &Context<'_>) -> Result<Option<Step>> {
+        let Some(key) = self.0.step_key.as_deref() else { return Ok(None) };
+        let loaders = ctx.loaders()?;
+        let sequence = loaders.load_one(self.sequence_id()).await?;
+        let Some(version) = sequence.and_then(|sequence| sequence.published_version) else {
+            return Ok(None);
+        };
+        let version = loaders.load_one(version).await?;
+        let step = version.as_ref().and_then(|version| {
+            version.flow.steps.iter().find(|step| step.key == key)
+        });
+        Ok(step.cloned().map(Step::from))
+    }
+
+    /// When the current step is due; null where nothing is scheduled.
+    async fn due_at(&self) -> Option<DateTime> {
+        self.0.due_at.map(DateTime::from_ms)
+    }
+
+    /// Why nothing has been sent yet, and until when: in plain words and codes, true at the time of
+    /// asking. Empty for a lead that is over. A lead that is due and has no blocker leaves as soon
+    /// as windows, caps and the pace of its sender let it.
+    async fn blockers(&self, ctx: &Context<'_>) -> Result<Vec<Blocker>> {
+        let sequence = ctx.loaders()?.load_one(self.sequence_id()).await?;
+        let sequence = there(sequence, "lead's sequence")?;
+        Ok(blocker::of(&self.0, sequence.status, ctx.services().clock.now())?)
+    }
+
+    /// How many messages it got.
+    async fn messages_sent(&self) -> i32 {
+        self.0.messages_sent
+    }
+
+    /// What the contact did with them.
+    async fn engagement(&self) -> Engagement {
+        Engagement {
+            opens: self.0.opens,
+            clicks: self.0.clicks,
+            replies: self.0.replies,
+            bounced: self.0.bounced,
+            unsubscribed: self.0.unsubscribed,
+            last_engaged_at: self.0.last_engaged_at.map(DateTime::from_ms),
+        }
+    }
+
+    /// When a step of it was last over, the contact last did something, or it stopped; null where
+    /// nothing has happened since it was enrolled.
+    async fn last_action_at(&self) -> Option<DateTime> {
+        self.0.last_action_at.map(DateTime::from_ms)
+    }
+
+    /// The steps carried out for it, newest first.
+    async fn executions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first so many, from 1 to 250; 50 if nothing is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many, from 1 to 250.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
+    ) -> Result<Connection<Execution>> {
+        let args = PageArgs { first, after, last, before };
+        execution::of_lead(ctx, self.lead_id(), args).await
+    }
+
+    /// When the person was enrolled.
+    async fn enrolled_at(&self) -> DateTime {
+        DateTime::from_ms(self.0.enrolled_at)
+    }
+
+    /// How the person was enrolled.
+    async fn enrolled_by(&self) -> Result<EnrolmentSource> {
+        Ok(parsed("enrolment source", &self.0.enrolled_by)?)
+    }
+}
+
+impl Lead {
+    fn lead_id(&self) -> LeadId {
+        LeadId::from_uuid(self.0.id)
+    }
+
+    fn sequence_id(&self) -> SequenceId {
+        SequenceId::from_uuid(self.0.sequence_id)
+    }
+}
+
+impl From<store::lead::Row> for Lead {
+    fn from(row: store::lead::Row) -> Self {
+        Self(Arc::new(row))
+    }
+}
+
+/// What the database's own constraints promise to be there.
+pub(super) fn there<T>(found: Option<T>, what: &'static str) -> Result<T, StoreError> {
+    found.ok_or_else(|| StoreError::corrupt(what, "it is not there"))
+}
+
+/// A word of the database.
+pub(super) fn parsed<T: FromStr>(what: &'static str, text: &str) -> Result<T, StoreError> {
+    text.parse().map_err(|_| StoreError::corrupt(what, text))
+}
+
+/// The part that a page of a list that begins with the newest asks for.
+pub(super) fn part<K>(page: &Page<Id<K>>) -> Part
+where
+    Id<K>: serde::Serialize,
+{
+    Part {
+        after: page.after.map(Id::uuid),
+        before: page.before.map(Id::uuid),
+        backward: page.backward,
+        limit: page.fetch(),
+    }
+}
+
+impl dataloader::Loader<LeadId> for Loaders {
+    type Value = Arc<store::lead::Row>;
+    type Error = LoadError;
+
+    async fn load(&self, ids: &[LeadId]) -> Result<HashMap<LeadId, Self::Value>, LoadError> {
+        let rows = store::lead::find_many(self.services.db.read(), self.workspace, ids).await?;
+        Ok(rows.into_iter().map(|row| (LeadId::from_uuid(row.id), Arc::new(row))).collect())
+    }
+}
+
+/// The counts of a sequence's leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct CountsOf(SequenceId);
+
+impl dataloader::Loader<CountsOf> for Loaders {
+    type Value = LeadCounts;
+    type Error = LoadError;
+
+    async fn load(&self, keys: &[CountsOf]) -> Result<HashMap<CountsOf, LeadCounts>, LoadError> {
+        let ids: Vec<SequenceId> = keys.iter().map(|key| key.0).collect();
+        let db = self.services.db.read();
+        let mut found: HashMap<CountsOf, LeadCounts> = HashMap::new();
+        for (id, status, n) in store::lead::lead_counts(db, self.workspace, &ids).await? {
+            let counts = found.entry(CountsOf(id)).or_default();
+            let n = i32::try_from(n).unwrap_or(i32::MAX);
+            counts.total = counts.total.saturating_add(n);
+            *match status {
+                domain::LeadStatus::Pending => &mut counts.pending,
+                domain::LeadStatus::InProgress => &mut counts.in_progress,
+                domain::LeadStatus::Completed => &mut counts.completed,
+                domain::LeadStatus::Paused => &mut counts.paused,
+                domain::LeadStatus::Stopped => &mut counts.stopped,
+            } = n;
+        }
+        Ok(found)
+    }
+}
+
+/// A part of the leads of a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct LeadsOf(PersonId, Part);
+
+impl dataloader::Loader<LeadsOf> for Loaders {
+    type Value = Vec<store::lead::Row>;
+    type Error = LoadError;
+
+    async fn load(&self, keys: &[LeadsOf]) -> Result<HashMap<LeadsOf, Self::Value>, LoadError> {
+        let mut by_part: HashMap<Part, Vec<PersonId>> = HashMap::new();
+        for LeadsOf(person, part) in keys {
+            by_part.entry(*part).or_default().push(*person);
+        }
+        let mut found: HashMap<LeadsOf, Self::Value> = HashMap::new();
+        for (part, people) in by_part {
+            let db = self.services.db.read();
+            for row in store::lead::of_people(db, self.workspace, &people, part).await? {
+                let key = LeadsOf(PersonId::from_uuid(row.person_id), part);
+                found.entry(key).or_default().push(row);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The lead with this id, if the caller's workspace has it.
+///
+/// # Errors
+/// As the store has it.
+pub async fn load(ctx: &Context<'_>, id: LeadId) -> Result<Option<Lead>> {
+    Ok(ctx.loaders()?.load_one(id).await?.map(Lead))
+}
+
+/// The counts of a sequence's leads.
+///
+/// # Errors
+/// As the store has it.
+pub async fn counts(ctx: &Context<'_>, sequence: SequenceId) -> Result<LeadCounts> {
+    Ok(ctx.loaders()?.load_one(CountsOf(sequence)).await?.unwrap_or_default())
+}
+
+/// A person's leads, newest first.
+///
+/// # Errors
+/// As the arguments and the store have it.
+pub async fn of_person(
+    ctx: &Context<'_>,
+    person: PersonId,
+    args: PageArgs,
+) -> Result<Connection<Lead>> {
+    let page = args.read::<LeadId>(ctx, OF_PERSON)?;
+    let rows = ctx.loaders()?.load_one(LeadsOf(person, part(&page))).await?.unwrap_or_default();
+    let key = |row: &store::lead::Row| LeadId::from_uuid(row.id);
+    let connection = page.connection(ctx, OF_PERSON, rows, key, Lead::from)?;
+    let filter = LeadFilter { person: Some(person), ..LeadFilter::default() };
+    counted(ctx, connection, filter)
+}
+
+/// A page of the leads that a filter chooses; within one sequence, if one is given.
+///
+/// # Errors
+/// As the arguments and the store have it.
+pub async fn page(
+    ctx: &Context<'_>,
+    filter: Option<LeadFilterInput>,
+    order: Option<LeadOrder>,
+    within: Option<SequenceId>,
+    args: PageArgs,
+) -> Result<Connection<Lead>> {
+    let workspace = ctx.caller()?.workspace;
+    let read = filter.unwrap_or_default().read(&["filter"]);
+    let mut filter = read.map_err(|wrong| bad_input(problems::told(wrong)))?;
+    if let Some(sequence) = within {
+        filter = filter.within(sequence);
+    }
+    let order = order.map(Into::into).unwrap_or_default();
+    // A place in one order is none in another.
+    let list = format!("leads {order:?}");
+    let page = args.read::<Key>(ctx, &list)?;
+    let wanted = store::lead::Page {
+        order,
+        after: page.after,
+        before: page.before,
+        backward: page.backward,
+        limit: page.fetch(),
+    };
+    let scope = Scope { workspace, filter: &filter, as_of: None };
+    let rows = store::lead::page(ctx.services().db.read(), &scope, wanted).await?;
+    let key = |row: &store::lead::Row| Key::of(row, order);
+    let connection = page.connection(ctx, &list, rows, key, Lead::from)?;
+    counted(ctx, connection, filter)
+}
+
+fn counted(
+    ctx: &Context<'_>,
+    connection: Connection<Lead>,
+    filter: LeadFilter,
+) -> Result<Connection<Lead>> {
+    let (workspace, db) = (ctx.caller()?.workspace, ctx.services().db.clone());
+    Ok(connection.counted(move || {
+        let (db, filter) = (db.clone(), filter.clone());
+        async move {
+            let scope = Scope { workspace, filter: &filter, as_of: None };
+            store::lead::count(db.read(), &scope).await
+        }
+    }))
+}
+
+/// Reading leads.
+#[derive(Default)]
+pub struct LeadQuery;
+
+#[Object]
+impl LeadQuery {
+    /// The lead with this id; null if the workspace has none.
+    async fn lead(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The lead's id.")] id: ID,
+    ) -> Result<Option<Lead>> {
+        ctx.caller()?;
+        match node::maybe(&id) {
+            Some(id) => load(ctx, id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Leads of all sequences.
+    #[expect(clippy::too_many_arguments, reason = "they are the field's arguments in the schema")]
+    async fn leads(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which leads; all, if it is not given.")] filter: Option<LeadFilterInput>,
+        #[graphql(desc = "In which order; the last enrolled first, if it is not given.")]
+        order_by: Option<LeadOrder>,
+        #[graphql(desc = "The first so many, from 1 to 250; 50 if nothing is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many, from 1 to 250.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
+    ) -> Result<Connection<Lead>> {
+        page(ctx, filter, order_by, None, PageArgs { first, after, last, before }).await
+    }
+}
