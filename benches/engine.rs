@@ -26,6 +26,9 @@ use cadenza::engine::{Engine, EngineConfig};
 use cadenza::entropy::Entropy;
 use cadenza::store::Db;
 use sea_orm::{ConnectionTrait, Value};
+use lettre::address::Envelope;
+use lettre::transport::smtp::client::AsyncSmtpConnection;
+use lettre::transport::smtp::extension::ClientId;
 use smtp_sink::{Options, SmtpSink};
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +45,8 @@ fn main() {
         for round in 1..=ROUNDS {
             let limit = lettre_alone(&sink).await;
             println!("round {round}: lettre alone, {CONNECTIONS} connections: {limit:.0} mails/s");
+            let sessions = sessions_alone(&sink).await;
+            println!("round {round}: our sessions alone: {sessions:.0} mails/s");
             for (name, url) in databases().await {
                 let rate = engine(&sink, &url).await;
                 println!("round {round}: engine on {name}: {rate:.0} mails/s, ratio {:.2}", rate / limit);
@@ -94,7 +99,42 @@ fn text() -> String {
     "Some words that a person might write to another, and some more of them.\n".repeat(24)
 }
 
+/// lettre's messages and lettre's connections, a connection for each task, with TCP_NODELAY, which
+/// lettre itself does not set.
 async fn lettre_alone(sink: &SmtpSink) -> f64 {
+    let (clock, port) = (Clock::system(), sink.port());
+    let started = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..CONNECTIONS {
+        let clock = clock.clone();
+        tasks.spawn(async move {
+            let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("connects");
+            stream.set_nodelay(true).expect("a socket option");
+            let hello = ClientId::Domain("bench.example".into());
+            let mut connection =
+                AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello)
+                    .await
+                    .expect("a greeting");
+            for number in (task..MAILS).step_by(CONNECTIONS) {
+                let composed = compose(&email(number, clock.now())).expect("composes");
+                let envelope = Envelope::new(
+                    Some(composed.envelope_from.clone()),
+                    vec![composed.envelope_to.clone()],
+                )
+                .expect("an envelope");
+                connection.send(&envelope, &composed.bytes).await.expect("is taken");
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.expect("sends");
+    }
+    rate(MAILS, started.elapsed())
+}
+
+/// The same mails over our own sessions, which pipeline: what the engine could hand over if the
+/// database cost nothing.
+async fn sessions_alone(sink: &SmtpSink) -> f64 {
     let mut config = SmtpConfig::new("127.0.0.1", sink.port(), Security::None);
     config.max_connections = CONNECTIONS;
     let pool = Arc::new(SmtpPool::new(config));
@@ -105,20 +145,7 @@ async fn lettre_alone(sink: &SmtpSink) -> f64 {
         let (pool, clock) = (Arc::clone(&pool), clock.clone());
         tasks.spawn(async move {
             for number in (task..MAILS).step_by(CONNECTIONS) {
-                let email = Email {
-                    message_id: format!("<limit.{number}@bench.example>"),
-                    date: clock.now(),
-                    from_name: "Bench".into(),
-                    from_address: "bench@bench.example".into(),
-                    to_name: Some("Person".into()),
-                    to_address: format!("p{number}@example.org"),
-                    subject: "Hello".into(),
-                    text: text(),
-                    html: Some(format!("<p>{}</p>", text())),
-                    in_reply_to: None,
-                    references: Vec::new(),
-                };
-                let composed = compose(&email).expect("composes");
+                let composed = compose(&email(number, clock.now())).expect("composes");
                 let outcome = pool.send(&composed).await;
                 assert!(outcome.error_code().is_none(), "{outcome:?}");
             }
@@ -128,6 +155,22 @@ async fn lettre_alone(sink: &SmtpSink) -> f64 {
         done.expect("sends");
     }
     rate(MAILS, started.elapsed())
+}
+
+fn email(number: usize, now: chrono::DateTime<chrono::Utc>) -> Email {
+    Email {
+        message_id: format!("<limit.{number}@bench.example>"),
+        date: now,
+        from_name: "Bench".into(),
+        from_address: "bench@bench.example".into(),
+        to_name: Some("Person".into()),
+        to_address: format!("p{number}@example.org"),
+        subject: "Hello".into(),
+        text: text(),
+        html: Some(format!("<p>{}</p>", text())),
+        in_reply_to: None,
+        references: Vec::new(),
+    }
 }
 
 fn rate(mails: usize, took: Duration) -> f64 {

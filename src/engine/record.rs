@@ -424,7 +424,7 @@ impl<'a> Recording<'a> {
     pub(super) async fn write(self, tx: &sea_orm::DatabaseTransaction) -> Result<bool> {
         rows::settle(tx, &self.settled).await?;
         claim::save_leads(tx, &self.leads).await?;
-        rows::keep(tx, self.workspace, self.kept, self.now).await?;
+        rows::keep(tx, self.workspace, &self.kept, self.now).await?;
         rows::suppress(tx, self.workspace, &self.suppressed, "BOUNCED", self.now).await?;
         lane::quota_add(tx, self.workspace, self.refunds).await?;
         for (sender, (until, reason)) in &self.unhealthy {

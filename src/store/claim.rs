@@ -15,8 +15,6 @@ use crate::domain::execution::ExecutionStatus;
 use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId, VersionId, WorkerId, WorkspaceId};
 use crate::domain::lead::{Hold, LeadState, LeadStatus, StopReason};
 
-/// How many rows go into one statement.
-pub(super) const ROWS_PER_STATEMENT: usize = 500;
 
 /// A lead as the engine works on it.
 #[derive(Debug, Clone, FromQueryResult)]
@@ -239,7 +237,7 @@ impl FromQueryResult for Joined {
 /// # Errors
 /// [`StoreError`] as the database has it.
 pub async fn save_leads(tx: &impl ConnectionTrait, leads: &[LeadRow]) -> Result<()> {
-    for chunk in leads.chunks(ROWS_PER_STATEMENT) {
+    for chunk in sql::batches(leads) {
         let mut arguments = Arguments::new();
         let rows = arguments.rows(chunk.iter().map(|lead| -> [Value; 16] {
             [
@@ -331,7 +329,7 @@ pub async fn enter_executions(
     workspace: WorkspaceId,
     executions: &[NewExecution],
 ) -> Result<()> {
-    for chunk in executions.chunks(ROWS_PER_STATEMENT) {
+    for chunk in sql::batches(executions) {
         let mut arguments = Arguments::new();
         let rows = arguments.rows(chunk.iter().map(|new| -> [Value; 19] {
             [

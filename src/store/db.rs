@@ -84,6 +84,16 @@ impl Db {
         Ok(self.write.begin_with_options(options).await?)
     }
 
+    /// The same database, where `seen` is called with the text of every statement that is run.
+    #[must_use]
+    pub fn observed(mut self, seen: impl Fn(&str) + Clone + Send + Sync + 'static) -> Self {
+        for connection in [&mut self.read, &mut self.write] {
+            let seen = seen.clone();
+            connection.set_metric_callback(move |info| seen(&info.statement.sql));
+        }
+        self
+    }
+
     /// Whether other processes may work on the same database.
     pub fn is_shared(&self) -> bool {
         dialect::is_shared(&self.write)
@@ -109,7 +119,7 @@ fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(20))
-            .statement_cache_capacity(256)
+            .statement_cache_capacity(500)
             .pragma("temp_store", "memory")
             .pragma("cache_size", "-32000")
             .pragma("mmap_size", "268435456")
@@ -122,7 +132,7 @@ fn postgres_options(url: &str) -> ConnectOptions {
     options
         .max_connections(POSTGRES_CONNECTIONS)
         .min_connections(1)
-        .map_sqlx_postgres_opts(|options| options.application_name("cadenza"));
+        .map_sqlx_postgres_opts(|options| options.application_name("cadenza").statement_cache_capacity(500));
     options
 }
 

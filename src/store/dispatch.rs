@@ -4,11 +4,41 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
 
-use super::claim::{LEAD_COLUMNS, LeadRow, ROWS_PER_STATEMENT, parse};
+use super::claim::{LEAD_COLUMNS, LeadRow, parse};
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::id::{ExecutionId, SenderId, VersionId, WorkerId, WorkspaceId};
+
+/// What the last look sees.
+#[derive(FromQueryResult)]
+struct LastLook {
+    id: Uuid,
+    status: String,
+    worker_id: Option<Uuid>,
+    handed_at: Option<i64>,
+    lead_status: String,
+    lead_worker: Option<Uuid>,
+    sequence_status: String,
+    enabled: bool,
+    lease_until: i64,
+    suppressed: bool,
+}
+
+impl LastLook {
+    /// Whether nothing has come between the claim and now.
+    fn allows(&self, worker: WorkerId, now: DateTime<Utc>) -> bool {
+        self.status == "SENDING"
+            && self.worker_id == Some(worker.uuid())
+            && self.handed_at.is_none()
+            && self.lead_status == "IN_PROGRESS"
+            && self.lead_worker == Some(worker.uuid())
+            && self.sequence_status == "PUBLISHED"
+            && self.enabled
+            && self.lease_until > now.timestamp_millis()
+            && !self.suppressed
+    }
+}
 
 /// The last look: of these executions, those that may still be sent are marked as handed over and
 /// answered; the others must be released.
@@ -24,23 +54,25 @@ pub async fn hand_over(
     executions: &[ExecutionId],
     now: DateTime<Utc>,
 ) -> Result<Vec<ExecutionId>> {
-    let mut arguments = Arguments::new().with(worker.uuid()).with(now.timestamp_millis());
+    let mut arguments = Arguments::new().with(worker.uuid());
     let list = arguments.list(executions.iter().map(|id| id.uuid()));
+    // Rows are found by their keys alone and looked at afterwards: with more conditions PostgreSQL
+    // goes through everything that the worker holds, twice, for each message.
     let statement = format!(
-        "SELECT e.id FROM execution e
-         JOIN lead l ON l.id = e.lead_id AND l.worker_id = $1 AND l.status = 'IN_PROGRESS'
-         JOIN sequence q ON q.id = e.sequence_id AND q.status = 'PUBLISHED'
-         JOIN sender d ON d.id = e.sender_id AND d.enabled
-         JOIN worker w ON w.id = $1 AND w.lease_until > $2
-         JOIN person p ON p.id = l.person_id
-         WHERE e.id IN ({list}) AND e.status = 'SENDING' AND e.worker_id = $1
-           AND e.handed_at IS NULL
-           AND NOT EXISTS (SELECT 1 FROM suppression s WHERE s.workspace_id = l.workspace_id
-                           AND s.channel = 'EMAIL' AND s.address = p.email_key)
-         ORDER BY l.id {}",
+        "SELECT e.id, e.status, e.worker_id, e.handed_at, l.status AS lead_status,
+                l.worker_id AS lead_worker, q.status AS sequence_status, d.enabled,
+                w.lease_until,
+                EXISTS (SELECT 1 FROM suppression s WHERE s.workspace_id = l.workspace_id
+                        AND s.channel = 'EMAIL' AND s.address = p.email_key) AS suppressed
+         FROM execution e JOIN lead l ON l.id = e.lead_id JOIN person p ON p.id = l.person_id
+         JOIN sequence q ON q.id = e.sequence_id JOIN sender d ON d.id = e.sender_id
+         JOIN worker w ON w.id = $1
+         WHERE e.id IN ({list}) ORDER BY l.id {}",
         dialect::for_share(tx, "l, q, d, w")
     );
-    let granted = sql::ids(tx, &statement, arguments).await?;
+    let seen: Vec<LastLook> = sql::all(tx, &statement, arguments).await?;
+    let granted: Vec<Uuid> =
+        seen.into_iter().filter(|look| look.allows(worker, now)).map(|look| look.id).collect();
     if granted.is_empty() {
         return Ok(Vec::new());
     }
@@ -187,7 +219,7 @@ pub struct Settled {
 /// # Errors
 /// [`super::StoreError`] as the database has it.
 pub async fn settle(tx: &impl ConnectionTrait, settled: &[Settled]) -> Result<()> {
-    for chunk in settled.chunks(ROWS_PER_STATEMENT) {
+    for chunk in sql::batches(settled) {
         let mut arguments = Arguments::new();
         let rows = arguments.rows(chunk.iter().map(|settled| -> [Value; 8] {
             [
@@ -270,23 +302,21 @@ pub struct KeptMessage {
 pub async fn keep(
     tx: &impl ConnectionTrait,
     workspace: WorkspaceId,
-    messages: Vec<KeptMessage>,
+    messages: &[KeptMessage],
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let mut messages = messages.into_iter().peekable();
-    while messages.peek().is_some() {
+    for batch in sql::batches(messages) {
         let mut arguments = Arguments::new();
-        let rows =
-            arguments.rows(messages.by_ref().take(ROWS_PER_STATEMENT).map(|kept| -> [Value; 6] {
-                [
-                    kept.execution_id.uuid().into(),
-                    workspace.uuid().into(),
-                    kept.sender_id.uuid().into(),
-                    kept.recipient.into(),
-                    kept.content.into(),
-                    now.timestamp_millis().into(),
-                ]
-            }));
+        let rows = arguments.rows(batch.iter().map(|kept| -> [Value; 6] {
+            [
+                kept.execution_id.uuid().into(),
+                workspace.uuid().into(),
+                kept.sender_id.uuid().into(),
+                kept.recipient.as_str().into(),
+                kept.content.as_str().into(),
+                now.timestamp_millis().into(),
+            ]
+        }));
         let statement = format!(
             "INSERT INTO outbox_message (execution_id, workspace_id, sender_id, recipient, content,
                  created_at) VALUES {rows}"

@@ -18,9 +18,6 @@ use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::Channel;
 use crate::domain::id::WorkspaceId;
 
-/// How many rows go into one INSERT.
-const ROWS_PER_INSERT: usize = 500;
-
 /// Appends events in their order; the transaction should commit right after.
 ///
 /// # Errors
@@ -42,10 +39,9 @@ pub async fn append(
     )
     .await?;
     let mut seq = last - count;
-    let mut events = events.into_iter().peekable();
-    while events.peek().is_some() {
+    for batch in sql::batches(&events) {
         let mut arguments = Arguments::new();
-        let rows = arguments.rows(events.by_ref().take(ROWS_PER_INSERT).map(|event| {
+        let rows = arguments.rows(batch.iter().map(|event| {
             seq += 1;
             row(workspace, seq, event)
         }));
@@ -58,7 +54,7 @@ pub async fn append(
     dialect::notify(tx).await
 }
 
-fn row(workspace: WorkspaceId, seq: i64, event: NewEvent) -> [Value; 11] {
+fn row(workspace: WorkspaceId, seq: i64, event: &NewEvent) -> [Value; 11] {
     [
         workspace.uuid().into(),
         seq.into(),
@@ -67,10 +63,10 @@ fn row(workspace: WorkspaceId, seq: i64, event: NewEvent) -> [Value; 11] {
         event.sequence_id.map(|id| id.uuid()).into(),
         event.lead_id.map(|id| id.uuid()).into(),
         event.execution_id.map(|id| id.uuid()).into(),
-        event.step_key.into(),
+        event.step_key.clone().into(),
         event.channel.map(<&str>::from).into(),
         event.sender_id.map(|id| id.uuid()).into(),
-        event.detail.map(Box::new).map_or(Value::Json(None), |json| Value::Json(Some(json))),
+        Value::Json(event.detail.clone().map(Box::new)),
     ]
 }
 

@@ -31,10 +31,18 @@ impl Arguments {
         self
     }
 
-    /// Adds many and answers their placeholders, with commas; `NULL` for none, so that
-    /// `IN (NULL)` matches nothing.
+    /// Adds many for an IN and answers their placeholders, with commas; `NULL` for none, so that
+    /// `IN (NULL)` matches nothing. The last one is repeated up to the next power of two, which
+    /// changes nothing but that a few texts of the statement serve lists of every length.
     pub fn list<T: Into<Value>>(&mut self, values: impl IntoIterator<Item = T>) -> String {
-        let placeholders: Vec<String> = values.into_iter().map(|value| self.add(value)).collect();
+        let first = self.0.len();
+        let mut placeholders: Vec<String> =
+            values.into_iter().map(|value| self.add(value)).collect();
+        while let Some(last) = self.0.get(first..).and_then(<[Value]>::last).cloned()
+            && !placeholders.len().is_power_of_two()
+        {
+            placeholders.push(self.add(last));
+        }
         if placeholders.is_empty() { "NULL".into() } else { placeholders.join(", ") }
     }
 
@@ -55,6 +63,20 @@ impl Arguments {
         }
         text
     }
+}
+
+/// How many rows go into one statement at most.
+const BATCH_MAX: usize = 128;
+
+/// The items in pieces of 128, 64, 32 … 1, so that a handful of texts of a statement serve any
+/// number of rows, and the database keeps them prepared.
+pub fn batches<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = BATCH_MAX.min(1 << items.len().checked_ilog2()?);
+        let (batch, rest) = items.split_at_checked(size)?;
+        items = rest;
+        Some(batch)
+    })
 }
 
 fn statement(connection: &impl ConnectionTrait, sql: &str, arguments: Arguments) -> Statement {
@@ -78,10 +100,11 @@ fn in_order(sql: &str, arguments: &[Value]) -> (String, Vec<Value>) {
     while let Some(letter) = letters.next() {
         quoted ^= letter == '\'';
         let mut number = 0_usize;
-        while letter == '$' && !quoted {
-            let Some(digit) = letters.peek().and_then(|next| next.to_digit(10)) else { break };
-            number = number * 10 + usize::try_from(digit).unwrap_or(0);
-            letters.next();
+        if letter == '$' && !quoted {
+            while let Some(digit) = letters.peek().and_then(|next| next.to_digit(10)) {
+                number = number * 10 + usize::try_from(digit).unwrap_or(0);
+                letters.next();
+            }
         }
         match number.checked_sub(1).and_then(|index| arguments.get(index)) {
             Some(value) => {
@@ -168,6 +191,16 @@ pub(super) fn driver_error(error: sea_orm::sqlx::Error) -> super::StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batches_hold_every_item_once_in_few_sizes() {
+        for count in 0..600 {
+            let items: Vec<usize> = (0..count).collect();
+            let pieces: Vec<&[usize]> = batches(&items).collect();
+            assert_eq!(pieces.concat(), items);
+            assert!(pieces.iter().all(|piece| piece.len().is_power_of_two()));
+        }
+    }
 
     #[test]
     fn numbered_parameters_come_in_the_order_of_their_use() {
