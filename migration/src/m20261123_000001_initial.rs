@@ -198,6 +198,10 @@ const UP: &[&str] = &[
     "CREATE INDEX lead_page ON lead (workspace_id, enrolled_at, id)",
     "CREATE INDEX lead_sequence_page ON lead (sequence_id, enrolled_at, id)",
     "CREATE INDEX lead_sequence_status ON lead (sequence_id, status)",
+    // Pages by these instants; leads without one come last.
+    "CREATE INDEX lead_last_action ON lead (workspace_id, COALESCE(last_action_at, -1), id)",
+    "CREATE INDEX lead_due_page ON lead
+        (workspace_id, COALESCE(due_at, 9223372036854775807), id)",
     "CREATE INDEX lead_person ON lead (person_id)",
     "CREATE TABLE execution (
         id UUID PRIMARY KEY,

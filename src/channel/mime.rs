@@ -44,7 +44,9 @@ pub struct Composed {
 impl fmt::Debug for Composed {
     /// Content and addresses are nobody's business in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Composed").field("bytes", &self.bytes.len()).finish_non_exhaustive()
+        f.debug_struct("Composed")
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -75,7 +77,13 @@ impl ComposeError {
             Self::Message => Scope::Content,
         };
         let response = self.to_string();
-        Outcome::Rejected { phase: Phase::Connect, code: 0, enhanced: None, response, scope }
+        Outcome::Rejected {
+            phase: Phase::Connect,
+            code: 0,
+            enhanced: None,
+            response,
+            scope,
+        }
     }
 }
 
@@ -89,9 +97,15 @@ pub fn compose(email: &Email) -> Result<Composed, ComposeError> {
     if !is_message_id(&email.message_id) {
         return Err(ComposeError::MessageId);
     }
-    let bytes = catch_unwind(AssertUnwindSafe(|| write(email, &envelope_from, &envelope_to)))
-        .map_err(|_| ComposeError::Message)??;
-    Ok(Composed { envelope_from, envelope_to, bytes })
+    let bytes = catch_unwind(AssertUnwindSafe(|| {
+        write(email, &envelope_from, &envelope_to)
+    }))
+    .map_err(|_| ComposeError::Message)??;
+    Ok(Composed {
+        envelope_from,
+        envelope_to,
+        bytes,
+    })
 }
 
 fn write(email: &Email, from: &Address, to: &Address) -> Result<Vec<u8>, ComposeError> {
@@ -108,7 +122,10 @@ fn write(email: &Email, from: &Address, to: &Address) -> Result<Vec<u8>, Compose
         builder = builder.raw_header(verbatim("References", references));
     }
     // Asks Microsoft's servers for no out-of-office and no other automatic answers.
-    builder = builder.raw_header(verbatim("X-Auto-Response-Suppress", "OOF, AutoReply".into()));
+    builder = builder.raw_header(verbatim(
+        "X-Auto-Response-Suppress",
+        "OOF, AutoReply".into(),
+    ));
 
     let text = clean_body(&email.text);
     let message = match email.html.as_deref().map(clean_body) {
@@ -151,7 +168,10 @@ fn address(raw: &str) -> Option<Address> {
             || "!#$%&'*+-/=?^_`{|}~".contains(c)
             || (!c.is_ascii() && c.is_alphanumeric())
     };
-    if local.split('.').any(|part| part.is_empty() || !part.chars().all(atom)) {
+    if local
+        .split('.')
+        .any(|part| part.is_empty() || !part.chars().all(atom))
+    {
         return None;
     }
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
@@ -161,7 +181,12 @@ fn address(raw: &str) -> Option<Address> {
         Cow::Owned(idna::domain_to_ascii_strict(domain).ok()?)
     };
     // No top-level domain is a number, but the last part of an IPv4 address is.
-    if domain.rsplit('.').next()?.bytes().all(|b| b.is_ascii_digit()) {
+    if domain
+        .rsplit('.')
+        .next()?
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+    {
         return None;
     }
     Address::new(local, domain).ok()
@@ -178,15 +203,20 @@ fn is_message_id(id: &str) -> bool {
     };
     let whole = |part: &str| {
         !part.is_empty()
-            && part.bytes().all(|b| b.is_ascii_graphic() && !b"<>@\\\"(),;".contains(&b))
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !b"<>@\\\"(),;".contains(&b))
     };
     id.len() <= MESSAGE_ID_BYTES_MAX && whole(left) && whole(right)
 }
 
 /// The References header: the valid ones, a line each; of a long thread the first and the last.
 fn references(ids: &[String]) -> Option<String> {
-    let mut valid: Vec<&str> =
-        ids.iter().map(String::as_str).filter(|id| is_message_id(id)).collect();
+    let mut valid: Vec<&str> = ids
+        .iter()
+        .map(String::as_str)
+        .filter(|id| is_message_id(id))
+        .collect();
     if valid.len() > REFERENCES_MAX {
         valid.drain(1..=valid.len() - REFERENCES_MAX);
     }
@@ -215,7 +245,11 @@ fn clean_line(text: &str, chars_max: usize) -> String {
     let mut clean = String::with_capacity(text.len().min(chars_max * 4));
     let mut last = ' ';
     for char in text.chars().filter(|&c| !is_deceptive(c)).take(chars_max) {
-        let char = if char.is_control() || char.is_whitespace() { ' ' } else { char };
+        let char = if char.is_control() || char.is_whitespace() {
+            ' '
+        } else {
+            char
+        };
         if char == ' ' && last == ' ' {
             continue;
         }

@@ -189,7 +189,13 @@ impl Outcome {
         } else {
             Scope::Recipient { hard: false }
         };
-        Self::Retry { phase, code: None, response: Some(what.into()), reason, scope }
+        Self::Retry {
+            phase,
+            code: None,
+            response: Some(what.into()),
+            reason,
+            scope,
+        }
     }
 
     /// Whose trouble it is; `None` where there is none or where nobody knows.
@@ -214,10 +220,20 @@ impl Outcome {
         match self {
             Self::Sent { .. } => None,
             Self::Ambiguous { .. } => Some(ErrorCode::Interrupted),
-            Self::Rejected { phase, code, response, scope, .. } => {
-                Some(reply::error_code(*phase, *code, response, *scope))
-            }
-            Self::Retry { phase, code, response, reason, scope } => Some(match (reason, code) {
+            Self::Rejected {
+                phase,
+                code,
+                response,
+                scope,
+                ..
+            } => Some(reply::error_code(*phase, *code, response, *scope)),
+            Self::Retry {
+                phase,
+                code,
+                response,
+                reason,
+                scope,
+            } => Some(match (reason, code) {
                 (RetryReason::Timeout, _) => ErrorCode::Timeout,
                 (RetryReason::ConnectionFailed, _) => ErrorCode::ConnectionFailed,
                 (RetryReason::Refused4xx, Some(code)) => {
@@ -236,11 +252,29 @@ impl Outcome {
     pub fn explain(&self) -> String {
         match self {
             Self::Sent { response } => format!("The server took the message: {response}"),
-            Self::Rejected { code: 0, response, .. } => response.clone(),
-            Self::Rejected { phase, code, response, scope, .. } => {
-                format!("Refused at {}: {code} {response}. {}", phase.describe(), remedy(*scope))
+            Self::Rejected {
+                code: 0, response, ..
+            } => response.clone(),
+            Self::Rejected {
+                phase,
+                code,
+                response,
+                scope,
+                ..
+            } => {
+                format!(
+                    "Refused at {}: {code} {response}. {}",
+                    phase.describe(),
+                    remedy(*scope)
+                )
             }
-            Self::Retry { phase, code, response, reason, .. } => {
+            Self::Retry {
+                phase,
+                code,
+                response,
+                reason,
+                ..
+            } => {
                 let at = phase.describe();
                 let said = response.as_deref().unwrap_or("no details");
                 match (reason, code) {
@@ -271,7 +305,9 @@ const fn remedy(scope: Scope) -> &'static str {
         Scope::Recipient { hard: true } => "Correct the recipient's address.",
         Scope::Recipient { hard: false } => "Check the recipient's address.",
         Scope::Sender => "Check the sender's login and limits.",
-        Scope::Policy => "Check the SPF, DKIM and DMARC records and the reputation of the sender's domain.",
+        Scope::Policy => {
+            "Check the SPF, DKIM and DMARC records and the reputation of the sender's domain."
+        }
         Scope::Content => "Change the message.",
     }
 }

@@ -49,7 +49,11 @@ pub fn retry_delay(policy: &RetryPolicy, attempt: u32, rand_unit: f64) -> Option
     }
     let longest = policy.longest.as_secs_f64();
     let give_up_after = policy.give_up_after.as_secs_f64();
-    let growth = if policy.growth.is_finite() { policy.growth.max(1.0) } else { 1.0 };
+    let growth = if policy.growth.is_finite() {
+        policy.growth.max(1.0)
+    } else {
+        1.0
+    };
     let mut delay = policy.first.as_secs_f64().min(longest);
     let mut elapsed = delay;
     for _ in 1..attempt {
@@ -62,8 +66,16 @@ pub fn retry_delay(policy: &RetryPolicy, attempt: u32, rand_unit: f64) -> Option
     if elapsed > give_up_after {
         return None;
     }
-    let jitter = if policy.jitter.is_finite() { policy.jitter.clamp(0.0, 1.0) } else { 0.0 };
-    let unit = if rand_unit.is_finite() { rand_unit.clamp(0.0, 1.0) } else { 0.5 };
+    let jitter = if policy.jitter.is_finite() {
+        policy.jitter.clamp(0.0, 1.0)
+    } else {
+        0.0
+    };
+    let unit = if rand_unit.is_finite() {
+        rand_unit.clamp(0.0, 1.0)
+    } else {
+        0.5
+    };
     Duration::try_from_secs_f64(delay * (1.0 - jitter + 2.0 * jitter * unit)).ok()
 }
 
@@ -91,10 +103,22 @@ mod tests {
     #[test]
     fn jitter_stays_within_its_share_and_covers_it() {
         let policy = RetryPolicy::default();
-        assert_eq!(retry_delay(&policy, 1, 0.0), Some(Duration::from_secs(24 * 60)));
-        assert_eq!(retry_delay(&policy, 1, 1.0), Some(Duration::from_secs(36 * 60)));
-        assert_eq!(retry_delay(&policy, 9, 0.0), Some(Duration::from_secs(120 * 60)));
-        assert_eq!(retry_delay(&policy, 9, 1.0), Some(Duration::from_secs(180 * 60)));
+        assert_eq!(
+            retry_delay(&policy, 1, 0.0),
+            Some(Duration::from_secs(24 * 60))
+        );
+        assert_eq!(
+            retry_delay(&policy, 1, 1.0),
+            Some(Duration::from_secs(36 * 60))
+        );
+        assert_eq!(
+            retry_delay(&policy, 9, 0.0),
+            Some(Duration::from_secs(120 * 60))
+        );
+        assert_eq!(
+            retry_delay(&policy, 9, 1.0),
+            Some(Duration::from_secs(180 * 60))
+        );
     }
 
     #[test]
@@ -103,14 +127,24 @@ mod tests {
         for growth in odd {
             for jitter in odd {
                 for unit in odd {
-                    let policy = RetryPolicy { growth, jitter, ..RetryPolicy::default() };
+                    let policy = RetryPolicy {
+                        growth,
+                        jitter,
+                        ..RetryPolicy::default()
+                    };
                     let tries = (1..).map_while(|attempt| retry_delay(&policy, attempt, unit));
                     assert!(tries.count() < usize::try_from(TRIES_MAX).unwrap());
                 }
             }
         }
-        let zero = RetryPolicy { first: Duration::ZERO, ..RetryPolicy::default() };
-        assert_eq!(minutes(&zero).len(), usize::try_from(TRIES_MAX).unwrap() - 1);
+        let zero = RetryPolicy {
+            first: Duration::ZERO,
+            ..RetryPolicy::default()
+        };
+        assert_eq!(
+            minutes(&zero).len(),
+            usize::try_from(TRIES_MAX).unwrap() - 1
+        );
         assert_eq!(retry_delay(&RetryPolicy::default(), u32::MAX, 0.5), None);
         assert!(retry_delay(&RetryPolicy::default(), 0, 0.5).is_some());
     }

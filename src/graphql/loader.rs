@@ -4,9 +4,17 @@
 //! loader is bound to the caller's workspace: an id of another workspace is like one that is not
 //! there. Nothing is kept between requests.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
+use std::time::Duration;
 
 use async_graphql::dataloader::DataLoader;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, FuturesUnordered};
+use futures_util::{Stream, StreamExt};
+use tokio::sync::mpsc;
 
 use crate::app::Services;
 use crate::domain::id::WorkspaceId;
@@ -23,14 +31,65 @@ pub struct Loaders {
 /// Why a loader failed: one failure for all who asked at once. `?` turns it into the answer.
 pub type LoadError = Arc<StoreError>;
 
-/// The loaders of one request.
-pub fn loaders(services: &Services, workspace: WorkspaceId) -> DataLoader<Loaders> {
-    // A batch of a request belongs to whoever waits for it, and ends with its one statement.
-    DataLoader::new(
-        Loaders {
-            services: services.clone(),
-            workspace,
-        },
-        tokio::spawn,
-    )
+/// The loaders of one request, and the batches that whoever runs the request must drive.
+pub fn loaders(services: &Services, workspace: WorkspaceId) -> (DataLoader<Loaders>, Batches) {
+    let (ask, asked) = mpsc::unbounded_channel();
+    let loaders = Loaders {
+        services: services.clone(),
+        workspace,
+    };
+    let loader = DataLoader::new(loaders, move |batch| {
+        // A request that has ended asks for nothing more.
+        drop(ask.send(batch));
+    });
+    let batches = Batches {
+        asked,
+        running: FuturesUnordered::new(),
+    };
+    (loader.delay(Duration::ZERO), batches)
+}
+
+/// The batches of one request. They are run by the request itself, and only while it can do nothing
+/// but wait: by then everybody who asks for something has asked, so that the number of statements
+/// does not depend on the time that this takes.
+pub struct Batches {
+    asked: mpsc::UnboundedReceiver<BoxFuture<'static, ()>>,
+    running: FuturesUnordered<BoxFuture<'static, ()>>,
+}
+
+impl Batches {
+    /// Runs a request.
+    pub async fn drive<T>(mut self, request: impl Future<Output = T>) -> T {
+        let mut request = pin!(request);
+        poll_fn(|cx| {
+            let polled = request.as_mut().poll(cx);
+            if polled.is_pending() {
+                self.poll(cx);
+            }
+            polled
+        })
+        .await
+    }
+
+    /// The same for one that answers more than once.
+    pub fn drive_stream<T>(
+        mut self,
+        mut answers: BoxStream<'static, T>,
+    ) -> impl Stream<Item = T> + Send {
+        stream::poll_fn(move |cx| {
+            let polled = answers.poll_next_unpin(cx);
+            if polled.is_pending() {
+                self.poll(cx);
+            }
+            polled
+        })
+    }
+
+    /// Begins what was asked for and carries on with what is running; whoever waits for it is woken.
+    fn poll(&mut self, cx: &mut task::Context<'_>) {
+        while let Poll::Ready(Some(batch)) = self.asked.poll_recv(cx) {
+            self.running.push(batch);
+        }
+        while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {}
+    }
 }

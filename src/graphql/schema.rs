@@ -9,6 +9,7 @@ use futures_util::stream::{BoxStream, once};
 use futures_util::{FutureExt, StreamExt};
 
 use super::error::{Code, finish, panicked, refused_request};
+use super::loader::Batches;
 use super::{Mutation, Query, Subscription, bounds, loader};
 use crate::app::{Caller, Services};
 use crate::domain::id::{Id, kind};
@@ -130,11 +131,12 @@ impl CadenzaSchema {
 
     /// Runs a query or a mutation. Never panics, whatever a resolver does.
     pub async fn execute(&self, request: impl Into<Request>) -> Response {
-        let (request, id) = match self.prepare(request.into()) {
+        let (request, id, batches) = match self.prepare(request.into()) {
             Ok(prepared) => prepared,
             Err(response) => return *response,
         };
-        let run = AssertUnwindSafe(self.schema.execute(request)).catch_unwind();
+        let run = drive(batches, self.schema.execute(request));
+        let run = AssertUnwindSafe(run).catch_unwind();
         let mut response = run.await.unwrap_or_else(|panic| panicked(&id.0, &*panic));
         finish(&mut response, &id.0);
         response
@@ -143,11 +145,16 @@ impl CadenzaSchema {
     /// Runs an operation of any kind; a query or a mutation answers once. A stream in which a
     /// resolver panics ends with an error.
     pub fn execute_stream(&self, request: impl Into<Request>) -> BoxStream<'static, Response> {
-        let (request, id) = match self.prepare(request.into()) {
+        let (request, id, batches) = match self.prepare(request.into()) {
             Ok(prepared) => prepared,
             Err(response) => return once(async move { *response }).boxed(),
         };
-        AssertUnwindSafe(self.schema.execute_stream(request))
+        let answers = self.schema.execute_stream(request).boxed();
+        let answers = match batches {
+            Some(batches) => batches.drive_stream(answers).boxed(),
+            None => answers,
+        };
+        AssertUnwindSafe(answers)
             .catch_unwind()
             .map(move |response| {
                 let mut response = response.unwrap_or_else(|panic| panicked(&id.0, &*panic));
@@ -157,15 +164,28 @@ impl CadenzaSchema {
             .boxed()
     }
 
-    fn prepare(&self, mut request: Request) -> Result<(Request, RequestId), Box<Response>> {
+    fn prepare(&self, mut request: Request) -> Result<Prepared, Box<Response>> {
         self.operation(&mut request)?;
         let id = data::<RequestId>(&request)
             .cloned()
             .unwrap_or_else(|| RequestId::mint(&self.services));
+        let mut batches = None;
         if let Some(workspace) = data::<Caller>(&request).map(|caller| caller.workspace) {
-            request = request.data(loader::loaders(&self.services, workspace));
+            let (loaders, driven) = loader::loaders(&self.services, workspace);
+            request = request.data(loaders);
+            batches = Some(driven);
         }
-        Ok((request, id))
+        Ok((request, id, batches))
+    }
+}
+
+/// A request with its name and what it asks for meanwhile; nothing without a caller.
+type Prepared = (Request, RequestId, Option<Batches>);
+
+async fn drive<T>(batches: Option<Batches>, run: impl Future<Output = T>) -> T {
+    match batches {
+        Some(batches) => batches.drive(run).await,
+        None => run.await,
     }
 }
 

@@ -3,13 +3,17 @@
 mod bulk;
 mod bus;
 mod contract;
+mod enrol;
 mod events;
 mod harness;
 mod http;
 mod import;
+mod leads;
 mod nodes;
+mod pains;
 mod people;
 mod publishing;
 mod senders;
 mod sequences;
+mod smtp;
 mod tidy;

@@ -53,7 +53,9 @@ fn config(port: u16) -> SmtpConfig {
 
 fn features(pipelining: bool) -> Options {
     let mut options = Options::default();
-    options.features.retain(|feature| pipelining || *feature != "PIPELINING");
+    options
+        .features
+        .retain(|feature| pipelining || *feature != "PIPELINING");
     options
 }
 
@@ -68,22 +70,35 @@ async fn timely(pool: &SmtpPool, message: &Composed) -> Outcome {
     let started = Instant::now();
     let outcome = pool.send(message).await;
     let took = started.elapsed();
-    assert!(took < SHORT * 3 + Duration::from_millis(400), "took {took:?}: {outcome:?}");
+    assert!(
+        took < SHORT * 3 + Duration::from_millis(400),
+        "took {took:?}: {outcome:?}"
+    );
     outcome
 }
 
 fn retry(outcome: &Outcome) -> (Phase, Option<u16>, RetryReason, Scope) {
     match outcome {
-        Outcome::Retry { phase, code, reason, scope, .. } => (*phase, *code, *reason, *scope),
+        Outcome::Retry {
+            phase,
+            code,
+            reason,
+            scope,
+            ..
+        } => (*phase, *code, *reason, *scope),
         other => panic!("not safe to retry: {other:?}"),
     }
 }
 
 fn rejected(outcome: &Outcome) -> (Phase, u16, Option<&str>, Scope) {
     match outcome {
-        Outcome::Rejected { phase, code, enhanced, scope, .. } => {
-            (*phase, *code, enhanced.as_deref(), *scope)
-        }
+        Outcome::Rejected {
+            phase,
+            code,
+            enhanced,
+            scope,
+            ..
+        } => (*phase, *code, enhanced.as_deref(), *scope),
         other => panic!("not rejected: {other:?}"),
     }
 }
@@ -99,9 +114,16 @@ async fn a_message_arrives_as_it_was_composed() {
         let (sink, pool) = sink(features(pipelining)).await;
         let message = to("zoe");
         let outcome = pool.send(&message).await;
-        assert_eq!(outcome, Outcome::Sent { response: "250 2.0.0 queued".into() });
+        assert_eq!(
+            outcome,
+            Outcome::Sent {
+                response: "250 2.0.0 queued".into()
+            }
+        );
         let ledger = sink.ledger();
-        let [received] = ledger.as_slice() else { panic!("{} messages", ledger.len()) };
+        let [received] = ledger.as_slice() else {
+            panic!("{} messages", ledger.len())
+        };
         assert_eq!(received.raw, message.bytes);
         assert_eq!(received.from, "ada@example.com");
         assert_eq!(received.rcpt, "zoe@example.org");
@@ -131,15 +153,27 @@ async fn every_refusal_at_every_stage_is_told_apart_and_the_connection_goes_on()
             assert_eq!(outcome.error_code(), Some(ErrorCode::ProviderError));
             let outcome = timely(&pool, &message("hard")).await;
             let scope = if stage == "mail" { scope } else { HARD };
-            assert_eq!(rejected(&outcome), (phase, 550, Some("5.1.1"), scope), "{stage}");
+            assert_eq!(
+                rejected(&outcome),
+                (phase, 550, Some("5.1.1"), scope),
+                "{stage}"
+            );
             assert_sent(&timely(&pool, &to("ok")).await);
         }
         // One connection served all of it, and was reset only after transactions left open.
         assert_eq!(sink.sessions(), 1);
-        let resets = sink.heard().iter().filter(|line| line.ends_with("RSET")).count();
+        let resets = sink
+            .heard()
+            .iter()
+            .filter(|line| line.ends_with("RSET"))
+            .count();
         assert_eq!(resets, 6);
         assert_eq!(sink.accepted(), 4);
-        assert!(sink.ledger().iter().all(|received| received.rcpt.starts_with("ok@")));
+        assert!(
+            sink.ledger()
+                .iter()
+                .all(|received| received.rcpt.starts_with("ok@"))
+        );
     }
 }
 
@@ -147,9 +181,11 @@ async fn every_refusal_at_every_stage_is_told_apart_and_the_connection_goes_on()
 async fn lost_and_closing_connections_before_the_end_are_safe_to_retry() {
     for pipelining in [true, false] {
         let (sink, pool) = sink(features(pipelining)).await;
-        for (stage, phase) in
-            [("mail", Phase::Mail), ("rcpt", Phase::Rcpt), ("data", Phase::Data)]
-        {
+        for (stage, phase) in [
+            ("mail", Phase::Mail),
+            ("rcpt", Phase::Rcpt),
+            ("data", Phase::Data),
+        ] {
             let scope = if stage == "mail" { Scope::Sender } else { SOFT };
             let message = |kind: &str| match stage {
                 "mail" => mail(&format!("{kind}-mail"), "zoe@example.org"),
@@ -159,7 +195,11 @@ async fn lost_and_closing_connections_before_the_end_are_safe_to_retry() {
             let dropped = (phase, None, RetryReason::ConnectionFailed, scope);
             assert_eq!(retry(&outcome), dropped, "{stage}");
             let outcome = timely(&pool, &message("hang")).await;
-            assert_eq!(retry(&outcome), (phase, None, RetryReason::Timeout, scope), "{stage}");
+            assert_eq!(
+                retry(&outcome),
+                (phase, None, RetryReason::Timeout, scope),
+                "{stage}"
+            );
             assert_eq!(outcome.error_code(), Some(ErrorCode::Timeout));
             let outcome = timely(&pool, &message("421")).await;
             let closing = (phase, Some(421), RetryReason::Refused4xx, Scope::Sender);
@@ -168,7 +208,12 @@ async fn lost_and_closing_connections_before_the_end_are_safe_to_retry() {
         }
         // 421 to the dot is a verdict: the message was not taken.
         let outcome = timely(&pool, &to("421-dot")).await;
-        let closing = (Phase::Dot, Some(421), RetryReason::Refused4xx, Scope::Sender);
+        let closing = (
+            Phase::Dot,
+            Some(421),
+            RetryReason::Refused4xx,
+            Scope::Sender,
+        );
         assert_eq!(retry(&outcome), closing);
         assert_eq!(sink.accepted(), 0);
     }
@@ -178,26 +223,46 @@ async fn lost_and_closing_connections_before_the_end_are_safe_to_retry() {
 async fn without_a_verdict_after_the_dot_nobody_knows() {
     for pipelining in [true, false] {
         let (sink, pool) = sink(features(pipelining)).await;
-        let ambiguous =
-            ["drop-dot", "hang-dot", "late-drop", "late-hang", "late-slow", "partial"];
+        let ambiguous = [
+            "drop-dot",
+            "hang-dot",
+            "late-drop",
+            "late-hang",
+            "late-slow",
+            "partial",
+        ];
         for local in ambiguous {
             let outcome = timely(&pool, &to(local)).await;
-            assert!(matches!(outcome, Outcome::Ambiguous { .. }), "{local}: {outcome:?}");
+            assert!(
+                matches!(outcome, Outcome::Ambiguous { .. }),
+                "{local}: {outcome:?}"
+            );
             assert_eq!(outcome.error_code(), Some(ErrorCode::Interrupted));
         }
         // What was accepted all the same was accepted once.
         let ledger = sink.ledger();
-        let mut accepted: Vec<_> = ledger.iter().map(|received| received.rcpt.as_str()).collect();
+        let mut accepted: Vec<_> = ledger
+            .iter()
+            .map(|received| received.rcpt.as_str())
+            .collect();
         accepted.sort_unstable();
-        let late =
-            ["late-drop@example.org", "late-hang@example.org", "late-slow@example.org", "partial@example.org"];
+        let late = [
+            "late-drop@example.org",
+            "late-hang@example.org",
+            "late-slow@example.org",
+            "partial@example.org",
+        ];
         assert_eq!(accepted, late);
     }
 }
 
 #[tokio::test]
 async fn a_slow_server_in_time_is_no_trouble() {
-    let (_sink, pool) = sink(Options { slow: SHORT / 4, ..Options::default() }).await;
+    let (_sink, pool) = sink(Options {
+        slow: SHORT / 4,
+        ..Options::default()
+    })
+    .await;
     assert_sent(&timely(&pool, &to("late-slow")).await);
 }
 
@@ -213,8 +278,11 @@ async fn a_soft_refusal_passes() {
 
 #[tokio::test]
 async fn a_message_for_nobody_is_ended_and_counts_as_refused() {
-    let (sink, pool) =
-        sink(Options { grants_data_to_nobody: true, ..Options::default() }).await;
+    let (sink, pool) = sink(Options {
+        grants_data_to_nobody: true,
+        ..Options::default()
+    })
+    .await;
     let outcome = timely(&pool, &to("hard-rcpt")).await;
     assert_eq!(rejected(&outcome), (Phase::Rcpt, 550, Some("5.1.1"), HARD));
     assert_sent(&timely(&pool, &to("ok")).await);
@@ -224,7 +292,10 @@ async fn a_message_for_nobody_is_ended_and_counts_as_refused() {
 #[tokio::test]
 async fn a_connection_found_dead_is_replaced_unseen() {
     for pipelining in [true, false] {
-        let options = Options { close_after: Some(1), ..features(pipelining) };
+        let options = Options {
+            close_after: Some(1),
+            ..features(pipelining)
+        };
         let (sink, pool) = sink(options).await;
         for n in 0..5 {
             assert_sent(&timely(&pool, &to(&format!("ok{n}"))).await);
@@ -239,27 +310,53 @@ async fn an_unreachable_or_silent_server_is_the_senders_trouble() {
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let outcome = timely(&SmtpPool::new(config(port)), &to("ok")).await;
-    let refused = (Phase::Connect, None, RetryReason::ConnectionFailed, Scope::Sender);
+    let refused = (
+        Phase::Connect,
+        None,
+        RetryReason::ConnectionFailed,
+        Scope::Sender,
+    );
     assert_eq!(retry(&outcome), refused);
     assert_eq!(outcome.error_code(), Some(ErrorCode::ConnectionFailed));
 
-    let (_sink, pool) = sink(Options { greeting: "", ..Options::default() }).await;
+    let (_sink, pool) = sink(Options {
+        greeting: "",
+        ..Options::default()
+    })
+    .await;
     let outcome = timely(&pool, &to("ok")).await;
     let silent = (Phase::Greeting, None, RetryReason::Timeout, Scope::Sender);
     assert_eq!(retry(&outcome), silent);
 
-    let (_sink, pool) =
-        sink(Options { greeting: "554 5.3.2 no service", ..Options::default() }).await;
+    let (_sink, pool) = sink(Options {
+        greeting: "554 5.3.2 no service",
+        ..Options::default()
+    })
+    .await;
     let outcome = timely(&pool, &to("ok")).await;
-    assert_eq!(rejected(&outcome), (Phase::Greeting, 554, Some("5.3.2"), Scope::Sender));
+    assert_eq!(
+        rejected(&outcome),
+        (Phase::Greeting, 554, Some("5.3.2"), Scope::Sender)
+    );
 
-    let (_sink, pool) = sink(Options { greeting: "HTTP/1.1 400 Bad", ..Options::default() }).await;
-    assert_eq!(retry(&timely(&pool, &to("ok")).await).2, RetryReason::Protocol);
+    let (_sink, pool) = sink(Options {
+        greeting: "HTTP/1.1 400 Bad",
+        ..Options::default()
+    })
+    .await;
+    assert_eq!(
+        retry(&timely(&pool, &to("ok")).await).2,
+        RetryReason::Protocol
+    );
 }
 
 #[tokio::test]
 async fn a_wrong_password_is_the_senders_trouble_and_a_right_one_logs_in() {
-    let (sink, pool) = sink(Options { auth: true, ..Options::default() }).await;
+    let (sink, pool) = sink(Options {
+        auth: true,
+        ..Options::default()
+    })
+    .await;
     let with = |password: &str| SmtpConfig {
         username: Some("ada".into()),
         password: Some(Secret::new(password)),
@@ -267,27 +364,56 @@ async fn a_wrong_password_is_the_senders_trouble_and_a_right_one_logs_in() {
     };
     assert!(!format!("{:?}", with("hunter2")).contains("hunter2"));
     let outcome = timely(&SmtpPool::new(with("bad")), &to("ok")).await;
-    assert_eq!(rejected(&outcome), (Phase::Auth, 535, Some("5.7.8"), Scope::Sender));
+    assert_eq!(
+        rejected(&outcome),
+        (Phase::Auth, 535, Some("5.7.8"), Scope::Sender)
+    );
     assert_eq!(outcome.error_code(), Some(ErrorCode::AuthFailed));
     assert_sent(&timely(&SmtpPool::new(with("good")), &to("ok")).await);
     // Without a login, the server's refusal of MAIL is no fault of the recipient's.
     let outcome = timely(&pool, &to("ok")).await;
-    assert_eq!(rejected(&outcome), (Phase::Mail, 530, Some("5.7.0"), Scope::Sender));
+    assert_eq!(
+        rejected(&outcome),
+        (Phase::Mail, 530, Some("5.7.0"), Scope::Sender)
+    );
     assert_eq!(outcome.error_code(), Some(ErrorCode::AuthFailed));
 
     let (no_auth, _) = self::sink(Options::default()).await;
-    let pool = SmtpPool::new(SmtpConfig { port: no_auth.port(), ..with("good") });
+    let pool = SmtpPool::new(SmtpConfig {
+        port: no_auth.port(),
+        ..with("good")
+    });
     let outcome = timely(&pool, &to("ok")).await;
-    assert_eq!((rejected(&outcome).0, rejected(&outcome).3), (Phase::Auth, Scope::Sender));
+    assert_eq!(
+        (rejected(&outcome).0, rejected(&outcome).3),
+        (Phase::Auth, Scope::Sender)
+    );
     assert!(!no_auth.heard().iter().any(|line| line.ends_with("AUTH")));
 
-    let options = Options { features: vec!["auth login"], auth: false, ..Options::default() };
+    let options = Options {
+        features: vec!["auth login"],
+        auth: false,
+        ..Options::default()
+    };
     let (login, _) = self::sink(options).await;
     assert_sent(
-        &timely(&SmtpPool::new(SmtpConfig { port: login.port(), ..with("good") }), &to("ok")).await,
+        &timely(
+            &SmtpPool::new(SmtpConfig {
+                port: login.port(),
+                ..with("good")
+            }),
+            &to("ok"),
+        )
+        .await,
     );
-    let outcome =
-        timely(&SmtpPool::new(SmtpConfig { port: login.port(), ..with("bad") }), &to("ok")).await;
+    let outcome = timely(
+        &SmtpPool::new(SmtpConfig {
+            port: login.port(),
+            ..with("bad")
+        }),
+        &to("ok"),
+    )
+    .await;
     assert_eq!(outcome.error_code(), Some(ErrorCode::AuthFailed));
 }
 
@@ -303,7 +429,10 @@ fn certificate(name: &str) -> (tokio_rustls::TlsAcceptor, Vec<u8>) {
         .with_no_client_auth()
         .with_single_cert(vec![der.clone()], key.into())
         .unwrap();
-    (tokio_rustls::TlsAcceptor::from(Arc::new(config)), der.to_vec())
+    (
+        tokio_rustls::TlsAcceptor::from(Arc::new(config)),
+        der.to_vec(),
+    )
 }
 
 fn encrypted(sink: &SmtpSink, security: Security, root: &[u8]) -> SmtpPool {
@@ -321,33 +450,70 @@ fn encrypted(sink: &SmtpSink, security: Security, root: &[u8]) -> SmtpPool {
 #[tokio::test]
 async fn encryption_is_had_or_nothing_is_said() {
     let (tls, root) = certificate("localhost");
-    let options = Options { auth: true, ..Options::default() };
-    let (with_tls, _) = sink(Options { tls: Some(tls.clone()), ..options.clone() }).await;
-    assert_sent(&encrypted(&with_tls, Security::Tls, &root).send(&to("ok")).await);
+    let options = Options {
+        auth: true,
+        ..Options::default()
+    };
+    let (with_tls, _) = sink(Options {
+        tls: Some(tls.clone()),
+        ..options.clone()
+    })
+    .await;
+    assert_sent(
+        &encrypted(&with_tls, Security::Tls, &root)
+            .send(&to("ok"))
+            .await,
+    );
     assert_eq!(with_tls.accepted(), 1);
 
-    let (start_tls, _) = sink(Options { start_tls: Some(tls.clone()), ..options.clone() }).await;
+    let (start_tls, _) = sink(Options {
+        start_tls: Some(tls.clone()),
+        ..options.clone()
+    })
+    .await;
     let pool = encrypted(&start_tls, Security::StartTls, &root);
     assert_sent(&pool.send(&to("ok")).await);
     assert_sent(&pool.send(&to("ok")).await);
     assert_eq!(start_tls.sessions(), 1);
-    let outcome = encrypted(&with_tls, Security::Tls, &root).send(&to("late-drop")).await;
+    let outcome = encrypted(&with_tls, Security::Tls, &root)
+        .send(&to("late-drop"))
+        .await;
     assert!(matches!(outcome, Outcome::Ambiguous { .. }), "{outcome:?}");
 
     // The offer is hidden: nothing follows in the clear.
     let (plain, _) = sink(options.clone()).await;
-    let outcome = encrypted(&plain, Security::StartTls, &root).send(&to("ok")).await;
-    assert_eq!((retry(&outcome).0, retry(&outcome).3), (Phase::StartTls, Scope::Sender));
-    assert!(outcome.explain().contains("STARTTLS"), "{}", outcome.explain());
+    let outcome = encrypted(&plain, Security::StartTls, &root)
+        .send(&to("ok"))
+        .await;
+    assert_eq!(
+        (retry(&outcome).0, retry(&outcome).3),
+        (Phase::StartTls, Scope::Sender)
+    );
+    assert!(
+        outcome.explain().contains("STARTTLS"),
+        "{}",
+        outcome.explain()
+    );
     assert_eq!(plain.heard(), ["1: EHLO"]);
 
     // A certificate of another name, and one of somebody nobody knows.
     let (other, other_root) = certificate("elsewhere.example");
-    let (wrong, _) = sink(Options { start_tls: Some(other), ..options.clone() }).await;
-    let outcome = encrypted(&wrong, Security::StartTls, &other_root).send(&to("ok")).await;
+    let (wrong, _) = sink(Options {
+        start_tls: Some(other),
+        ..options.clone()
+    })
+    .await;
+    let outcome = encrypted(&wrong, Security::StartTls, &other_root)
+        .send(&to("ok"))
+        .await;
     assert_eq!(retry(&outcome).0, Phase::StartTls);
-    let outcome = encrypted(&with_tls, Security::Tls, &other_root).send(&to("ok")).await;
-    assert_eq!((retry(&outcome).0, retry(&outcome).3), (Phase::Connect, Scope::Sender));
+    let outcome = encrypted(&with_tls, Security::Tls, &other_root)
+        .send(&to("ok"))
+        .await;
+    assert_eq!(
+        (retry(&outcome).0, retry(&outcome).3),
+        (Phase::Connect, Scope::Sender)
+    );
     assert_eq!((wrong.accepted(), with_tls.accepted()), (0, 2));
 }
 
@@ -363,7 +529,9 @@ async fn what_was_said_in_the_clear_behind_starttls_is_forgotten() {
         ..Options::default()
     };
     let (sink, _) = sink(options).await;
-    let outcome = encrypted(&sink, Security::StartTls, &root).send(&to("ok")).await;
+    let outcome = encrypted(&sink, Security::StartTls, &root)
+        .send(&to("ok"))
+        .await;
     match &outcome {
         Outcome::Sent { .. } => assert_eq!(sink.accepted(), 1),
         other => assert_eq!(retry(other).0, Phase::StartTls),
@@ -372,17 +540,31 @@ async fn what_was_said_in_the_clear_behind_starttls_is_forgotten() {
 
 #[tokio::test]
 async fn an_old_server_is_greeted_the_old_way() {
-    let (sink, pool) = sink(Options { ehlo: false, ..Options::default() }).await;
+    let (sink, pool) = sink(Options {
+        ehlo: false,
+        ..Options::default()
+    })
+    .await;
     assert_sent(&timely(&pool, &to("ok")).await);
-    assert_eq!(sink.heard(), ["1: EHLO", "1: HELO", "1: MAIL", "1: RCPT", "1: DATA"]);
+    assert_eq!(
+        sink.heard(),
+        ["1: EHLO", "1: HELO", "1: MAIL", "1: RCPT", "1: DATA"]
+    );
 }
 
 #[tokio::test]
 async fn an_address_beyond_ascii_needs_a_server_that_takes_it() {
     let (sink, pool) = sink(Options::default()).await;
     assert_sent(&timely(&pool, &to("zoë")).await);
-    assert_eq!(sink.ledger().first().map(|got| got.rcpt.clone()), Some("zoë@example.org".into()));
-    let (sink, pool) = self::sink(Options { features: vec!["8BITMIME"], ..Options::default() }).await;
+    assert_eq!(
+        sink.ledger().first().map(|got| got.rcpt.clone()),
+        Some("zoë@example.org".into())
+    );
+    let (sink, pool) = self::sink(Options {
+        features: vec!["8BITMIME"],
+        ..Options::default()
+    })
+    .await;
     let outcome = timely(&pool, &to("zoë")).await;
     assert_eq!(rejected(&outcome), (Phase::Mail, 0, None, SOFT));
     assert_eq!(outcome.error_code(), Some(ErrorCode::InvalidEmail));
@@ -403,26 +585,39 @@ async fn connections_are_bounded_shared_and_replaced() {
     let outcomes = futures_util::future::join_all(messages.iter().map(|one| pool.send(one))).await;
     outcomes.iter().for_each(assert_sent);
     assert_eq!(sink.accepted(), 60);
-    assert!((6..=9).contains(&sink.sessions()), "{} connections", sink.sessions());
+    assert!(
+        (6..=9).contains(&sink.sessions()),
+        "{} connections",
+        sink.sessions()
+    );
 
     pool.close().await;
     let outcome = pool.send(&to("ok")).await;
     assert_eq!(retry(&outcome).0, Phase::Connect);
-    let quits = sink.heard().iter().filter(|line| line.ends_with("QUIT")).count();
+    let quits = sink
+        .heard()
+        .iter()
+        .filter(|line| line.ends_with("QUIT"))
+        .count();
     assert_eq!(u64::try_from(quits).unwrap(), sink.sessions());
 }
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_in_time() {
     let (sink, _) = sink(Options::default()).await;
-    let pool = SmtpPool::new(SmtpConfig { idle_timeout: SHORT / 4, ..config(sink.port()) });
+    let pool = SmtpPool::new(SmtpConfig {
+        idle_timeout: SHORT / 4,
+        ..config(sink.port())
+    });
     assert_sent(&pool.send(&to("ok")).await);
     let quit = async {
         while !sink.heard().iter().any(|line| line == "1: QUIT") {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(SHORT * 5, quit).await.expect("the idle connection is closed");
+    tokio::time::timeout(SHORT * 5, quit)
+        .await
+        .expect("the idle connection is closed");
     assert_sent(&pool.send(&to("ok")).await);
     assert_eq!(sink.sessions(), 2);
 }
@@ -431,20 +626,37 @@ async fn an_idle_connection_is_closed_in_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn verdicts_agree_with_the_ledger() {
     let words = [
-        "ok", "soft-rcpt", "hard-rcpt", "drop-rcpt", "421-rcpt", "soft-data", "hard-data",
-        "drop-data", "421-data", "soft-dot", "hard-dot", "drop-dot", "421-dot", "late-drop",
-        "partial", "fine",
+        "ok",
+        "soft-rcpt",
+        "hard-rcpt",
+        "drop-rcpt",
+        "421-rcpt",
+        "soft-data",
+        "hard-data",
+        "drop-data",
+        "421-data",
+        "soft-dot",
+        "hard-dot",
+        "drop-dot",
+        "421-dot",
+        "late-drop",
+        "partial",
+        "fine",
     ];
     for pipelining in [true, false] {
         let (sink, pool) = sink(features(pipelining)).await;
-        let messages: Vec<_> =
-            (0..320).map(|n| to(&format!("{}.{n}", words[n % words.len()]))).collect();
+        let messages: Vec<_> = (0..320)
+            .map(|n| to(&format!("{}.{n}", words[n % words.len()])))
+            .collect();
         let sends = messages.iter().map(|message| pool.send(message));
         let outcomes = futures_util::future::join_all(sends).await;
         let ledger = sink.ledger();
         for (message, outcome) in messages.iter().zip(&outcomes) {
             let rcpt = message.envelope_to.to_string();
-            let got: Vec<_> = ledger.iter().filter(|received| received.rcpt == rcpt).collect();
+            let got: Vec<_> = ledger
+                .iter()
+                .filter(|received| received.rcpt == rcpt)
+                .collect();
             assert!(got.len() <= 1, "{rcpt} got it twice");
             match outcome {
                 Outcome::Sent { .. } => assert!(got.first().is_some_and(|got| got.acked), "{rcpt}"),
@@ -457,15 +669,22 @@ async fn verdicts_agree_with_the_ledger() {
                 }
             }
         }
-        let sent = outcomes.iter().filter(|one| matches!(one, Outcome::Sent { .. })).count();
+        let sent = outcomes
+            .iter()
+            .filter(|one| matches!(one, Outcome::Sent { .. }))
+            .count();
         assert_eq!(sent, 40);
     }
 }
 
 /// Passes bytes on until `limit` of them have gone up or down, then cuts both sides.
 async fn cut_after(listener: TcpListener, server: std::net::SocketAddr, up: usize, down: usize) {
-    let Ok((mut client, _)) = listener.accept().await else { return };
-    let Ok(mut upstream) = TcpStream::connect(server).await else { return };
+    let Ok((mut client, _)) = listener.accept().await else {
+        return;
+    };
+    let Ok(mut upstream) = TcpStream::connect(server).await else {
+        return;
+    };
     let (mut left_up, mut left_down) = (up, down);
     let (mut from_client, mut from_server) = ([0; 4096], [0; 4096]);
     while left_up > 0 && left_down > 0 {
@@ -510,7 +729,9 @@ async fn send_cut(pipelining: bool, up: usize, down: usize) -> (Outcome, bool) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(SHORT * 10, over).await.expect("the receiver notices the cut");
+    tokio::time::timeout(SHORT * 10, over)
+        .await
+        .expect("the receiver notices the cut");
     (outcome, sink.accepted() > 0)
 }
 
@@ -519,8 +740,10 @@ async fn wherever_the_connection_is_cut_the_verdict_is_true() {
     for pipelining in [true, false] {
         let whole = to("ok").bytes.len() + 200;
         let mut seen = [0; 3];
-        for (up, down) in
-            (1..whole).step_by(3).map(|up| (up, usize::MAX)).chain((1..330).map(|down| (usize::MAX, down)))
+        for (up, down) in (1..whole)
+            .step_by(3)
+            .map(|up| (up, usize::MAX))
+            .chain((1..330).map(|down| (usize::MAX, down)))
         {
             let (outcome, delivered) = send_cut(pipelining, up, down).await;
             match outcome {
@@ -536,7 +759,10 @@ async fn wherever_the_connection_is_cut_the_verdict_is_true() {
                 Outcome::Rejected { .. } => panic!("cut at {up}/{down}: nobody refused it"),
             }
         }
-        assert!(seen.iter().all(|&count| count > 0), "sent, retry, ambiguous: {seen:?}");
+        assert!(
+            seen.iter().all(|&count| count > 0),
+            "sent, retry, ambiguous: {seen:?}"
+        );
     }
 }
 
@@ -554,7 +780,9 @@ where
         let mut ignored = [0; 4096];
         stream.write_all(b"220 x\r\n").await?;
         for reply in ["250 x\r\n", "250 x\r\n", "250 x\r\n", "354 x\r\n"] {
-            stream.read(&mut ignored).await?;
+            if stream.read(&mut ignored).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             stream.write_all(reply.as_bytes()).await?;
         }
         then(stream).await
@@ -579,7 +807,10 @@ async fn a_server_that_stops_reading_is_left_in_time_and_took_nothing() {
     let mut config = config(port);
     config.timeouts.block = Duration::from_millis(1);
     let outcome = SmtpPool::new(config).send(&large()).await;
-    assert_eq!(retry(&outcome), (Phase::Body, None, RetryReason::Timeout, SOFT));
+    assert_eq!(
+        retry(&outcome),
+        (Phase::Body, None, RetryReason::Timeout, SOFT)
+    );
 }
 
 #[tokio::test]
@@ -594,19 +825,32 @@ async fn a_refusal_in_the_middle_of_the_message_is_a_verdict() {
     })
     .await;
     let outcome = SmtpPool::new(config(port)).send(&large()).await;
-    assert_eq!(rejected(&outcome), (Phase::Dot, 552, Some("5.3.4"), Scope::Content));
+    assert_eq!(
+        rejected(&outcome),
+        (Phase::Dot, 552, Some("5.3.4"), Scope::Content)
+    );
 }
 
 #[tokio::test]
 async fn nonsense_after_the_dot_is_no_verdict() {
-    for nonsense in ["999 what\r\n", "354 more\r\n", "hello\r\n", "250-yes\r\n550 no\r\n"] {
+    for nonsense in [
+        "999 what\r\n",
+        "354 more\r\n",
+        "hello\r\n",
+        "250-yes\r\n550 no\r\n",
+    ] {
         let port = scripted(move |mut stream| async move {
             let mut ignored = [0; 4096];
-            stream.read(&mut ignored).await?;
+            if stream.read(&mut ignored).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             stream.write_all(nonsense.as_bytes()).await
         })
         .await;
         let outcome = SmtpPool::new(config(port)).send(&to("ok")).await;
-        assert!(matches!(outcome, Outcome::Ambiguous { .. }), "{nonsense}: {outcome:?}");
+        assert!(
+            matches!(outcome, Outcome::Ambiguous { .. }),
+            "{nonsense}: {outcome:?}"
+        );
     }
 }

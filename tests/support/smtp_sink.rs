@@ -163,7 +163,11 @@ impl SmtpSink {
             accepted: AtomicU64::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Ok(Self { address, shared, accepting })
+        Ok(Self {
+            address,
+            shared,
+            accepting,
+        })
     }
 
     /// Where it listens.
@@ -335,7 +339,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
     /// Never answers; ends when the peer does.
     async fn hang(&mut self) -> End {
         let mut ignored = [0; 1024];
-        while self.stream.read(&mut ignored).await.is_ok_and(|some| some > 0) {}
+        while self
+            .stream
+            .read(&mut ignored)
+            .await
+            .is_ok_and(|some| some > 0)
+        {}
         End::Close
     }
 
@@ -364,7 +373,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
 
     async fn turn(&mut self) -> Result<(), End> {
         let line = self.line().await?;
-        let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+        let verb = line
+            .split([' ', ':'])
+            .next()
+            .unwrap_or_default()
+            .to_ascii_uppercase();
         if self.shared.options.keep_bytes {
             locked(&self.shared.heard).push(format!("{}: {verb}", self.session));
         }
@@ -431,7 +444,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
         match self.shared.options.start_tls.clone() {
             Some(tls) if !self.encrypted => {
                 self.say("220 2.0.0 go ahead");
-                self.said.extend_from_slice(self.shared.options.injected.as_bytes());
+                self.said
+                    .extend_from_slice(self.shared.options.injected.as_bytes());
                 self.flush().await?;
                 Err(End::StartTls(tls))
             }
@@ -456,7 +470,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
             decoded.ends_with(b"\0bad")
         };
         self.logged_in = !bad;
-        self.say(if bad { "535 5.7.8 bad credentials" } else { "235 2.7.0 ok" });
+        self.say(if bad {
+            "535 5.7.8 bad credentials"
+        } else {
+            "235 2.7.0 ok"
+        });
         Ok(())
     }
 
@@ -495,7 +513,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
                 self.read += 3;
                 return Ok(body);
             }
-            let found = self.heard[searched..].windows(5).position(|five| five == b"\r\n.\r\n");
+            let found = self.heard[searched..]
+                .windows(5)
+                .position(|five| five == b"\r\n.\r\n");
             if let Some(at) = found {
                 let end = searched + at + 2;
                 for line in self.heard[self.read..end].split_inclusive(|&byte| byte == b'\n') {
@@ -519,7 +539,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
             message_id: header(&raw, "message-id"),
             subject: header(&raw, "subject"),
             from: std::mem::take(&mut self.from),
-            raw: if self.shared.options.keep_bytes { raw } else { Vec::new() },
+            raw: if self.shared.options.keep_bytes {
+                raw
+            } else {
+                Vec::new()
+            },
             acked: matches!(late, None | Some("late-slow")),
             session: self.session,
             at: self.shared.started.elapsed(),
@@ -541,13 +565,21 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
             None => {}
         }
         self.say("250 2.0.0 queued");
-        if self.shared.options.close_after.is_some_and(|max| self.taken >= max) {
+        if self
+            .shared
+            .options
+            .close_after
+            .is_some_and(|max| self.taken >= max)
+        {
             return Err(End::Close);
         }
         Ok(())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "being slow is what this server is asked for")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "being slow is what this server is asked for"
+    )]
     async fn wait(&self, span: Duration) {
         tokio::time::sleep(span).await;
     }
@@ -555,7 +587,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
     /// Does what `address` asks for at `stage`; whether the stage is passed.
     async fn behave(&mut self, stage: &'static str, address: &str) -> Result<bool, End> {
         let local = local_part(address);
-        let Some((word, times)) = word_for(&local, stage) else { return Ok(true) };
+        let Some((word, times)) = word_for(&local, stage) else {
+            return Ok(true);
+        };
         if let Some(times) = times {
             let mut tries = locked(&self.shared.tries);
             let tries = tries.entry((address.to_owned(), stage)).or_default();
@@ -593,12 +627,17 @@ fn word_for(local: &str, stage: &str) -> Option<(&'static str, Option<u32>)> {
     if before.ends_with("421") {
         return Some(("421", None));
     }
-    let known = ["soft", "hard", "drop", "hang"].into_iter().find(|known| word.ends_with(known))?;
+    let known = ["soft", "hard", "drop", "hang"]
+        .into_iter()
+        .find(|known| word.ends_with(known))?;
     Some((known, before[word.len()..].parse().ok()))
 }
 
 fn local_part(address: &str) -> String {
-    address.rsplit_once('@').map_or(address, |(local, _)| local).to_ascii_lowercase()
+    address
+        .rsplit_once('@')
+        .map_or(address, |(local, _)| local)
+        .to_ascii_lowercase()
 }
 
 /// What stands between the angle brackets of MAIL or RCPT.
@@ -611,7 +650,10 @@ fn path(line: &str) -> String {
 
 /// A header's value, unfolded.
 fn header(raw: &[u8], name: &str) -> String {
-    let end = raw.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(raw.len());
+    let end = raw
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap_or(raw.len());
     let mut value = String::new();
     let mut inside = false;
     for line in raw[..end].split(|&byte| byte == b'\n') {
@@ -636,7 +678,10 @@ fn decode_base64(text: &str) -> Vec<u8> {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = Vec::new();
     let (mut bits, mut held) = (0_u32, 0);
-    for digit in text.bytes().filter_map(|byte| alphabet.iter().position(|&a| a == byte)) {
+    for digit in text
+        .bytes()
+        .filter_map(|byte| alphabet.iter().position(|&a| a == byte))
+    {
         bits = (bits << 6) | u32::try_from(digit).unwrap_or(0);
         held += 6;
         if held >= 8 {

@@ -30,7 +30,12 @@ fn header_names(bytes: &[u8]) -> Vec<String> {
     let (head, _) = text.split_once("\r\n\r\n").expect("headers end");
     head.split("\r\n")
         .filter(|line| !line.starts_with([' ', '\t']))
-        .map(|line| line.split_once(':').expect("a header has a colon").0.to_owned())
+        .map(|line| {
+            line.split_once(':')
+                .expect("a header has a colon")
+                .0
+                .to_owned()
+        })
         .collect()
 }
 
@@ -58,12 +63,21 @@ fn check_form(composed: &Composed, html: bool) {
     assert_eq!(names, expected);
     assert!(composed.bytes.is_ascii());
     let text = String::from_utf8(composed.bytes.clone()).unwrap();
-    assert!(!text.replace("\r\n", "").contains(['\r', '\n', '\0']), "bare CR, LF or NUL");
+    assert!(
+        !text.replace("\r\n", "").contains(['\r', '\n', '\0']),
+        "bare CR, LF or NUL"
+    );
     let longest = text.split("\r\n").map(str::len).max().unwrap();
     assert!(longest <= 998, "a line of {longest}");
     let (head, _) = text.split_once("\r\n\r\n").unwrap();
-    for word in head.split_whitespace().filter(|word| word.starts_with("=?")) {
-        assert!(word.trim_end_matches([',', '>']).len() <= 76, "RFC 2047 §2: {word}");
+    for word in head
+        .split_whitespace()
+        .filter(|word| word.starts_with("=?"))
+    {
+        assert!(
+            word.trim_end_matches([',', '>']).len() <= 76,
+            "RFC 2047 §2: {word}"
+        );
     }
 }
 
@@ -76,22 +90,39 @@ fn a_message_reads_back_as_it_was_written() {
     assert_eq!(message.message_id(), Some("0193-abc@example.com"));
     assert_eq!(message.date().unwrap().to_rfc3339(), "2026-11-23T08:30:00Z");
     let from = message.from().unwrap().first().unwrap();
-    assert_eq!((from.name(), from.address()), (Some("Ada Lovelace"), Some("ada@example.com")));
+    assert_eq!(
+        (from.name(), from.address()),
+        (Some("Ada Lovelace"), Some("ada@example.com"))
+    );
     let to = message.to().unwrap().first().unwrap();
-    assert_eq!((to.name(), to.address()), (Some("Zoë O'Neil"), Some("zoe@example.org")));
+    assert_eq!(
+        (to.name(), to.address()),
+        (Some("Zoë O'Neil"), Some("zoe@example.org"))
+    );
     assert!(message.bcc().is_none());
     assert_eq!(
-        message.header_raw("X-Auto-Response-Suppress").map(str::trim),
+        message
+            .header_raw("X-Auto-Response-Suppress")
+            .map(str::trim),
         Some("OOF, AutoReply")
     );
-    assert_eq!(message.content_type().unwrap().subtype(), Some("alternative"));
+    assert_eq!(
+        message.content_type().unwrap().subtype(),
+        Some("alternative")
+    );
     // Text first, then HTML: a reader shows the last that it understands (RFC 2046 §5.1.4).
-    let kinds: Vec<_> =
-        message.parts.iter().filter_map(|part| part.content_type()?.subtype()).collect();
+    let kinds: Vec<_> = message
+        .parts
+        .iter()
+        .filter_map(|part| part.content_type()?.subtype())
+        .collect();
     assert_eq!(kinds, ["alternative", "plain", "html"]);
     let text = message.body_text(0).unwrap().replace("\r\n", "\n");
     assert_eq!(text.trim_end(), email().text.trim_end());
-    assert_eq!(message.body_html(0).unwrap().trim_end(), email().html.unwrap());
+    assert_eq!(
+        message.body_html(0).unwrap().trim_end(),
+        email().html.unwrap()
+    );
     assert_eq!(composed.envelope_from.to_string(), "ada@example.com");
     assert_eq!(composed.envelope_to.to_string(), "zoe@example.org");
 }
@@ -103,52 +134,94 @@ fn the_same_email_gives_the_same_bytes() {
 
 #[test]
 fn text_alone_has_one_part() {
-    let composed = compose(&Email { html: None, to_name: None, ..email() }).unwrap();
+    let composed = compose(&Email {
+        html: None,
+        to_name: None,
+        ..email()
+    })
+    .unwrap();
     check_form(&composed, false);
     let message = parsed(&composed.bytes);
     assert_eq!(message.content_type().unwrap().subtype(), Some("plain"));
-    assert_eq!(message.content_type().unwrap().attribute("charset"), Some("utf-8"));
+    assert_eq!(
+        message.content_type().unwrap().attribute("charset"),
+        Some("utf-8")
+    );
     assert_eq!(message.to().unwrap().first().unwrap().name(), None);
 }
 
 #[test]
 fn a_reply_names_its_thread() {
-    let ids: Vec<String> = (0..50).map(|n| format!("<{n}.{}@example.com>", "x".repeat(40))).collect();
+    let ids: Vec<String> = (0..50)
+        .map(|n| format!("<{n}.{}@example.com>", "x".repeat(40)))
+        .collect();
     let last = ids.last().cloned();
-    let reply = Email { in_reply_to: last.clone(), references: ids.clone(), ..email() };
+    let reply = Email {
+        in_reply_to: last.clone(),
+        references: ids.clone(),
+        ..email()
+    };
     let composed = compose(&reply).unwrap();
     let message = parsed(&composed.bytes);
     let bare = |id: &String| id.trim_matches(['<', '>']).to_owned();
-    assert_eq!(message.in_reply_to().as_text(), last.as_ref().map(bare).as_deref());
+    assert_eq!(
+        message.in_reply_to().as_text(),
+        last.as_ref().map(bare).as_deref()
+    );
     let references = message.references().as_text_list().unwrap();
     assert_eq!(references.len(), REFERENCES_MAX);
-    assert_eq!(references.first().map(|id| id.to_string()), ids.first().map(bare));
+    assert_eq!(
+        references.first().map(|id| id.to_string()),
+        ids.first().map(bare)
+    );
     let tail: Vec<String> = ids.iter().skip(50 - REFERENCES_MAX + 1).map(bare).collect();
     assert_eq!(references[1..], tail);
     let text = String::from_utf8(composed.bytes).unwrap();
-    assert!(text.split("\r\n").all(|line| line.len() <= 78), "folded (RFC 5322 §2.1.1)");
+    assert!(
+        text.split("\r\n").all(|line| line.len() <= 78),
+        "folded (RFC 5322 §2.1.1)"
+    );
 }
 
 #[test]
 fn a_malformed_thread_is_left_out() {
     let reply = Email {
         in_reply_to: Some("<a@b>\r\nBcc: x@example.com".into()),
-        references: vec!["no brackets".into(), "<ok@example.com>".into(), "<a b@c>".into()],
+        references: vec![
+            "no brackets".into(),
+            "<ok@example.com>".into(),
+            "<a b@c>".into(),
+        ],
         ..email()
     };
     let composed = compose(&reply).unwrap();
     let names = header_names(&composed.bytes);
-    assert!(!names.iter().any(|name| name == "In-Reply-To" || name == "Bcc"));
+    assert!(
+        !names
+            .iter()
+            .any(|name| name == "In-Reply-To" || name == "Bcc")
+    );
     let message = parsed(&composed.bytes);
     assert_eq!(message.references().as_text(), Some("ok@example.com"));
 }
 
 #[test]
 fn an_international_domain_becomes_ascii_and_an_international_name_does_not() {
-    let composed = compose(&Email { to_address: "zoe@Bücher.example".into(), ..email() }).unwrap();
-    assert_eq!(composed.envelope_to.to_string(), "zoe@xn--bcher-kva.example");
+    let composed = compose(&Email {
+        to_address: "zoe@Bücher.example".into(),
+        ..email()
+    })
+    .unwrap();
+    assert_eq!(
+        composed.envelope_to.to_string(),
+        "zoe@xn--bcher-kva.example"
+    );
     check_form(&composed, true);
-    let composed = compose(&Email { to_address: "zoë@example.org".into(), ..email() }).unwrap();
+    let composed = compose(&Email {
+        to_address: "zoë@example.org".into(),
+        ..email()
+    })
+    .unwrap();
     assert_eq!(composed.envelope_to.to_string(), "zoë@example.org");
     assert!(!composed.bytes.is_ascii(), "needs SMTPUTF8");
 }
@@ -156,29 +229,92 @@ fn an_international_domain_becomes_ascii_and_an_international_name_does_not() {
 #[test]
 fn no_address_can_say_more_than_an_address() {
     for bad in [
-        "", "@", "a", "a@", "@example.com", "a@b>\r\nRCPT TO:<x", "a@example.com\r\n", "a\n@example.com",
-        "a b@example.com", "\"a b\"@example.com", "a@[127.0.0.1]", "a@127.0.0.1", "a..b@example.com",
-        ".a@example.com", "a.@example.com", "a@example..com", "a@-example.com", "a@exa mple.com",
-        "a@example.com>", "<a@example.com>", "a@example.com,b@example.com", "a\0@example.com",
-        "a@exa\u{202e}mple.com", "a\u{202e}@example.com", "a@b@example.com", "a@example.com/..",
-        "a(c)@example.com", "a;b@example.com",
+        "",
+        "@",
+        "a",
+        "a@",
+        "@example.com",
+        "a@b>\r\nRCPT TO:<x",
+        "a@example.com\r\n",
+        "a\n@example.com",
+        "a b@example.com",
+        "\"a b\"@example.com",
+        "a@[127.0.0.1]",
+        "a@127.0.0.1",
+        "a..b@example.com",
+        ".a@example.com",
+        "a.@example.com",
+        "a@example..com",
+        "a@-example.com",
+        "a@exa mple.com",
+        "a@example.com>",
+        "<a@example.com>",
+        "a@example.com,b@example.com",
+        "a\0@example.com",
+        "a@exa\u{202e}mple.com",
+        "a\u{202e}@example.com",
+        "a@b@example.com",
+        "a@example.com/..",
+        "a(c)@example.com",
+        "a;b@example.com",
     ] {
-        let error = compose(&Email { to_address: bad.into(), ..email() }).unwrap_err();
+        let error = compose(&Email {
+            to_address: bad.into(),
+            ..email()
+        })
+        .unwrap_err();
         assert_eq!(error, ComposeError::Recipient, "{bad:?}");
-        let error = compose(&Email { from_address: bad.into(), ..email() }).unwrap_err();
+        let error = compose(&Email {
+            from_address: bad.into(),
+            ..email()
+        })
+        .unwrap_err();
         assert_eq!(error, ComposeError::Sender, "{bad:?}");
     }
     let long = format!("{}@example.com", "a".repeat(65));
-    assert!(compose(&Email { to_address: long, ..email() }).is_err());
-    for good in ["a@example.com", "a.b+c@example.co.uk", "o'neil@example.com", "a_b-c@EXAMPLE.com"] {
-        assert!(compose(&Email { to_address: good.into(), ..email() }).is_ok(), "{good:?}");
+    assert!(
+        compose(&Email {
+            to_address: long,
+            ..email()
+        })
+        .is_err()
+    );
+    for good in [
+        "a@example.com",
+        "a.b+c@example.co.uk",
+        "o'neil@example.com",
+        "a_b-c@EXAMPLE.com",
+    ] {
+        assert!(
+            compose(&Email {
+                to_address: good.into(),
+                ..email()
+            })
+            .is_ok(),
+            "{good:?}"
+        );
     }
 }
 
 #[test]
 fn our_own_message_ids_must_be_valid() {
-    for bad in ["", "a@b", "<a>", "<a@b", "<a@b@c>", "<@b>", "<a@>", "<a b@c>", "<a@b>\r\nX: y", "<ä@b>"] {
-        let error = compose(&Email { message_id: bad.into(), ..email() }).unwrap_err();
+    for bad in [
+        "",
+        "a@b",
+        "<a>",
+        "<a@b",
+        "<a@b@c>",
+        "<@b>",
+        "<a@>",
+        "<a b@c>",
+        "<a@b>\r\nX: y",
+        "<ä@b>",
+    ] {
+        let error = compose(&Email {
+            message_id: bad.into(),
+            ..email()
+        })
+        .unwrap_err();
         assert_eq!(error, ComposeError::MessageId, "{bad:?}");
     }
 }
@@ -190,7 +326,12 @@ fn errors_of_composing_are_outcomes() {
     assert_eq!(code(ComposeError::Recipient), Some(ErrorCode::InvalidEmail));
     assert_eq!(code(ComposeError::Message), Some(ErrorCode::RenderFailed));
     assert_eq!(ComposeError::Sender.outcome().scope(), Some(Scope::Sender));
-    assert!(ComposeError::Recipient.outcome().explain().contains("correct it"));
+    assert!(
+        ComposeError::Recipient
+            .outcome()
+            .explain()
+            .contains("correct it")
+    );
 }
 
 #[test]
@@ -199,8 +340,14 @@ fn a_part_cannot_close_the_message() {
     let text = String::from_utf8(honest.bytes).unwrap();
     let (_, rest) = text.split_once("boundary=\"").unwrap();
     let (boundary, _) = rest.split_once('"').unwrap();
-    let forged = format!("hi\r\n--{boundary}\r\nContent-Type: text/html\r\n\r\nforged\r\n--{boundary}--\r\n");
-    let composed = compose(&Email { text: forged, ..email() }).unwrap();
+    let forged = format!(
+        "hi\r\n--{boundary}\r\nContent-Type: text/html\r\n\r\nforged\r\n--{boundary}--\r\n"
+    );
+    let composed = compose(&Email {
+        text: forged,
+        ..email()
+    })
+    .unwrap();
     let message = parsed(&composed.bytes);
     assert_eq!(message.parts.len(), 3);
     assert!(message.body_text(0).unwrap().contains("forged"));
@@ -209,10 +356,39 @@ fn a_part_cannot_close_the_message() {
 /// Strings that break programs; the corpus is used too where there is one.
 fn naughty() -> Vec<String> {
     let own = [
-        "a\r\nBcc: evil@example.com", "a\nb", "a\rb", "\0", "a\0b", "\u{2028}\u{2029}", "\u{202e}gpj.exe",
-        "=?utf-8?q?=0D=0ABcc:_evil@example.com?=", "=?", "=\u{200b}?utf-8?q?x?=", "\"", "\\", "\"<evil@example.com>\"", "a,b", "a;b",
-        "(comment)", "<>", "@", "a: b", ":", "...", ".", "  a  ", "\t", "ＦＵＬＬ", "👩‍👩‍👧‍👦", "e\u{301}",
-        "שלום", "مرحبا", "\u{feff}x", "\u{1b}[31mred", "<script>alert(1)</script>", "' OR 1=1 --",
+        "a\r\nBcc: evil@example.com",
+        "a\nb",
+        "a\rb",
+        "\0",
+        "a\0b",
+        "\u{2028}\u{2029}",
+        "\u{202e}gpj.exe",
+        "=?utf-8?q?=0D=0ABcc:_evil@example.com?=",
+        "=?",
+        "=\u{200b}?utf-8?q?x?=",
+        "\"",
+        "\\",
+        "\"<evil@example.com>\"",
+        "a,b",
+        "a;b",
+        "(comment)",
+        "<>",
+        "@",
+        "a: b",
+        ":",
+        "...",
+        ".",
+        "  a  ",
+        "\t",
+        "ＦＵＬＬ",
+        "👩‍👩‍👧‍👦",
+        "e\u{301}",
+        "שלום",
+        "مرحبا",
+        "\u{feff}x",
+        "\u{1b}[31mred",
+        "<script>alert(1)</script>",
+        "' OR 1=1 --",
     ];
     let mut all: Vec<String> = own.into_iter().map(str::to_owned).collect();
     all.extend([1, 75, 76, 77, 78, 998, 999, 5000].map(|n| "x".repeat(n)));
@@ -261,7 +437,10 @@ fn names_are_shown_as_what_they_are() {
     assert_eq!(clean("=?utf-8?q?x?="), "= ?utf-8?q?x?=");
     assert_eq!(clean("=\u{200b}?utf-8"), "= ?utf-8");
     assert_eq!(clean(&"x".repeat(50)).len(), 20);
-    assert_eq!(clean_body("a\nb\r\nc\rd\0e\n\r"), "a\r\nb\r\nc\r\nde\r\n\r\n");
+    assert_eq!(
+        clean_body("a\nb\r\nc\rd\0e\n\r"),
+        "a\r\nb\r\nc\r\nde\r\n\r\n"
+    );
 }
 
 proptest! {

@@ -11,7 +11,8 @@
 //! lettre's buffer and pass for an answer that came encrypted.
 //!
 //! - `wire`: a socket, its buffer, replies, time-outs.
-//! - `session`: opening a connection, and one message over it.
+//! - `session`: opening a connection, and closing it.
+//! - `transaction`: one message over it, and its verdict.
 //! - `pool`: how many connections there are, and which one a message takes.
 //!
 //! [`Outcome`]: crate::domain::outcome::Outcome
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 mod pool;
 mod session;
+mod transaction;
 mod wire;
 
 pub use pool::SmtpPool;

@@ -47,14 +47,20 @@ impl SmtpPool {
     /// A pool that has no connection yet.
     pub fn new(config: SmtpConfig) -> Self {
         let turns = Semaphore::new(config.max_connections.clamp(1, Semaphore::MAX_PERMITS));
-        Self(Arc::new(Inner { config, turns, state: Mutex::default() }))
+        Self(Arc::new(Inner {
+            config,
+            turns,
+            state: Mutex::default(),
+        }))
     }
 
     /// Sends one message and says what became of it. Ends by itself in bounded time once it is its
     /// turn. Dropping the future closes the connection; if that happens after the message began to
     /// leave, nobody knows what became of it.
     pub async fn send(&self, message: &Composed) -> Outcome {
-        let Ok(_turn) = self.0.turns.acquire().await else { return closed() };
+        let Ok(_turn) = self.0.turns.acquire().await else {
+            return closed();
+        };
         let mut idle = self.0.take();
         loop {
             let mut session = match idle.take() {
@@ -143,8 +149,10 @@ impl Inner {
         for idle in &mut state.idle {
             idle.rounds = idle.rounds.saturating_add(1);
         }
-        let expired: Vec<Idle> =
-            state.idle.extract_if(.., |idle| idle.rounds > IDLE_ROUNDS_MAX).collect();
+        let expired: Vec<Idle> = state
+            .idle
+            .extract_if(.., |idle| idle.rounds > IDLE_ROUNDS_MAX)
+            .collect();
         if expired.is_empty() && state.idle.is_empty() {
             state.sweep = None;
             return None;
@@ -160,7 +168,9 @@ async fn sweep(pool: Weak<Inner>, every: Duration) {
     rounds.tick().await;
     loop {
         rounds.tick().await;
-        let Some(expired) = pool.upgrade().and_then(|pool| pool.expired()) else { return };
+        let Some(expired) = pool.upgrade().and_then(|pool| pool.expired()) else {
+            return;
+        };
         say_goodbye(expired).await;
     }
 }

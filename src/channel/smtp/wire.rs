@@ -106,8 +106,10 @@ impl Wire {
     pub async fn connect(host: &str, port: u16, limit: Duration) -> Result<Self, Broken> {
         let connecting = async {
             let mut last = None;
-            let addresses: Vec<_> =
-                tokio::net::lookup_host((host, port)).await?.take(ADDRESSES_MAX).collect();
+            let addresses: Vec<_> = tokio::net::lookup_host((host, port))
+                .await?
+                .take(ADDRESSES_MAX)
+                .collect();
             // One dead address of several leaves time for the others.
             let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
             for address in addresses {
@@ -119,10 +121,15 @@ impl Wire {
             }
             Err(last.unwrap_or(Broken::Closed(None)))
         };
-        let stream = timeout(limit, connecting).await.map_err(|_| Broken::Timeout(limit))??;
+        let stream = timeout(limit, connecting)
+            .await
+            .map_err(|_| Broken::Timeout(limit))??;
         // Without it, the end of a message waits for the acknowledgement of its beginning.
         stream.set_nodelay(true)?;
-        Ok(Self { stream: Stream::Plain(stream), heard: Vec::with_capacity(1024) })
+        Ok(Self {
+            stream: Stream::Plain(stream),
+            heard: Vec::with_capacity(1024),
+        })
     }
 
     /// Goes on encrypted. What was heard before is forgotten: anybody on the way could have said it.
@@ -132,7 +139,9 @@ impl Wire {
         tls: Arc<ClientConfig>,
         limit: Duration,
     ) -> Result<Self, Broken> {
-        let Stream::Plain(stream) = self.stream else { return Ok(self) };
+        let Stream::Plain(stream) = self.stream else {
+            return Ok(self);
+        };
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| Broken::Tls("the host is no name that a certificate can have".into()))?;
         let handshake = TlsConnector::from(tls).connect(name, stream);
@@ -140,12 +149,17 @@ impl Wire {
             .await
             .map_err(|_| Broken::Timeout(limit))?
             .map_err(|error| Broken::Tls(error.to_string()))?;
-        Ok(Self { stream: Stream::Tls(Box::new(stream)), heard: Vec::with_capacity(1024) })
+        Ok(Self {
+            stream: Stream::Tls(Box::new(stream)),
+            heard: Vec::with_capacity(1024),
+        })
     }
 
     /// Writes all of `bytes`.
     pub async fn write(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Broken> {
-        self.write_counted(bytes, limit).await.map_err(|(_, broken)| broken)
+        self.write_counted(bytes, limit)
+            .await
+            .map_err(|(_, broken)| broken)
     }
 
     /// Writes all of `bytes`; on failure also says how many at most can have left.
@@ -197,7 +211,9 @@ impl Wire {
                 }
             }
         };
-        timeout(limit, reading).await.map_err(|_| Broken::Timeout(limit))?
+        timeout(limit, reading)
+            .await
+            .map_err(|_| Broken::Timeout(limit))?
     }
 
     /// Takes the first whole reply out of what was heard.
@@ -220,12 +236,18 @@ fn parse_reply(heard: &[u8]) -> Result<Option<(Reply, usize)>, Broken> {
     let mut code = None;
     let mut used = 0;
     while let Some(line) = heard.get(used..).and_then(|rest| {
-        rest.iter().position(|&byte| byte == b'\n').and_then(|end| rest.get(..=end))
+        rest.iter()
+            .position(|&byte| byte == b'\n')
+            .and_then(|end| rest.get(..=end))
     }) {
         used += line.len();
         // The code is three digits from 200 to 599; the text is whatever the server likes.
-        let [class @ b'2'..=b'5', second @ b'0'..=b'9', third @ b'0'..=b'9', rest @ ..] =
-            line.trim_ascii_end()
+        let [
+            class @ b'2'..=b'5',
+            second @ b'0'..=b'9',
+            third @ b'0'..=b'9',
+            rest @ ..,
+        ] = line.trim_ascii_end()
         else {
             return Err(Broken::Malformed);
         };
@@ -242,7 +264,13 @@ fn parse_reply(heard: &[u8]) -> Result<Option<(Reply, usize)>, Broken> {
         };
         lines.push(String::from_utf8_lossy(text).into_owned());
         if !more {
-            return Ok(Some((Reply { code: number, lines }, used)));
+            return Ok(Some((
+                Reply {
+                    code: number,
+                    lines,
+                },
+                used,
+            )));
         }
     }
     Ok(None)
@@ -270,7 +298,9 @@ pub(super) async fn trust(extra: &[Vec<u8>]) -> Result<Arc<ClientConfig>, Broken
         Arc::new(roots)
     };
     if roots.is_empty() {
-        return Err(Broken::Tls("the system has no trusted certificates: install ca-certificates".into()));
+        return Err(Broken::Tls(
+            "the system has no trusted certificates: install ca-certificates".into(),
+        ));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
@@ -286,7 +316,9 @@ mod tests {
     use super::*;
 
     fn parse(heard: &str) -> Option<(u16, Vec<String>, usize)> {
-        parse_reply(heard.as_bytes()).unwrap().map(|(reply, used)| (reply.code, reply.lines, used))
+        parse_reply(heard.as_bytes())
+            .unwrap()
+            .map(|(reply, used)| (reply.code, reply.lines, used))
     }
 
     #[test]
@@ -295,14 +327,31 @@ mod tests {
         assert_eq!(parse("250 2.0"), None);
         assert_eq!(parse("250-a\r\n"), None);
         assert_eq!(parse("250\r\n"), Some((250, vec![String::new()], 5)));
-        assert_eq!(parse("250 ok\n354 go\r\n"), Some((250, vec!["ok".into()], 7)));
-        assert_eq!(parse("571-a\r\n571 b\r\n"), Some((571, vec!["a".into(), "b".into()], 14)));
+        assert_eq!(
+            parse("250 ok\n354 go\r\n"),
+            Some((250, vec!["ok".into()], 7))
+        );
+        assert_eq!(
+            parse("571-a\r\n571 b\r\n"),
+            Some((571, vec!["a".into(), "b".into()], 14))
+        );
     }
 
     #[test]
     fn what_is_no_reply_is_no_verdict() {
-        for heard in ["HTTP/1.1 400\r\n", "25\r\n", "250x\r\n", "250-a\r\n550 b\r\n", "\r\n", "999 x\r\n", "150 x\r\n"] {
-            assert!(matches!(parse_reply(heard.as_bytes()), Err(Broken::Malformed)), "{heard}");
+        for heard in [
+            "HTTP/1.1 400\r\n",
+            "25\r\n",
+            "250x\r\n",
+            "250-a\r\n550 b\r\n",
+            "\r\n",
+            "999 x\r\n",
+            "150 x\r\n",
+        ] {
+            assert!(
+                matches!(parse_reply(heard.as_bytes()), Err(Broken::Malformed)),
+                "{heard}"
+            );
         }
         let (reply, _) = parse_reply(b"550 caf\xe9\r\n").unwrap().unwrap();
         assert_eq!(reply.text(), "caf\u{fffd}");

@@ -6,44 +6,119 @@ use super::{ErrorCode, Outcome, Phase, RetryReason, Scope};
 
 /// Words that say the recipient does not exist. Compared with the reply in lower case.
 const UNKNOWN: &[&str] = &[
-    "user unknown", "unknown user", "no such user", "user not found", "does not exist",
-    "doesn't exist", "unknown recipient", "recipient unknown", "recipient not found",
-    "no such recipient", "invalid recipient", "no such mailbox", "mailbox not found",
-    "unknown mailbox", "invalid mailbox", "no mailbox", "no such address", "address unknown",
-    "unknown address", "unrouteable address", "no such person", "not a valid mailbox",
-    "mailbox unavailable", "account is disabled", "account has been disabled", "inactive user",
+    "user unknown",
+    "unknown user",
+    "no such user",
+    "user not found",
+    "does not exist",
+    "doesn't exist",
+    "unknown recipient",
+    "recipient unknown",
+    "recipient not found",
+    "no such recipient",
+    "invalid recipient",
+    "no such mailbox",
+    "mailbox not found",
+    "unknown mailbox",
+    "invalid mailbox",
+    "no mailbox",
+    "no such address",
+    "address unknown",
+    "unknown address",
+    "unrouteable address",
+    "no such person",
+    "not a valid mailbox",
+    "mailbox unavailable",
+    "account is disabled",
+    "account has been disabled",
+    "inactive user",
 ];
 /// Words that say the mailbox is full.
 const FULL: &[&str] = &[
-    "mailbox full", "mailbox is full", "over quota", "overquota", "quota exceeded",
-    "exceeded its quota", "exceeded storage", "out of storage", "insufficient mailbox storage",
+    "mailbox full",
+    "mailbox is full",
+    "over quota",
+    "overquota",
+    "quota exceeded",
+    "exceeded its quota",
+    "exceeded storage",
+    "out of storage",
+    "insufficient mailbox storage",
 ];
 /// Words that say the sending mailbox has used up what it may send.
 const LIMIT: &[&str] = &[
-    "sending limit", "sending quota", "daily limit", "daily user sending", "daily sending",
-    "daily smtp relay", "peak smtp relay", "hourly limit", "message limit exceeded",
-    "submission quota", "too many messages", "outgoing mail limit", "exceeded your quota",
+    "sending limit",
+    "sending quota",
+    "daily limit",
+    "daily user sending",
+    "daily sending",
+    "daily smtp relay",
+    "peak smtp relay",
+    "hourly limit",
+    "message limit exceeded",
+    "submission quota",
+    "too many messages",
+    "outgoing mail limit",
+    "exceeded your quota",
 ];
 /// Words that say the mailbox may not send through this server, or not as this address.
 const RELAY: &[&str] = &[
-    "relaying", "relay access", "relay denied", "unable to relay", "not permitted to relay",
-    "not allowed to relay", "authentication required", "must authenticate", "not owned by user",
-    "not allowed to send as", "sendasdenied",
+    "relaying",
+    "relay access",
+    "relay denied",
+    "unable to relay",
+    "not permitted to relay",
+    "not allowed to relay",
+    "authentication required",
+    "must authenticate",
+    "not owned by user",
+    "not allowed to send as",
+    "sendasdenied",
 ];
 /// Words that say the sending domain or network address is not trusted.
 const REPUTATION: &[&str] = &[
-    "spamhaus", "blocklist", "block list", "blacklist", "black list", "dnsbl", "rbl", "spamcop",
-    "barracuda", "proofpoint", "bad reputation", "poor reputation", "low reputation", "ip address is listed", "dmarc", "spf ", "dkim",
-    "ptr record", "reverse dns", "reverse hostname",
+    "spamhaus",
+    "blocklist",
+    "block list",
+    "blacklist",
+    "black list",
+    "dnsbl",
+    "rbl",
+    "spamcop",
+    "barracuda",
+    "proofpoint",
+    "bad reputation",
+    "poor reputation",
+    "low reputation",
+    "ip address is listed",
+    "dmarc",
+    "spf ",
+    "dkim",
+    "ptr record",
+    "reverse dns",
+    "reverse hostname",
 ];
 /// Words that say the message itself is not liked.
 const SPAM: &[&str] = &[
-    "spam", "unsolicited", "message content", "content rejected", "virus", "malware", "phishing",
+    "spam",
+    "unsolicited",
+    "message content",
+    "content rejected",
+    "virus",
+    "malware",
+    "phishing",
 ];
 /// Words that mean a rate, in replies that ask to come back later.
 const RATE: &[&str] = &[
-    "rate", "too many", "too fast", "throttl", "limit", "try again later, closing", "slow down",
-    "too much mail", "concurren",
+    "rate",
+    "too many",
+    "too fast",
+    "throttl",
+    "limit",
+    "try again later, closing",
+    "slow down",
+    "too much mail",
+    "concurren",
 ];
 
 /// The numbers of an enhanced status code.
@@ -65,7 +140,13 @@ pub(super) fn read(phase: Phase, code: u16, text: &str) -> Outcome {
             scope,
         };
     }
-    Outcome::Rejected { phase, code, enhanced: shown, response: text.to_owned(), scope }
+    Outcome::Rejected {
+        phase,
+        code,
+        enhanced: shown,
+        response: text.to_owned(),
+        scope,
+    }
 }
 
 /// What the API calls a refusal.
@@ -122,7 +203,11 @@ fn scope(phase: Phase, code: u16, enhanced: Option<Enhanced>, lower: &str) -> Sc
         return soft;
     }
     if phase >= Phase::Data {
-        return if has(lower, UNKNOWN) { recipient_of(enhanced, lower) } else { Scope::Content };
+        return if has(lower, UNKNOWN) {
+            recipient_of(enhanced, lower)
+        } else {
+            Scope::Content
+        };
     }
     recipient_of(enhanced, lower)
 }
@@ -138,7 +223,9 @@ fn recipient_of(enhanced: Option<Enhanced>, lower: &str) -> Scope {
     if has(lower, SPAM) {
         return Scope::Content;
     }
-    Scope::Recipient { hard: has(lower, UNKNOWN) }
+    Scope::Recipient {
+        hard: has(lower, UNKNOWN),
+    }
 }
 
 fn is_login(phase: Phase, code: u16, enhanced: Option<Enhanced>) -> bool {
@@ -157,8 +244,7 @@ fn is_full(enhanced: Option<Enhanced>, lower: &str) -> bool {
 
 /// Whether a temporary refusal is about a rate.
 fn is_rate(code: u16, enhanced: Option<Enhanced>, lower: &str) -> bool {
-    let coded = code == 421
-        || matches!(enhanced, Some((4, 2, 1) | (4, 7, 0) | (4, 5, 3)));
+    let coded = code == 421 || matches!(enhanced, Some((4, 2, 1) | (4, 7, 0) | (4, 5, 3)));
     code < 500 && coded && has(lower, RATE)
         || matches!(enhanced, Some((4, 7, 28)))
         || code == 421 && enhanced == Some((4, 7, 0))
@@ -171,14 +257,21 @@ fn has(lower: &str, words: &[&str]) -> bool {
 /// The enhanced status code that a reply begins with, where it agrees with the reply's code
 /// (RFC 2034 §4), as text and as numbers.
 fn split_enhanced(code: u16, text: &str) -> (Option<String>, Option<Enhanced>) {
-    let word = text.split_whitespace().next().unwrap_or_default().trim_start_matches('#');
+    let word = text
+        .split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches('#');
     let mut numbers = word.split('.').map(|part| {
         let digits = (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
         digits.then(|| part.parse::<u16>().ok()).flatten()
     });
-    let (Some(Some(class)), Some(Some(subject)), Some(Some(detail)), None) =
-        (numbers.next(), numbers.next(), numbers.next(), numbers.next())
-    else {
+    let (Some(Some(class)), Some(Some(subject)), Some(Some(detail)), None) = (
+        numbers.next(),
+        numbers.next(),
+        numbers.next(),
+        numbers.next(),
+    ) else {
         return (None, None);
     };
     if class != code / 100 {

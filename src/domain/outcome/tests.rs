@@ -36,19 +36,59 @@ fn a_recipient_that_does_not_exist_is_a_hard_bounce() {
     ] {
         check(Phase::Rcpt, reply, HARD, ErrorCode::UnknownRecipient);
     }
-    check(Phase::Rcpt, "501 5.1.3 Bad recipient address syntax", HARD, ErrorCode::InvalidEmail);
-    check(Phase::Dot, "550 5.1.1 user unknown", HARD, ErrorCode::UnknownRecipient);
+    check(
+        Phase::Rcpt,
+        "501 5.1.3 Bad recipient address syntax",
+        HARD,
+        ErrorCode::InvalidEmail,
+    );
+    check(
+        Phase::Dot,
+        "550 5.1.1 user unknown",
+        HARD,
+        ErrorCode::UnknownRecipient,
+    );
 }
 
 #[test]
 fn a_full_or_busy_recipient_is_a_soft_bounce() {
-    check(Phase::Rcpt, "552 5.2.2 mailbox full", SOFT, ErrorCode::MailboxFull);
-    check(Phase::Rcpt, "452 4.2.2 The email account is over quota", SOFT, ErrorCode::MailboxFull);
+    check(
+        Phase::Rcpt,
+        "552 5.2.2 mailbox full",
+        SOFT,
+        ErrorCode::MailboxFull,
+    );
+    check(
+        Phase::Rcpt,
+        "452 4.2.2 The email account is over quota",
+        SOFT,
+        ErrorCode::MailboxFull,
+    );
     check(Phase::Dot, "552 5.2.2 quota", SOFT, ErrorCode::MailboxFull);
-    check(Phase::Rcpt, "450 4.7.1 Greylisted", SOFT, ErrorCode::ProviderError);
-    check(Phase::Rcpt, "451 4.3.0 try again later", SOFT, ErrorCode::ProviderError);
-    check(Phase::Rcpt, "451 4.4.1 no answer from host", SOFT, ErrorCode::ProviderError);
-    check(Phase::Rcpt, "550 5.7.1 Access denied", SOFT, ErrorCode::Rejected);
+    check(
+        Phase::Rcpt,
+        "450 4.7.1 Greylisted",
+        SOFT,
+        ErrorCode::ProviderError,
+    );
+    check(
+        Phase::Rcpt,
+        "451 4.3.0 try again later",
+        SOFT,
+        ErrorCode::ProviderError,
+    );
+    check(
+        Phase::Rcpt,
+        "451 4.4.1 no answer from host",
+        SOFT,
+        ErrorCode::ProviderError,
+    );
+    check(
+        Phase::Rcpt,
+        "550 5.7.1 Access denied",
+        SOFT,
+        ErrorCode::Rejected,
+    );
     check(
         Phase::Rcpt,
         "450 4.2.1 The user you are trying to contact is receiving mail at a rate that prevents \
@@ -66,7 +106,10 @@ fn the_mailboxs_own_trouble_is_never_the_leads() {
         (Phase::Auth, "454 4.7.0 Temporary authentication failure"),
         (Phase::Auth, "550 5.1.1 user unknown"),
         (Phase::Mail, "530 5.7.0 Authentication Required"),
-        (Phase::Rcpt, "534 5.7.9 Application-specific password required"),
+        (
+            Phase::Rcpt,
+            "534 5.7.9 Application-specific password required",
+        ),
         (
             Phase::Mail,
             "550 5.7.30 Basic authentication is not supported for Client Submission",
@@ -82,11 +125,36 @@ fn the_mailboxs_own_trouble_is_never_the_leads() {
     ] {
         check(Phase::Rcpt, reply, Scope::Sender, ErrorCode::RateLimited);
     }
-    check(Phase::Rcpt, "554 5.7.1 Relay access denied", Scope::Sender, ErrorCode::Rejected);
-    check(Phase::Mail, "553 5.7.1 sender rejected", Scope::Sender, ErrorCode::Rejected);
-    check(Phase::Greeting, "554 no service", Scope::Sender, ErrorCode::Rejected);
-    check(Phase::Mail, "451 4.3.0 try again", Scope::Sender, ErrorCode::ProviderError);
-    check(Phase::Dot, "421 4.3.2 shutting down", Scope::Sender, ErrorCode::ProviderError);
+    check(
+        Phase::Rcpt,
+        "554 5.7.1 Relay access denied",
+        Scope::Sender,
+        ErrorCode::Rejected,
+    );
+    check(
+        Phase::Mail,
+        "553 5.7.1 sender rejected",
+        Scope::Sender,
+        ErrorCode::Rejected,
+    );
+    check(
+        Phase::Greeting,
+        "554 no service",
+        Scope::Sender,
+        ErrorCode::Rejected,
+    );
+    check(
+        Phase::Mail,
+        "451 4.3.0 try again",
+        Scope::Sender,
+        ErrorCode::ProviderError,
+    );
+    check(
+        Phase::Dot,
+        "421 4.3.2 shutting down",
+        Scope::Sender,
+        ErrorCode::ProviderError,
+    );
 }
 
 #[test]
@@ -100,30 +168,76 @@ fn policy_and_content_are_told_apart() {
         check(Phase::Dot, reply, Scope::Policy, ErrorCode::Rejected);
         check(Phase::Rcpt, reply, Scope::Policy, ErrorCode::Rejected);
     }
-    check(Phase::Dot, "451 4.7.32 alignment", Scope::Policy, ErrorCode::Rejected);
-    check(Phase::Dot, "554 5.7.1 spam detected", Scope::Content, ErrorCode::Rejected);
-    check(Phase::Dot, "554 5.6.0 bad MIME", Scope::Content, ErrorCode::Rejected);
-    check(Phase::Mail, "552 5.3.4 too big", Scope::Content, ErrorCode::Rejected);
-    check(Phase::Dot, "571 refused", Scope::Content, ErrorCode::Rejected);
+    check(
+        Phase::Dot,
+        "451 4.7.32 alignment",
+        Scope::Policy,
+        ErrorCode::Rejected,
+    );
+    check(
+        Phase::Dot,
+        "554 5.7.1 spam detected",
+        Scope::Content,
+        ErrorCode::Rejected,
+    );
+    check(
+        Phase::Dot,
+        "554 5.6.0 bad MIME",
+        Scope::Content,
+        ErrorCode::Rejected,
+    );
+    check(
+        Phase::Mail,
+        "552 5.3.4 too big",
+        Scope::Content,
+        ErrorCode::Rejected,
+    );
+    check(
+        Phase::Dot,
+        "571 refused",
+        Scope::Content,
+        ErrorCode::Rejected,
+    );
 }
 
 #[test]
 fn too_many_recipients_is_temporary_whatever_its_class() {
     let outcome = Outcome::refused(Phase::Rcpt, 552, "too many recipients");
-    assert!(matches!(outcome, Outcome::Retry { code: Some(552), .. }), "{outcome:?}");
+    assert!(
+        matches!(
+            outcome,
+            Outcome::Retry {
+                code: Some(552),
+                ..
+            }
+        ),
+        "{outcome:?}"
+    );
 }
 
 #[test]
 fn the_enhanced_code_counts_only_where_it_agrees() {
-    let Outcome::Rejected { enhanced, scope, .. } =
-        Outcome::refused(Phase::Rcpt, 550, "4.1.1 what")
+    let Outcome::Rejected {
+        enhanced, scope, ..
+    } = Outcome::refused(Phase::Rcpt, 550, "4.1.1 what")
     else {
         panic!("5xx is permanent")
     };
     assert_eq!((enhanced, scope), (None, SOFT));
-    for text in ["5.1", "5.1.1.1", "5..1", "5.1.1111", "192.0.2.1 blocked", "", "é"] {
+    for text in [
+        "5.1",
+        "5.1.1.1",
+        "5..1",
+        "5.1.1111",
+        "192.0.2.1 blocked",
+        "",
+        "é",
+    ] {
         let outcome = Outcome::refused(Phase::Rcpt, 550, text);
-        assert!(matches!(outcome, Outcome::Rejected { enhanced: None, .. }), "{text}");
+        assert!(
+            matches!(outcome, Outcome::Rejected { enhanced: None, .. }),
+            "{text}"
+        );
     }
 }
 
@@ -138,9 +252,20 @@ fn troubles_without_a_reply_have_their_codes() {
     assert_eq!(outcome.error_code(), Some(ErrorCode::Timeout));
     let outcome = broken(Phase::Mail, RetryReason::Protocol);
     assert_eq!(outcome.error_code(), Some(ErrorCode::ProviderError));
-    let outcome = Outcome::Ambiguous { reason: "cut".into() };
-    assert_eq!((outcome.scope(), outcome.error_code()), (None, Some(ErrorCode::Interrupted)));
-    assert_eq!(Outcome::Sent { response: "ok".into() }.error_code(), None);
+    let outcome = Outcome::Ambiguous {
+        reason: "cut".into(),
+    };
+    assert_eq!(
+        (outcome.scope(), outcome.error_code()),
+        (None, Some(ErrorCode::Interrupted))
+    );
+    assert_eq!(
+        Outcome::Sent {
+            response: "ok".into()
+        }
+        .error_code(),
+        None
+    );
 }
 
 #[test]

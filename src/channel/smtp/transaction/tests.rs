@@ -13,7 +13,11 @@ fn receive(wire: &[u8]) -> (Vec<u8>, &[u8]) {
     let mut message = Vec::new();
     let mut rest = wire;
     loop {
-        let end = rest.windows(2).position(|two| two == b"\r\n").expect("every line ends") + 2;
+        let end = rest
+            .windows(2)
+            .position(|two| two == b"\r\n")
+            .expect("every line ends")
+            + 2;
         let (line, after) = rest.split_at(end);
         rest = after;
         if line == b".\r\n" {
