@@ -9,7 +9,10 @@
 //! The receiver runs in this process on a thread of its own, so all three share two cores.
 
 #[path = "../tests/support/smtp_sink.rs"]
-#[expect(dead_code, reason = "the receiver is the tests' own, and a bench asks it little")]
+#[expect(
+    dead_code,
+    reason = "the receiver is the tests' own, and a bench asks it little"
+)]
 mod smtp_sink;
 
 use std::sync::Arc;
@@ -25,10 +28,10 @@ use cadenza::domain::id::{LeadId, PersonId, SenderId, SequenceId, VersionId, Wor
 use cadenza::engine::{Engine, EngineConfig};
 use cadenza::entropy::Entropy;
 use cadenza::store::Db;
-use sea_orm::{ConnectionTrait, Value};
 use lettre::address::Envelope;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::extension::ClientId;
+use sea_orm::{ConnectionTrait, Value};
 use smtp_sink::{Options, SmtpSink};
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +42,10 @@ const CONNECTIONS: usize = 64;
 fn main() {
     // `cargo bench` and `cargo test --benches` pass flags of the standard harness; none matters.
     let sink = sink_on_its_own_thread();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("runtime");
     runtime.block_on(async {
         let mut ratios: Vec<(String, Vec<f64>)> = Vec::new();
         for round in 1..=ROUNDS {
@@ -49,7 +55,10 @@ fn main() {
             println!("round {round}: our sessions alone: {sessions:.0} mails/s");
             for (name, url) in databases().await {
                 let rate = engine(&sink, &url).await;
-                println!("round {round}: engine on {name}: {rate:.0} mails/s, ratio {:.2}", rate / limit);
+                println!(
+                    "round {round}: engine on {name}: {rate:.0} mails/s, ratio {:.2}",
+                    rate / limit
+                );
                 match ratios.iter_mut().find(|(known, _)| *known == name) {
                     Some((_, list)) => list.push(rate / limit),
                     None => ratios.push((name, vec![rate / limit])),
@@ -58,7 +67,10 @@ fn main() {
         }
         for (name, mut list) in ratios {
             list.sort_by(f64::total_cmp);
-            println!("{name}: median ratio {:.2} (goal 1.0)", list[list.len() / 2]);
+            println!(
+                "{name}: median ratio {:.2} (goal 1.0)",
+                list[list.len() / 2]
+            );
         }
         for (name, url) in databases().await {
             claim_latency(&name, &url).await;
@@ -69,11 +81,20 @@ fn main() {
 fn sink_on_its_own_thread() -> Arc<SmtpSink> {
     let (made, making) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("runtime");
         runtime.block_on(async {
-            made.send(Arc::new(SmtpSink::start(Options { keep_bytes: false, ..Options::default() })
+            made.send(Arc::new(
+                SmtpSink::start(Options {
+                    keep_bytes: false,
+                    ..Options::default()
+                })
                 .await
-                .expect("a receiver"))).expect("somebody waits");
+                .expect("a receiver"),
+            ))
+            .expect("somebody waits");
             std::future::pending::<()>().await;
         });
     });
@@ -87,8 +108,13 @@ async fn databases() -> Vec<(String, String)> {
     let mut databases = vec![("SQLite".to_owned(), format!("sqlite://{}", file.display()))];
     if let Ok(base) = std::env::var("TEST_POSTGRES_URL") {
         let name = format!("bench_{}", Entropy::system().bits());
-        let admin = sea_orm::Database::connect(&base).await.expect("PostgreSQL answers");
-        admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.expect("a database");
+        let admin = sea_orm::Database::connect(&base)
+            .await
+            .expect("PostgreSQL answers");
+        admin
+            .execute_unprepared(&format!("CREATE DATABASE {name}"))
+            .await
+            .expect("a database");
         let (server, _) = base.rsplit_once('/').expect("a URL with a database");
         databases.push(("PostgreSQL".into(), format!("{server}/{name}")));
     }
@@ -108,7 +134,9 @@ async fn lettre_alone(sink: &SmtpSink) -> f64 {
     for task in 0..CONNECTIONS {
         let clock = clock.clone();
         tasks.spawn(async move {
-            let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("connects");
+            let stream = tokio::net::TcpStream::connect(("127.0.0.1", port))
+                .await
+                .expect("connects");
             stream.set_nodelay(true).expect("a socket option");
             let hello = ClientId::Domain("bench.example".into());
             let mut connection =
@@ -122,7 +150,10 @@ async fn lettre_alone(sink: &SmtpSink) -> f64 {
                     vec![composed.envelope_to.clone()],
                 )
                 .expect("an envelope");
-                connection.send(&envelope, &composed.bytes).await.expect("is taken");
+                connection
+                    .send(&envelope, &composed.bytes)
+                    .await
+                    .expect("is taken");
             }
         });
     }
@@ -200,18 +231,37 @@ async fn furnish(url: &str, port: u16) -> Furnished {
         "kind": "email", "senders": [sender.to_string()],
         "variants": [{ "key": "a", "weight": 1, "enabled": true, "subject": "Hello {{ first_name }}",
                        "text": body, "html": format!("<p>{body}</p>") }] } }] });
-    let days = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"];
-    let windows: Vec<_> =
-        days.iter().map(|day| serde_json::json!({ "day": day, "from": "00:00", "to": "24:00" })).collect();
+    let days = [
+        "MONDAY",
+        "TUESDAY",
+        "WEDNESDAY",
+        "THURSDAY",
+        "FRIDAY",
+        "SATURDAY",
+        "SUNDAY",
+    ];
+    let windows: Vec<_> = days
+        .iter()
+        .map(|day| serde_json::json!({ "day": day, "from": "00:00", "to": "24:00" }))
+        .collect();
     let settings = serde_json::json!({ "sendWindows": windows });
     let transport = serde_json::json!({ "kind": "smtp", "host": "127.0.0.1", "port": port, "security": "NONE" });
     let w = services.db.write();
     let run = async |sql: &str, values: Vec<Value>| {
-        let statement = sea_orm::Statement::from_sql_and_values(w.get_database_backend(), sql, values);
+        let statement =
+            sea_orm::Statement::from_sql_and_values(w.get_database_backend(), sql, values);
         w.execute_raw(statement).await.expect(sql);
     };
-    run("INSERT INTO workspace (id, name, created_at) VALUES ($1, 'bench', $2)", vec![workspace.uuid().into(), ms.into()]).await;
-    run("INSERT INTO event_counter (workspace_id, last_seq) VALUES ($1, 0)", vec![workspace.uuid().into()]).await;
+    run(
+        "INSERT INTO workspace (id, name, created_at) VALUES ($1, 'bench', $2)",
+        vec![workspace.uuid().into(), ms.into()],
+    )
+    .await;
+    run(
+        "INSERT INTO event_counter (workspace_id, last_seq) VALUES ($1, 0)",
+        vec![workspace.uuid().into()],
+    )
+    .await;
     run(
         "INSERT INTO sender (id, workspace_id, name, channel, address, enabled, time_zone, min_gap_ms, transport, revision, next_free_at, failures, created_at, updated_at)
          VALUES ($1, $2, 'Bench', 'EMAIL', 'bench@bench.example', $3, 'UTC', 0, $4, 1, 0, 0, $5, $5)",
@@ -232,10 +282,19 @@ async fn furnish(url: &str, port: u16) -> Furnished {
     .await;
     run(
         "INSERT INTO lane (sequence_id, sender_id, workspace_id) VALUES ($1, $2, $3)",
-        vec![sequence.uuid().into(), sender.uuid().into(), workspace.uuid().into()],
+        vec![
+            sequence.uuid().into(),
+            sender.uuid().into(),
+            workspace.uuid().into(),
+        ],
     )
     .await;
-    Furnished { services, workspace, sequence, sender }
+    Furnished {
+        services,
+        workspace,
+        sequence,
+        sender,
+    }
 }
 
 impl Furnished {
@@ -257,9 +316,22 @@ impl Furnished {
                 let p = |k: usize| format!("${}", n + k);
                 person_rows.push_str(&format!(
                     "{}({}, {}, {}, {}, 'Person', {}, '', {}, {})",
-                    if n == 0 { "" } else { ", " }, p(1), p(2), p(3), p(3), p(4), p(5), p(5)
+                    if n == 0 { "" } else { ", " },
+                    p(1),
+                    p(2),
+                    p(3),
+                    p(3),
+                    p(4),
+                    p(5),
+                    p(5)
                 ));
-                people.extend::<[Value; 5]>([person.uuid().into(), self.workspace.uuid().into(), email.into(), serde_json::json!({}).into(), ms.into()]);
+                people.extend::<[Value; 5]>([
+                    person.uuid().into(),
+                    self.workspace.uuid().into(),
+                    email.into(),
+                    serde_json::json!({}).into(),
+                    ms.into(),
+                ]);
                 let n = leads.len();
                 let p = |k: usize| format!("${}", n + k);
                 lead_rows.push_str(&format!(
@@ -267,15 +339,32 @@ impl Furnished {
                     if n == 0 { "" } else { ", " }, p(1), p(2), p(3), p(4), p(5), p(6), p(7), p(8), p(8), p(6)
                 ));
                 leads.extend::<[Value; 8]>([
-                    lead.uuid().into(), self.workspace.uuid().into(), self.sequence.uuid().into(), person.uuid().into(),
-                    self.sender.uuid().into(), ms.into(), (ms + in_ms).into(), false.into(),
+                    lead.uuid().into(),
+                    self.workspace.uuid().into(),
+                    self.sequence.uuid().into(),
+                    person.uuid().into(),
+                    self.sender.uuid().into(),
+                    ms.into(),
+                    (ms + in_ms).into(),
+                    false.into(),
                 ]);
             }
             for (sql, values) in [
-                (format!("INSERT INTO person (id, workspace_id, email, email_key, first_name, attributes, search_text, created_at, updated_at) VALUES {person_rows}"), people),
-                (format!("INSERT INTO lead (id, workspace_id, sequence_id, person_id, round, status, step_key, turn, sender_id, bucket, anchor_at, due_at, messages_sent, opens, clicks, replies, bounced, unsubscribed, enrolled_at, enrolled_by) VALUES {lead_rows}"), leads),
+                (
+                    format!(
+                        "INSERT INTO person (id, workspace_id, email, email_key, first_name, attributes, search_text, created_at, updated_at) VALUES {person_rows}"
+                    ),
+                    people,
+                ),
+                (
+                    format!(
+                        "INSERT INTO lead (id, workspace_id, sequence_id, person_id, round, status, step_key, turn, sender_id, bucket, anchor_at, due_at, messages_sent, opens, clicks, replies, bounced, unsubscribed, enrolled_at, enrolled_by) VALUES {lead_rows}"
+                    ),
+                    leads,
+                ),
             ] {
-                let statement = sea_orm::Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+                let statement =
+                    sea_orm::Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
                 tx.execute_raw(statement).await.expect("inserts");
             }
         }
@@ -284,7 +373,8 @@ impl Furnished {
 
     fn engine(&self) -> Arc<Engine> {
         let s = &self.services;
-        let transports = Transports::new("bench.example".into(), CONNECTIONS, Box::new(|_| Ok(None)));
+        let transports =
+            Transports::new("bench.example".into(), CONNECTIONS, Box::new(|_| Ok(None)));
         Arc::new(Engine::new(
             s.db.clone(),
             s.clock.clone(),
@@ -292,7 +382,10 @@ impl Furnished {
             Arc::clone(&s.zones),
             s.wake.clone(),
             Arc::new(transports) as Arc<dyn Channel>,
-            EngineConfig { sends_per_sender: CONNECTIONS, ..EngineConfig::default() },
+            EngineConfig {
+                sends_per_sender: CONNECTIONS,
+                ..EngineConfig::default()
+            },
         ))
     }
 }
@@ -311,11 +404,17 @@ async fn engine(sink: &SmtpSink, url: &str) -> f64 {
         tick.tick().await;
         let statement = "SELECT CAST(count(*) AS BIGINT) AS n FROM lead WHERE status = 'COMPLETED'";
         let db = furnished.services.db.read();
-        let done = cadenza::store::sql::number(db, statement, cadenza::store::sql::Arguments::new()).await.expect("counts");
+        let done =
+            cadenza::store::sql::number(db, statement, cadenza::store::sql::Arguments::new())
+                .await
+                .expect("counts");
         if done >= i64::try_from(MAILS).expect("few") {
             break;
         }
-        assert!(started.elapsed() < Duration::from_secs(120), "only {done} after two minutes");
+        assert!(
+            started.elapsed() < Duration::from_secs(120),
+            "only {done} after two minutes"
+        );
     }
     let rate = rate(MAILS, started.elapsed());
     shutdown.cancel();
@@ -328,7 +427,10 @@ async fn claim_latency(name: &str, url: &str) {
     let furnished = furnish(url, 1).await;
     let engine = furnished.engine();
     engine.join().await.expect("joins");
-    let many = std::env::var("CADENZA_BENCH_WAITING").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
+    let many = std::env::var("CADENZA_BENCH_WAITING")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1_000_000);
     let mut waiting = 0;
     for goal in [10_000, many] {
         furnished.leads(goal - waiting, 86_400_000).await;
@@ -342,6 +444,9 @@ async fn claim_latency(name: &str, url: &str) {
             assert_eq!(claim.messages.len(), 100);
         }
         times.sort();
-        println!("{name}: claim of 100 with {waiting} leads waiting: median {:?}", times[times.len() / 2]);
+        println!(
+            "{name}: claim of 100 with {waiting} leads waiting: median {:?}",
+            times[times.len() / 2]
+        );
     }
 }

@@ -21,7 +21,10 @@ enum Kind {
     /// The machine's, but every second counts for `factor` since `start`.
     Accelerated { start: DateTime<Utc>, factor: u32 },
     /// Stands still until it is told to move.
-    Manual { now_ms: AtomicI64, moved: watch::Sender<()> },
+    Manual {
+        now_ms: AtomicI64,
+        moved: watch::Sender<()>,
+    },
 }
 
 impl Clock {
@@ -32,13 +35,19 @@ impl Clock {
 
     /// A clock that starts now and runs `factor` times as fast.
     pub fn accelerated(factor: u32) -> Self {
-        Self(Arc::new(Kind::Accelerated { start: wall_time(), factor: factor.max(1) }))
+        Self(Arc::new(Kind::Accelerated {
+            start: wall_time(),
+            factor: factor.max(1),
+        }))
     }
 
     /// A clock that stands at `now` until [`Clock::advance_to`].
     pub fn manual(now: DateTime<Utc>) -> Self {
         let (moved, _) = watch::channel(());
-        Self(Arc::new(Kind::Manual { now_ms: AtomicI64::new(now.timestamp_millis()), moved }))
+        Self(Arc::new(Kind::Manual {
+            now_ms: AtomicI64::new(now.timestamp_millis()),
+            moved,
+        }))
     }
 
     /// The time, in whole milliseconds: what both databases keep exactly.
@@ -48,11 +57,13 @@ impl Clock {
             Kind::Accelerated { start, factor } => {
                 let passed = wall_time() - *start;
                 let factor = i32::try_from(*factor).unwrap_or(i32::MAX);
-                whole_ms(passed.checked_mul(factor).map_or(*start, |passed| *start + passed))
+                whole_ms(
+                    passed
+                        .checked_mul(factor)
+                        .map_or(*start, |passed| *start + passed),
+                )
             }
-            Kind::Manual { now_ms, .. } => {
-                from_ms(now_ms.load(Ordering::SeqCst))
-            }
+            Kind::Manual { now_ms, .. } => from_ms(now_ms.load(Ordering::SeqCst)),
         }
     }
 
@@ -84,12 +95,15 @@ impl Clock {
             return;
         }
         loop {
-            let Ok(left) = (at - self.now()).to_std() else { return };
+            let Ok(left) = (at - self.now()).to_std() else {
+                return;
+            };
             if left.is_zero() {
                 return;
             }
             // Short turns, so that a wall clock that is set back or forth is noticed.
-            let real = (left / self.factor()).clamp(Duration::from_millis(1), Duration::from_secs(60));
+            let real =
+                (left / self.factor()).clamp(Duration::from_millis(1), Duration::from_secs(60));
             nap(real).await;
         }
     }
@@ -98,7 +112,9 @@ impl Clock {
     pub fn after_real(&self, span: Duration) -> DateTime<Utc> {
         let span = chrono::Duration::from_std(span.saturating_mul(self.factor()))
             .unwrap_or(chrono::Duration::MAX);
-        self.now().checked_add_signed(span).unwrap_or(DateTime::<Utc>::MAX_UTC)
+        self.now()
+            .checked_add_signed(span)
+            .unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
     /// Returns after `span` of real time; on a manual clock, after as much of its own.
@@ -120,12 +136,18 @@ fn whole_ms(at: DateTime<Utc>) -> DateTime<Utc> {
     from_ms(at.timestamp_millis())
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the wall clock"
+)]
 fn wall_time() -> DateTime<Utc> {
     Utc::now()
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that waits for real time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that waits for real time"
+)]
 async fn nap(span: Duration) {
     tokio::time::sleep(span).await;
 }

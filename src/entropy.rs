@@ -20,7 +20,10 @@ enum Source {
 
 impl Entropy {
     /// The operating system's generator.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that draws randomness")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that draws randomness"
+    )]
     pub fn system() -> Self {
         Self(Arc::new(Source::System(SystemRandom::new())))
     }
@@ -37,10 +40,14 @@ impl Entropy {
     pub fn fill(&self, bytes: &mut [u8]) {
         match &*self.0 {
             Source::System(system) => {
-                system.fill(bytes).expect("the operating system provides randomness");
+                system
+                    .fill(bytes)
+                    .expect("the operating system provides randomness");
             }
             Source::Seeded(state) => {
-                let mut state = state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut state = state
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
                 for chunk in bytes.chunks_mut(8) {
                     let drawn = split_mix(&mut state).to_le_bytes();
                     for (byte, random) in chunk.iter_mut().zip(drawn) {

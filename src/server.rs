@@ -206,20 +206,24 @@ impl Server {
     /// The engine, and the runner of bulk operations, which works under the engine's name.
     async fn start_engine(&mut self) -> Result<(), StartError> {
         let services = self.services.clone();
-        let engine_config =
-            EngineConfig { lease: self.config.lease, ..EngineConfig::default() };
+        let engine_config = EngineConfig {
+            lease: self.config.lease,
+            ..EngineConfig::default()
+        };
         let secrets = Arc::clone(&services.secrets);
         let open_secret = move |route: &Route| {
             let sealed = route.secret.as_deref();
-            let opened = sealed.map(|sealed| {
-                secrets.open(route.workspace, route.sender.uuid(), sealed)
-            });
+            let opened =
+                sealed.map(|sealed| secrets.open(route.workspace, route.sender.uuid(), sealed));
             opened.transpose().map_err(|error| error.to_string())
         };
         let hello_name = self.config.hello_name.clone().unwrap_or_else(machine_name);
         let connections = engine_config.sends_per_sender;
-        let transports =
-            Arc::new(Transports::new(hello_name, connections, Box::new(open_secret)));
+        let transports = Arc::new(Transports::new(
+            hello_name,
+            connections,
+            Box::new(open_secret),
+        ));
         let engine = Arc::new(Engine::new(
             services.db.clone(),
             services.clock.clone(),
@@ -332,7 +336,11 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 fn machine_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
-    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+    if name.is_empty() {
+        "localhost".to_owned()
+    } else {
+        name.to_owned()
+    }
 }
 
 /// Ready when the operating system asks the process to end.

@@ -14,7 +14,10 @@ pub struct Wake {
 
 impl Default for Wake {
     fn default() -> Self {
-        Self { due: watch::channel(()).0, log: watch::channel(()).0 }
+        Self {
+            due: watch::channel(()).0,
+            log: watch::channel(()).0,
+        }
     }
 }
 

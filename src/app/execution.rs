@@ -39,10 +39,16 @@ pub async fn resolve(
         Refusal::not_found(message, &["id"])
     };
     // Before any lock: what is another workspace's is not touched.
-    execution::find(&tx, workspace, id).await?.ok_or_else(missing)?;
+    execution::find(&tx, workspace, id)
+        .await?
+        .ok_or_else(missing)?;
     let open = dispatch::open_executions(&tx, &[id]).await?.pop();
-    let open = open.filter(|open| open.workspace == workspace).ok_or_else(missing)?;
-    let row = execution::find(&tx, workspace, id).await?.ok_or_else(missing)?;
+    let open = open
+        .filter(|open| open.workspace == workspace)
+        .ok_or_else(missing)?;
+    let row = execution::find(&tx, workspace, id)
+        .await?
+        .ok_or_else(missing)?;
     match (open.status, was_sent) {
         (ExecutionStatus::Unconfirmed, _) => {}
         (ExecutionStatus::Sent | ExecutionStatus::Delivered, true)
@@ -55,13 +61,20 @@ pub async fn resolve(
             return Err(Refusal::new(RefusalCode::WrongState, message, &["id"]).into());
         }
     }
-    let mut settling = Settling { services, caller, now: services.clock.now(), events: Vec::new() };
+    let mut settling = Settling {
+        services,
+        caller,
+        now: services.clock.now(),
+        events: Vec::new(),
+    };
     if was_sent {
         settling.sent(&tx, open, &row).await?;
     } else {
         settling.unsent(&tx, open).await?;
     }
-    let settled = execution::find(&tx, workspace, id).await?.ok_or_else(missing)?;
+    let settled = execution::find(&tx, workspace, id)
+        .await?
+        .ok_or_else(missing)?;
     if settling.events.is_empty() {
         dialect::notify(&tx).await?;
     } else {
@@ -129,7 +142,11 @@ impl Settling<'_> {
                 lead.lead_id(),
             );
             self.events.push(match &after.step_key {
-                Some(key) => NewEvent { kind: EventKind::LeadAdvanced, ..event }.at_step(key),
+                Some(key) => NewEvent {
+                    kind: EventKind::LeadAdvanced,
+                    ..event
+                }
+                .at_step(key),
                 None => event,
             });
             lead.sender_id = plan.sender.map(SenderId::uuid).or(lead.sender_id);
@@ -151,7 +168,9 @@ impl Settling<'_> {
         let mut lead: LeadRow = open.lead.clone();
         let let_go = lead.state()?.apply(&Happening::SettledUnsent, self.now);
         let message = "It did not leave, and the lead was over before it could be sent again.";
-        let error = let_go.is_err().then(|| (ErrorCode::Interrupted.as_str(), message.to_owned()));
+        let error = let_go
+            .is_err()
+            .then(|| (ErrorCode::Interrupted.as_str(), message.to_owned()));
         if let Some((code, message)) = &error {
             let detail = json!({ "code": code, "message": message, "settledBy": self.caller.name });
             self.execution_event(&open, EventKind::ExecutionFailed, detail);
@@ -201,10 +220,16 @@ impl Settling<'_> {
         let current = compiled(&version(current)?.flow)?;
         let in_thread = ran.step(&open.step_key).is_some_and(|step| step.in_thread);
         let Some(next) = ran.next_in(&current, &open.step_key) else {
-            return Ok(Plan { in_thread, onward: None, sender: None });
+            return Ok(Plan {
+                in_thread,
+                onward: None,
+                sender: None,
+            });
         };
         let zone = |name: &str| self.services.zones.get(name);
-        let sent_by = sender::find_many(tx, workspace, &[open.sender_id]).await?.pop();
+        let sent_by = sender::find_many(tx, workspace, &[open.sender_id])
+            .await?
+            .pop();
         let someone = person::find(tx, workspace, PersonId::from_uuid(open.lead.person_id)).await?;
         let person_zone = someone.and_then(|someone| zone(someone.time_zone.as_deref()?));
         let sender_zone = sent_by.and_then(|sender| zone(&sender.time_zone));
@@ -216,12 +241,20 @@ impl Settling<'_> {
         let due_at = planning::due_at(next, done_at, &planning::calendar(settings, clocks));
         Ok(Plan {
             in_thread,
-            onward: Some(Onward { step_key: next.key.clone(), due_at }),
+            onward: Some(Onward {
+                step_key: next.key.clone(),
+                due_at,
+            }),
             sender: next.sender(Some(open.sender_id), open.lead.bucket),
         })
     }
 
-    fn execution_event(&mut self, open: &OpenExecution, kind: EventKind, detail: serde_json::Value) {
+    fn execution_event(
+        &mut self,
+        open: &OpenExecution,
+        kind: EventKind,
+        detail: serde_json::Value,
+    ) {
         let sequence = SequenceId::from_uuid(open.lead.sequence_id);
         self.events.push(NewEvent {
             execution_id: Some(open.id),

@@ -78,7 +78,11 @@ impl Refusal {
     /// A refusal of the field at `path`.
     pub fn new(code: RefusalCode, message: impl Into<String>, path: &[&str]) -> Self {
         let path = path.iter().map(|part| (*part).to_owned()).collect();
-        Self { code, message: message.into(), path }
+        Self {
+            code,
+            message: message.into(),
+            path,
+        }
     }
 
     /// A field that holds what it must not.

@@ -78,7 +78,15 @@ pub async fn submit(
         }
     }
     let kind = BulkKind::Enrol;
-    super::submit(services, caller, kind, json!(request), None, idempotency_key).await
+    super::submit(
+        services,
+        caller,
+        kind,
+        json!(request),
+        None,
+        idempotency_key,
+    )
+    .await
 }
 
 async fn refused(
@@ -92,7 +100,9 @@ async fn refused(
         let message = "There is no sequence with this id: take the id from an answer of this API.";
         return Ok(Some(Refusal::not_found(message, path)));
     };
-    let enrolled = found.status.apply(SequenceAction::Enrol, found.published_version.is_some());
+    let enrolled = found
+        .status
+        .apply(SequenceAction::Enrol, found.published_version.is_some());
     let wrong = |wrong: crate::domain::sequence::WrongStatus| {
         Refusal::new(RefusalCode::WrongState, wrong.to_string(), path)
     };
@@ -110,14 +120,28 @@ pub(super) async fn chunk(
     progress: Value,
 ) -> Result<Chunk, ChunkError> {
     let request: EnrolRequest = read(operation.request.clone())?;
-    let progress: Progress = if progress.is_null() { Progress::default() } else { read(progress)? };
+    let progress: Progress = if progress.is_null() {
+        Progress::default()
+    } else {
+        read(progress)?
+    };
     let target = enrolment::target(tx, operation.workspace, request.sequence_id).await?;
-    let Selection { people, next, total } = select(tx, operation, &request, progress).await?;
-    let mut chunk =
-        Chunk { total, progress: next.map(|next| json!(next)), ..Chunk::default() };
+    let Selection {
+        people,
+        next,
+        total,
+    } = select(tx, operation, &request, progress).await?;
+    let mut chunk = Chunk {
+        total,
+        progress: next.map(|next| json!(next)),
+        ..Chunk::default()
+    };
     match target.map(Enrolling::open).transpose()? {
         Some(Ok(target)) => {
-            enrol(services, tx, operation, &request, &target, people, &mut chunk).await?;
+            enrol(
+                services, tx, operation, &request, &target, people, &mut chunk,
+            )
+            .await?;
         }
         refused => {
             let gone = || "There is no such sequence any more: enrol into another one.".to_owned();
@@ -149,16 +173,31 @@ async fn select(
     let (workspace, sequence) = (operation.workspace, request.sequence_id);
     match &request.people {
         People::Ids(ids) => {
-            let asked: Vec<PersonId> =
-                ids.iter().skip(progress.ids_done).take(CHUNK_MAX).copied().collect();
+            let asked: Vec<PersonId> = ids
+                .iter()
+                .skip(progress.ids_done)
+                .take(CHUNK_MAX)
+                .copied()
+                .collect();
             let found = enrolment::by_ids(tx, workspace, sequence, &asked).await?;
-            let found: HashMap<Uuid, Candidate> =
-                found.into_iter().map(|person| (person.id, person)).collect();
+            let found: HashMap<Uuid, Candidate> = found
+                .into_iter()
+                .map(|person| (person.id, person))
+                .collect();
             let ids_done = progress.ids_done + asked.len();
-            let next = (ids_done < ids.len()).then_some(Progress { ids_done, ..progress });
-            let people =
-                asked.into_iter().map(|id| (id, found.get(&id.uuid()).cloned())).collect();
-            Ok(Selection { people, next, total: i64::try_from(ids.len()).ok() })
+            let next = (ids_done < ids.len()).then_some(Progress {
+                ids_done,
+                ..progress
+            });
+            let people = asked
+                .into_iter()
+                .map(|id| (id, found.get(&id.uuid()).cloned()))
+                .collect();
+            Ok(Selection {
+                people,
+                next,
+                total: i64::try_from(ids.len()).ok(),
+            })
         }
         People::Filter(filter) => {
             let as_of = operation.submitted_at;
@@ -169,14 +208,25 @@ async fn select(
             let more = found.len() == CHUNK_MAX;
             let total = match operation.total {
                 // What was counted at first is corrected at the end: people change meanwhile.
-                _ if !more => i64::try_from(found.len()).ok().map(|n| n + operation.processed),
+                _ if !more => i64::try_from(found.len())
+                    .ok()
+                    .map(|n| n + operation.processed),
                 Some(_) => None,
                 None => Some(enrolment::count(tx, workspace, filter, as_of).await?),
             };
-            let people =
-                found.into_iter().map(|one| (PersonId::from_uuid(one.id), Some(one))).collect();
-            let next = more.then_some(Progress { after: last, ..progress });
-            Ok(Selection { people, next, total })
+            let people = found
+                .into_iter()
+                .map(|one| (PersonId::from_uuid(one.id), Some(one)))
+                .collect();
+            let next = more.then_some(Progress {
+                after: last,
+                ..progress
+            });
+            Ok(Selection {
+                people,
+                next,
+                total,
+            })
         }
     }
 }
@@ -211,7 +261,11 @@ impl Enrolling {
         }
         let flow = CompiledFlow::compile(&flow)
             .map_err(|error| StoreError::corrupt("sequence's version", error))?;
-        Ok(Ok(Self { flow, channels, settings }))
+        Ok(Ok(Self {
+            flow,
+            channels,
+            settings,
+        }))
     }
 
     /// Why a person is not enrolled; `None`, nothing stands in the way.
@@ -283,7 +337,12 @@ async fn enrol(
             // Named before, in the same chunk.
             (None, _) => Err((BulkOutcomeCode::AlreadyEnrolled, ALREADY)),
         };
-        decided.push((id, made.as_ref().map(|lead| lead.id).map_err(|refusal| *refusal)));
+        decided.push((
+            id,
+            made.as_ref()
+                .map(|lead| lead.id)
+                .map_err(|refusal| *refusal),
+        ));
         leads.extend(made.ok());
     }
     let made = enrolment::insert(tx, operation.workspace, sequence, &entry.key, &leads, now);
@@ -291,17 +350,26 @@ async fn enrol(
     for lead in leads.iter().filter(|lead| made.contains(&lead.id)) {
         let event = NewEvent::of_lead(now, EventKind::LeadEnrolled, sequence, lead.id);
         let sender_id = Some(lead.sender);
-        chunk.events.push(NewEvent { sender_id, ..event.at_step(&entry.key) });
+        chunk.events.push(NewEvent {
+            sender_id,
+            ..event.at_step(&entry.key)
+        });
     }
-    chunk.outcomes.extend(decided.into_iter().map(|(id, decided)| {
-        let (code, message) = match decided {
-            Ok(lead) if made.contains(&lead) => (BulkOutcomeCode::Done, "Enrolled."),
-            // Somebody else enrolled the person in the same moment.
-            Ok(_) => (BulkOutcomeCode::AlreadyEnrolled, ALREADY),
-            Err(refusal) => refusal,
-        };
-        Outcome { subject: id.to_string(), code, message: message.to_owned() }
-    }));
+    chunk
+        .outcomes
+        .extend(decided.into_iter().map(|(id, decided)| {
+            let (code, message) = match decided {
+                Ok(lead) if made.contains(&lead) => (BulkOutcomeCode::Done, "Enrolled."),
+                // Somebody else enrolled the person in the same moment.
+                Ok(_) => (BulkOutcomeCode::AlreadyEnrolled, ALREADY),
+                Err(refusal) => refusal,
+            };
+            Outcome {
+                subject: id.to_string(),
+                code,
+                message: message.to_owned(),
+            }
+        }));
     Ok(())
 }
 
@@ -333,9 +401,20 @@ impl<'a> Planner<'a> {
                 senders.insert(SenderId::from_uuid(row.id), zone);
             }
         }
-        let sequence_zone = services.zones.get(&settings.time_zone).unwrap_or_else(Zone::utc);
+        let sequence_zone = services
+            .zones
+            .get(&settings.time_zone)
+            .unwrap_or_else(Zone::utc);
         let planned = HashMap::new();
-        Ok(Self { services, settings, entry, senders, sequence_zone, now, planned })
+        Ok(Self {
+            services,
+            settings,
+            entry,
+            senders,
+            sequence_zone,
+            now,
+            planned,
+        })
     }
 
     fn lead(&mut self, person: &Candidate) -> Result<NewLead, (BulkOutcomeCode, &'static str)> {

@@ -69,7 +69,15 @@ pub async fn submit(
         Change::Resume => BulkKind::Resume,
         Change::Remove => BulkKind::Remove,
     };
-    super::submit(services, caller, kind, json!(request), None, idempotency_key).await
+    super::submit(
+        services,
+        caller,
+        kind,
+        json!(request),
+        None,
+        idempotency_key,
+    )
+    .await
 }
 
 /// Carries out the next chunk.
@@ -84,7 +92,11 @@ pub(super) async fn chunk(
     progress: Value,
 ) -> Result<Chunk, ChunkError> {
     let request: LeadsRequest = read(operation.request.clone())?;
-    let progress: Progress = if progress.is_null() { Progress::default() } else { read(progress)? };
+    let progress: Progress = if progress.is_null() {
+        Progress::default()
+    } else {
+        read(progress)?
+    };
     let Selection { ids, next, total } = select(tx, operation, &request, progress).await?;
     let now = services.clock.now();
     let workspace = operation.workspace;
@@ -103,14 +115,23 @@ pub(super) async fn chunk(
     }
     change::apply(tx, workspace, change, &taking, now).await?;
     // Asked after the leads are locked: whoever hands a message over does so before or sees this.
-    let handed: HashSet<Uuid> =
-        change::handed_over(tx, workspace, &busy).await?.into_iter().collect();
-    let mut chunk =
-        Chunk { total, progress: next.map(|next| json!(next)), ..Chunk::default() };
+    let handed: HashSet<Uuid> = change::handed_over(tx, workspace, &busy)
+        .await?
+        .into_iter()
+        .collect();
+    let mut chunk = Chunk {
+        total,
+        progress: next.map(|next| json!(next)),
+        ..Chunk::default()
+    };
     let taken = locked.iter().filter(|row| {
-        decided.get(&row.lead_id()).is_some_and(|(_, verdict)| verdict.is_ok())
+        decided
+            .get(&row.lead_id())
+            .is_some_and(|(_, verdict)| verdict.is_ok())
     });
-    chunk.events.extend(taken.map(|row| event(change, row, now)));
+    chunk
+        .events
+        .extend(taken.map(|row| event(change, row, now)));
     let mut named = HashSet::new();
     for id in ids {
         let again = !named.insert(id);
@@ -120,11 +141,18 @@ pub(super) async fn chunk(
                 "There is no such lead: take the id from an answer of this API.",
             ),
             Some((_, Ok(()))) if again => ALREADY,
-            Some((_, Ok(()))) => (BulkOutcomeCode::Done, done(change, handed.contains(&id.uuid()))),
+            Some((_, Ok(()))) => (
+                BulkOutcomeCode::Done,
+                done(change, handed.contains(&id.uuid())),
+            ),
             Some((state, Err(refused))) => not_done(state, *refused),
         };
         let subject = id.to_string();
-        chunk.outcomes.push(Outcome { subject, code, message: message.to_owned() });
+        chunk.outcomes.push(Outcome {
+            subject,
+            code,
+            message: message.to_owned(),
+        });
     }
     Ok(chunk)
 }
@@ -144,26 +172,47 @@ async fn select(
 ) -> Result<Selection, StoreError> {
     match &request.leads {
         Leads::Ids(all) => {
-            let ids: Vec<LeadId> =
-                all.iter().skip(progress.ids_done).take(CHUNK_MAX).copied().collect();
+            let ids: Vec<LeadId> = all
+                .iter()
+                .skip(progress.ids_done)
+                .take(CHUNK_MAX)
+                .copied()
+                .collect();
             let ids_done = progress.ids_done + ids.len();
-            let next = (ids_done < all.len()).then_some(Progress { ids_done, ..progress });
-            Ok(Selection { ids, next, total: i64::try_from(all.len()).ok() })
+            let next = (ids_done < all.len()).then_some(Progress {
+                ids_done,
+                ..progress
+            });
+            Ok(Selection {
+                ids,
+                next,
+                total: i64::try_from(all.len()).ok(),
+            })
         }
         Leads::Filter(filter) => {
             let as_of = Some(operation.submitted_at);
-            let scope = Scope { workspace: operation.workspace, filter, as_of };
+            let scope = Scope {
+                workspace: operation.workspace,
+                filter,
+                as_of,
+            };
             let found = change::next(tx, &scope, progress.after, CHUNK_MAX).await?;
             let more = found.len() == CHUNK_MAX;
             let total = match operation.total {
                 // What was counted at first is corrected at the end: leads move on meanwhile.
-                _ if !more => i64::try_from(found.len()).ok().map(|n| n + operation.processed),
+                _ if !more => i64::try_from(found.len())
+                    .ok()
+                    .map(|n| n + operation.processed),
                 Some(_) => None,
                 None => Some(lead::count(tx, &scope).await?),
             };
             let after = found.last().copied();
             let next = more.then_some(Progress { after, ..progress });
-            Ok(Selection { ids: found.into_iter().map(|key| key.id).collect(), next, total })
+            Ok(Selection {
+                ids: found.into_iter().map(|key| key.id).collect(),
+                next,
+                total,
+            })
         }
     }
 }

@@ -84,7 +84,12 @@ impl Transports {
     /// Transports that introduce themselves as `hello_name` (RFC 5321 §4.1.1.1) and open at most
     /// `connections_max` connections for a sender.
     pub fn new(hello_name: String, connections_max: usize, open_secret: Box<OpenSecret>) -> Self {
-        Self { open_secret, hello_name, connections_max, pools: Mutex::default() }
+        Self {
+            open_secret,
+            hello_name,
+            connections_max,
+            pools: Mutex::default(),
+        }
     }
 
     /// The sender's pool, made anew when the sender has changed.
@@ -141,7 +146,10 @@ impl Channel for Transports {
                             scope: Scope::Sender,
                         },
                     };
-                    Sent { outcome, kept: None }
+                    Sent {
+                        outcome,
+                        kept: None,
+                    }
                 }
             }
         })
@@ -152,6 +160,11 @@ impl Channel for Transports {
 fn keep(message: Prepared) -> Sent {
     let recipient = message.envelope_to.to_string();
     let content = String::from_utf8_lossy(&message.bytes).into_owned();
-    let outcome = Outcome::Sent { response: "kept in the outbox".into() };
-    Sent { outcome, kept: Some(Kept { recipient, content }) }
+    let outcome = Outcome::Sent {
+        response: "kept in the outbox".into(),
+    };
+    Sent {
+        outcome,
+        kept: Some(Kept { recipient, content }),
+    }
 }

@@ -71,7 +71,12 @@ fn intentions(
         if happens {
             let minutes = 2 + services.entropy.bits() % 600;
             at += Duration::minutes(i64::try_from(minutes).unwrap_or(60));
-            plans.push(Plan { at, lead, execution, deed });
+            plans.push(Plan {
+                at,
+                lead,
+                execution,
+                deed,
+            });
         }
     }
     plans.into_iter()
@@ -88,6 +93,9 @@ async fn act(services: &Services, workspace: WorkspaceId, plan: &Plan) {
     let recorded =
         engagement::record(services, workspace, lead, execution, engagement, plan.at).await;
     if let Err(error) = recorded {
-        tracing::warn!(error = &error as &dyn std::error::Error, "a demo contact was not heard");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "a demo contact was not heard"
+        );
     }
 }

@@ -34,7 +34,8 @@ pub async fn furnish(
 ) -> Result<(), DemoError> {
     let api = Api { schema, caller };
     let csv = people::csv(PEOPLE, &services.entropy);
-    api.call(script::IMPORT, "peopleImport", json!({ "csv": csv })).await?;
+    api.call(script::IMPORT, "peopleImport", json!({ "csv": csv }))
+        .await?;
     let mut senders = Vec::new();
     for input in script::senders() {
         let made = api.call(script::SENDER, "senderCreate", input).await?;
@@ -43,7 +44,8 @@ pub async fn furnish(
     for (number, input) in script::sequences(&senders).into_iter().enumerate() {
         let made = api.call(script::SEQUENCE, "sequenceCreate", input).await?;
         let id = made["sequence"]["id"].clone();
-        api.call(script::PUBLISH, "sequencePublish", json!({ "id": id })).await?;
+        api.call(script::PUBLISH, "sequencePublish", json!({ "id": id }))
+            .await?;
         let people = json!({ "filter": { "search": script::SEGMENTS[number % 3] } });
         let input = json!({ "sequenceId": id, "people": people });
         api.call(script::ENROL, "leadsEnrol", input).await?;
@@ -60,14 +62,22 @@ struct Api<'a> {
 impl Api<'_> {
     async fn call(&self, document: &str, field: &str, input: Value) -> Result<Value, DemoError> {
         let variables = Variables::from_json(json!({ "input": input }));
-        let request = Request::new(document).variables(variables).data(self.caller.clone());
+        let request = Request::new(document)
+            .variables(variables)
+            .data(self.caller.clone());
         let response = self.schema.execute(request).await;
         if let Some(error) = response.errors.first() {
             return Err(DemoError(format!("{field}: {}", error.message)));
         }
-        let mut data = response.data.into_json().map_err(|error| DemoError(error.to_string()))?;
+        let mut data = response
+            .data
+            .into_json()
+            .map_err(|error| DemoError(error.to_string()))?;
         let payload = data[field].take();
-        match payload["userErrors"].as_array().and_then(|errors| errors.first()) {
+        match payload["userErrors"]
+            .as_array()
+            .and_then(|errors| errors.first())
+        {
             Some(error) => Err(DemoError(format!("{field}: {}", error["message"]))),
             None => Ok(payload),
         }

@@ -18,14 +18,17 @@ pub(super) const ENROL: &str = "mutation ($input: LeadsEnrolInput!) {
 pub(super) const SEGMENTS: [&str; 3] = ["labs", "works", "group"];
 
 pub(super) fn senders() -> Vec<Value> {
-    [("Ada Byron", "ada@cadenza.example"), ("Grace Brewster", "grace@cadenza.example")]
-        .into_iter()
-        .map(|(name, address)| {
-            json!({ "name": name, "channel": "EMAIL", "address": address, "dailyCap": 150,
+    [
+        ("Ada Byron", "ada@cadenza.example"),
+        ("Grace Brewster", "grace@cadenza.example"),
+    ]
+    .into_iter()
+    .map(|(name, address)| {
+        json!({ "name": name, "channel": "EMAIL", "address": address, "dailyCap": 150,
                     "minGap": "PT45S", "timeZone": "Europe/London",
                     "transport": { "outbox": { "label": "demo" } } })
-        })
-        .collect()
+    })
+    .collect()
 }
 
 pub(super) fn sequences(senders: &[Value]) -> Vec<Value> {
@@ -83,7 +86,12 @@ pub(super) fn sequences(senders: &[Value]) -> Vec<Value> {
                     "Shall we talk this week? Any time that suits {{ company }} suits me.\n\n\
                      {{ sender.name }}",
                 ),
-                ("last", "P3D", None, "One last try before I let you go.\n\n{{ sender.name }}"),
+                (
+                    "last",
+                    "P3D",
+                    None,
+                    "One last try before I let you go.\n\n{{ sender.name }}",
+                ),
             ],
         ),
         sequence(
@@ -97,7 +105,12 @@ pub(super) fn sequences(senders: &[Value]) -> Vec<Value> {
                     "Your year with us ends soon. Here is what {{ company }} used: \
                      https://cadenza.example/report\n\n{{ sender.name }}",
                 ),
-                ("remind", "P5D", None, "A small reminder about the renewal.\n\n{{ sender.name }}"),
+                (
+                    "remind",
+                    "P5D",
+                    None,
+                    "A small reminder about the renewal.\n\n{{ sender.name }}",
+                ),
             ],
         ),
     ]

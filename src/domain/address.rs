@@ -26,7 +26,9 @@ pub enum AddressError {
     #[error("An email address needs one @ between a name and a domain, like ana@example.com.")]
     Shape,
     /// Something that no mail server takes.
-    #[error("The email address holds a space, a bracket, a quote or another character that mail servers refuse: correct it.")]
+    #[error(
+        "The email address holds a space, a bracket, a quote or another character that mail servers refuse: correct it."
+    )]
     Character,
     /// Too long for mail servers.
     #[error("The email address is too long: at most 64 characters before the @ and 254 in all.")]
@@ -69,7 +71,9 @@ impl EmailAddress {
         if local.len() > LOCAL_MAX {
             return Err(AddressError::Length);
         }
-        if text.chars().any(|letter| letter.is_control() || letter.is_whitespace() || is_hidden(letter))
+        if text
+            .chars()
+            .any(|letter| letter.is_control() || letter.is_whitespace() || is_hidden(letter))
             || local.contains(['"', '<', '>', '(', ')', '[', ']', '\\', ',', ':', ';', '@'])
         {
             return Err(AddressError::Character);
@@ -124,10 +128,14 @@ fn ascii_domain(domain: &str) -> Result<String, AddressError> {
             && label.len() <= 63
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
     // A last label of digits would be an address of a machine, not a domain (RFC 1123 §2.1).
-    let numeric = labels.last().is_none_or(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    let numeric = labels
+        .last()
+        .is_none_or(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
     if labels.len() < 2 || numeric || !labels.iter().all(sound) {
         return Err(AddressError::Domain);
     }
@@ -158,13 +166,20 @@ impl PhoneNumber {
     /// # Errors
     /// [`AddressError::Phone`].
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        let kept: String =
-            text.trim().chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '\u{a0}')).collect();
+        let kept: String = text
+            .trim()
+            .chars()
+            .filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '\u{a0}'))
+            .collect();
         let digits = kept.strip_prefix('+').ok_or(AddressError::Phone)?;
         let sound = (7..=15).contains(&digits.len())
             && digits.bytes().all(|byte| byte.is_ascii_digit())
             && !digits.starts_with('0');
-        if sound { Ok(Self(kept)) } else { Err(AddressError::Phone) }
+        if sound {
+            Ok(Self(kept))
+        } else {
+            Err(AddressError::Phone)
+        }
     }
 
     /// The number: `+351912345678`.
@@ -190,7 +205,11 @@ impl WebUrl {
             && url.username().is_empty()
             && url.password().is_none()
             && text.len() <= URL_MAX;
-        if sound { Ok(Self(url.into())) } else { Err(AddressError::Url) }
+        if sound {
+            Ok(Self(url.into()))
+        } else {
+            Err(AddressError::Url)
+        }
     }
 
     /// The address, in its normal form.

@@ -107,7 +107,10 @@ impl NewEvent {
         sequence_id: SequenceId,
         lead_id: LeadId,
     ) -> Self {
-        Self { lead_id: Some(lead_id), ..Self::of_sequence(at, kind, sequence_id) }
+        Self {
+            lead_id: Some(lead_id),
+            ..Self::of_sequence(at, kind, sequence_id)
+        }
     }
 
     /// The same event with the step that it concerns.

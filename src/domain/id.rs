@@ -60,7 +60,10 @@ pub struct Id<K> {
 impl<K> Id<K> {
     /// Wraps the bits that the store keeps.
     pub const fn from_uuid(uuid: Uuid) -> Self {
-        Self { uuid, kind: PhantomData }
+        Self {
+            uuid,
+            kind: PhantomData,
+        }
     }
 
     /// The bits that the store keeps.
@@ -118,7 +121,9 @@ impl<K: Kind> fmt::Debug for Id<K> {
 
 /// The text is not an id of the kind that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this is not an id of the expected kind; it starts with {expected}_ and comes from an answer of this API")]
+#[error(
+    "this is not an id of the expected kind; it starts with {expected}_ and comes from an answer of this API"
+)]
 pub struct NotAnId {
     /// The prefix that was expected.
     pub expected: &'static str,
@@ -128,7 +133,9 @@ impl<K: Kind> FromStr for Id<K> {
     type Err = NotAnId;
 
     fn from_str(text: &str) -> Result<Self, NotAnId> {
-        let refused = NotAnId { expected: K::PREFIX };
+        let refused = NotAnId {
+            expected: K::PREFIX,
+        };
         let bits = text
             .strip_prefix(K::PREFIX)
             .and_then(|rest| rest.strip_prefix('_'))
@@ -136,7 +143,11 @@ impl<K: Kind> FromStr for Id<K> {
         let ulid = Ulid::from_string(bits).map_err(|_| refused.clone())?;
         let id = Self::from_uuid(Uuid::from_u128(u128::from(ulid)));
         // Crockford's alphabet reads o as 0 and takes upper case; an id has one spelling only.
-        if id.to_string() == text { Ok(id) } else { Err(refused) }
+        if id.to_string() == text {
+            Ok(id)
+        } else {
+            Err(refused)
+        }
     }
 }
 

@@ -38,10 +38,14 @@ pub enum ImportError {
     #[error("The mapping names the column {0}, which the file does not have.")]
     UnknownHeader(String),
     /// The mapping names a field that people do not have.
-    #[error("The mapping names the field {0}: use email, phone, linkedinUrl, firstName, lastName, company, title, timeZone or attributes.NAME.")]
+    #[error(
+        "The mapping names the field {0}: use email, phone, linkedinUrl, firstName, lastName, company, title, timeZone or attributes.NAME."
+    )]
     UnknownField(String),
     /// Nothing that says who somebody is.
-    #[error("No column says who the people are: name one of them email, phone, linkedin_url or last_name, or map one.")]
+    #[error(
+        "No column says who the people are: name one of them email, phone, linkedin_url or last_name, or map one."
+    )]
     NobodyKnown,
 }
 
@@ -116,7 +120,9 @@ impl<R: Read> ImportReader<R> {
     /// [`ImportError`], with the remedy.
     pub fn new(mut file: R, mapping: Option<&Map<String, Value>>) -> Result<Self, ImportError> {
         let start = read_start(&mut file);
-        let start = start.strip_prefix(b"\xef\xbb\xbf").map_or(start.clone(), <[u8]>::to_vec);
+        let start = start
+            .strip_prefix(b"\xef\xbb\xbf")
+            .map_or(start.clone(), <[u8]>::to_vec);
         if start.iter().all(u8::is_ascii_whitespace) {
             return Err(ImportError::Empty);
         }
@@ -126,9 +132,17 @@ impl<R: Read> ImportReader<R> {
             .has_headers(true)
             .flexible(true)
             .from_reader(Lines::new(std::io::Cursor::new(start).chain(file)));
-        let header = reader.byte_headers().map_err(|_| ImportError::NotText)?.clone();
+        let header = reader
+            .byte_headers()
+            .map_err(|_| ImportError::NotText)?
+            .clone();
         let targets = targets(&header, mapping)?;
-        Ok(Self { reader, targets, held: None, started: false })
+        Ok(Self {
+            reader,
+            targets,
+            held: None,
+            started: false,
+        })
     }
 
     /// What each column fills, in the order of the file.
@@ -142,13 +156,20 @@ impl<R: Read> ImportReader<R> {
             Ok(false) => None,
             Ok(true) => {
                 // Where the record begins is where the one before ended; blank lines lie between.
-                let breaks = record.iter().flatten().filter(|byte| **byte == b'\n').count();
+                let breaks = record
+                    .iter()
+                    .flatten()
+                    .filter(|byte| **byte == b'\n')
+                    .count();
                 let breaks = u64::try_from(breaks).unwrap_or(0);
                 let number = self.reader.position().line().saturating_sub(1 + breaks);
                 let start = record.position().map_or(0, csv::Position::byte);
                 let bytes = self.reader.position().byte().saturating_sub(start);
                 let record = if bytes > RECORD_BYTES_MAX {
-                    Err("The record is longer than 1 MB: close the quote that it begins with.".into())
+                    Err(
+                        "The record is longer than 1 MB: close the quote that it begins with."
+                            .into(),
+                    )
                 } else {
                     self.person(&record)
                 };
@@ -173,7 +194,10 @@ impl<R: Read> ImportReader<R> {
         let mut person = PersonRecord::default();
         for (index, (cell, target)) in record.iter().zip(&self.targets).enumerate() {
             let cell = std::str::from_utf8(cell).map_err(|_| {
-                format!("Column {} is not text in UTF-8: save the file as CSV in UTF-8.", index + 1)
+                format!(
+                    "Column {} is not text in UTF-8: save the file as CSV in UTF-8.",
+                    index + 1
+                )
             })?;
             let cell = cell.trim();
             if cell.is_empty() {
@@ -230,7 +254,12 @@ struct Lines<R> {
 
 impl<R: Read> Lines<R> {
     fn new(inner: R) -> Self {
-        Self { inner, quotes: 0, after_return: false, last: b'\n' }
+        Self {
+            inner,
+            quotes: 0,
+            after_return: false,
+            last: b'\n',
+        }
     }
 
     /// What a byte becomes; `None`, it is dropped.
@@ -278,7 +307,11 @@ impl<R: Read> Read for Lines<R> {
 fn read_start(file: &mut impl Read) -> Vec<u8> {
     let mut start = Vec::new();
     // An error shows again, and is told, when the rest is read.
-    if file.take(u64::try_from(HEADER_BYTES_MAX).unwrap_or(u64::MAX)).read_to_end(&mut start).is_err() {
+    if file
+        .take(u64::try_from(HEADER_BYTES_MAX).unwrap_or(u64::MAX))
+        .read_to_end(&mut start)
+        .is_err()
+    {
         start.clear();
     }
     start
@@ -301,7 +334,11 @@ fn delimiter(start: &[u8]) -> u8 {
         }
     }
     // The first wins a tie: a comma, where there is one column only.
-    counts.iter().rev().max_by_key(|(_, count)| *count).map_or(b',', |(candidate, _)| *candidate)
+    counts
+        .iter()
+        .rev()
+        .max_by_key(|(_, count)| *count)
+        .map_or(b',', |(candidate, _)| *candidate)
 }
 
 fn targets(
@@ -313,7 +350,9 @@ fn targets(
     }
     let mut names = Vec::with_capacity(header.len());
     for (index, name) in header.iter().enumerate() {
-        let name = std::str::from_utf8(name).map_err(|_| ImportError::NotText)?.trim();
+        let name = std::str::from_utf8(name)
+            .map_err(|_| ImportError::NotText)?
+            .trim();
         if name.contains('\0') {
             return Err(ImportError::NotText);
         }
@@ -330,19 +369,27 @@ fn targets(
     let mut seen = HashSet::new();
     let mut targets = Vec::with_capacity(names.len());
     for name in names {
-        let mapped = mapping.and_then(|mapping| mapping.get(name)).map(|field| match field {
-            Value::String(field) => {
-                named(field).ok_or_else(|| ImportError::UnknownField(field.clone()))
-            }
-            other => Err(ImportError::UnknownField(other.to_string())),
-        });
+        let mapped = mapping
+            .and_then(|mapping| mapping.get(name))
+            .map(|field| match field {
+                Value::String(field) => {
+                    named(field).ok_or_else(|| ImportError::UnknownField(field.clone()))
+                }
+                other => Err(ImportError::UnknownField(other.to_string())),
+            });
         let target = mapped.unwrap_or_else(|| Ok(recognised(name)))?;
         if !seen.insert(target.clone()) {
             return Err(ImportError::DuplicateColumn(name.to_owned()));
         }
         targets.push(target);
     }
-    let known = [Target::Email, Target::Phone, Target::LinkedinUrl, Target::FirstName, Target::LastName];
+    let known = [
+        Target::Email,
+        Target::Phone,
+        Target::LinkedinUrl,
+        Target::FirstName,
+        Target::LastName,
+    ];
     if !known.iter().any(|target| seen.contains(target)) {
         return Err(ImportError::NobodyKnown);
     }
@@ -362,12 +409,17 @@ fn named(field: &str) -> Option<Target> {
 
 /// A field by the name that a column has; case, spaces and punctuation do not matter.
 fn recognised(header: &str) -> Target {
-    let letters: String =
-        header.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    let letters: String = header
+        .chars()
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect();
     match letters.as_str() {
         "email" | "emailaddress" | "mail" | "workemail" => Target::Email,
         "phone" | "phonenumber" | "mobile" | "mobilephone" | "telephone" => Target::Phone,
-        "linkedin" | "linkedinurl" | "linkedinprofile" | "linkedinprofileurl" => Target::LinkedinUrl,
+        "linkedin" | "linkedinurl" | "linkedinprofile" | "linkedinprofileurl" => {
+            Target::LinkedinUrl
+        }
         "firstname" | "givenname" | "forename" => Target::FirstName,
         "lastname" | "surname" | "familyname" => Target::LastName,
         "company" | "companyname" | "organisation" | "organization" | "account" => Target::Company,

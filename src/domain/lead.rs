@@ -10,7 +10,17 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 /// The five statuses of a lead.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString, IntoStaticStr,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
     EnumIter,
 )]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -30,7 +40,17 @@ pub enum LeadStatus {
 
 /// Why a lead left its sequence early.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString, IntoStaticStr,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
     EnumIter,
 )]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -67,9 +87,7 @@ pub enum StopReason {
 }
 
 /// Why a lead that is neither paused nor over has no due time, or has one later than planned.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, EnumIter,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, EnumIter)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Hold {
     /// A merge tag has no value and no default; goes on when the person is completed.
@@ -188,11 +206,16 @@ impl LeadState {
             (Pending | InProgress, H::Pause) => Ok(self.paused(now)),
             (Paused, H::Pause) | (Pending | InProgress, H::Resume) => Err(Refused::Already),
             (Paused, H::Resume) => Ok(self.resumed(now)),
-            (Pending, H::Claimed) if self.due_at.is_some() => {
-                Ok(Self { status: InProgress, hold: None, ..self.clone() })
-            }
+            (Pending, H::Claimed) if self.due_at.is_some() => Ok(Self {
+                status: InProgress,
+                hold: None,
+                ..self.clone()
+            }),
             (Pending | InProgress | Paused, H::Claimed) => Err(Refused::Senseless),
-            (Pending | InProgress, H::Released) => Ok(Self { status: Pending, ..self.clone() }),
+            (Pending | InProgress, H::Released) => Ok(Self {
+                status: Pending,
+                ..self.clone()
+            }),
             (Paused, H::Released) => Ok(self.clone()),
             (Pending | InProgress, H::Later { due_at, retrying }) => Ok(Self {
                 status: Pending,
@@ -217,7 +240,11 @@ impl LeadState {
                 ..self.clone()
             }),
             (Pending | InProgress | Paused, H::Ambiguous) => Ok(Self {
-                status: if self.status == Paused { Paused } else { InProgress },
+                status: if self.status == Paused {
+                    Paused
+                } else {
+                    InProgress
+                },
                 due_at: None,
                 hold: Some(Hold::Unconfirmed),
                 paused_rest: None,
@@ -251,7 +278,11 @@ impl LeadState {
     fn resumed(&self, now: DateTime<Utc>) -> Self {
         let unconfirmed = self.hold == Some(Hold::Unconfirmed);
         Self {
-            status: if unconfirmed { LeadStatus::InProgress } else { LeadStatus::Pending },
+            status: if unconfirmed {
+                LeadStatus::InProgress
+            } else {
+                LeadStatus::Pending
+            },
             due_at: self.paused_rest.map(|rest| now + rest),
             paused_rest: None,
             ..self.clone()
@@ -271,7 +302,11 @@ impl LeadState {
         };
         let paused = self.status == LeadStatus::Paused;
         Self {
-            status: if paused { LeadStatus::Paused } else { LeadStatus::Pending },
+            status: if paused {
+                LeadStatus::Paused
+            } else {
+                LeadStatus::Pending
+            },
             stop_reason: None,
             step_key: Some(onward.step_key.clone()),
             due_at: (!paused).then_some(onward.due_at),
@@ -286,7 +321,11 @@ impl LeadState {
         }
         let paused = self.status == LeadStatus::Paused;
         Ok(Self {
-            status: if paused { LeadStatus::Paused } else { LeadStatus::Pending },
+            status: if paused {
+                LeadStatus::Paused
+            } else {
+                LeadStatus::Pending
+            },
             due_at: (!paused).then_some(now),
             hold: None,
             paused_rest: paused.then(Duration::zero),

@@ -41,8 +41,15 @@ pub struct LeadFilter {
 impl LeadFilter {
     /// Whether no condition is given, so that every lead of the workspace is meant.
     pub fn is_empty(&self) -> bool {
-        let blank = self.search.as_deref().is_none_or(|text| text.trim().is_empty());
-        blank && Self { search: None, ..self.clone() } == Self::default()
+        let blank = self
+            .search
+            .as_deref()
+            .is_none_or(|text| text.trim().is_empty());
+        blank
+            && Self {
+                search: None,
+                ..self.clone()
+            } == Self::default()
     }
 
     /// The same, of one sequence only.
@@ -78,18 +85,37 @@ mod tests {
     #[test]
     fn a_filter_that_says_nothing_is_empty() {
         assert!(LeadFilter::default().is_empty());
-        let spaces = LeadFilter { search: Some(" \t".into()), ..LeadFilter::default() };
+        let spaces = LeadFilter {
+            search: Some(" \t".into()),
+            ..LeadFilter::default()
+        };
         assert!(spaces.is_empty());
-        let nothing = LeadFilter { status: Some(Vec::new()), ..LeadFilter::default() };
-        assert!(!nothing.is_empty(), "it matches nothing, which is a condition");
-        let word = LeadFilter { search: Some("ana".into()), ..LeadFilter::default() };
+        let nothing = LeadFilter {
+            status: Some(Vec::new()),
+            ..LeadFilter::default()
+        };
+        assert!(
+            !nothing.is_empty(),
+            "it matches nothing, which is a condition"
+        );
+        let word = LeadFilter {
+            search: Some("ana".into()),
+            ..LeadFilter::default()
+        };
         assert!(!word.is_empty());
     }
 
     #[test]
     fn within_a_sequence_no_other_is_seen() {
         let [a, b] = [1, 2].map(|n| SequenceId::from_uuid(Uuid::from_u128(n)));
-        let of = |sequences| LeadFilter { sequences, ..LeadFilter::default() }.within(a).sequences;
+        let of = |sequences| {
+            LeadFilter {
+                sequences,
+                ..LeadFilter::default()
+            }
+            .within(a)
+            .sequences
+        };
         assert_eq!(of(None), Some(vec![a]));
         assert_eq!(of(Some(vec![b, a])), Some(vec![a]));
         assert_eq!(of(Some(vec![b])), Some(Vec::new()));
@@ -104,6 +130,9 @@ mod tests {
             ..LeadFilter::default()
         };
         let kept = serde_json::to_value(&filter).expect("is JSON");
-        assert_eq!(serde_json::from_value::<LeadFilter>(kept).expect("is a filter"), filter);
+        assert_eq!(
+            serde_json::from_value::<LeadFilter>(kept).expect("is a filter"),
+            filter
+        );
     }
 }

@@ -62,10 +62,18 @@ pub struct WarmUp {
 
 /// The most messages on `day`; `None`, no limit. A warm-up only ever lowers the daily cap; before
 /// its first day the first day's cap holds.
-pub fn daily_cap_on(day: NaiveDate, daily_cap: Option<u32>, warm_up: Option<&WarmUp>) -> Option<u32> {
-    let Some(warm_up) = warm_up else { return daily_cap };
+pub fn daily_cap_on(
+    day: NaiveDate,
+    daily_cap: Option<u32>,
+    warm_up: Option<&WarmUp>,
+) -> Option<u32> {
+    let Some(warm_up) = warm_up else {
+        return daily_cap;
+    };
     let days = u32::try_from((day - warm_up.start_at).num_days()).unwrap_or(0);
-    let warm = warm_up.first_day_cap.saturating_add(warm_up.daily_increase.saturating_mul(days));
+    let warm = warm_up
+        .first_day_cap
+        .saturating_add(warm_up.daily_increase.saturating_mul(days));
     Some(daily_cap.map_or(warm, |cap| cap.min(warm)))
 }
 
@@ -76,9 +84,16 @@ mod tests {
     #[test]
     fn a_warm_up_grows_to_the_cap() {
         let day = |day| NaiveDate::from_ymd_opt(2026, 11, day).expect("a date");
-        let warm_up = WarmUp { start_at: day(10), first_day_cap: 5, daily_increase: 3 };
+        let warm_up = WarmUp {
+            start_at: day(10),
+            first_day_cap: 5,
+            daily_increase: 3,
+        };
         let on = |at| daily_cap_on(day(at), Some(20), Some(&warm_up));
-        assert_eq!([on(1), on(10), on(11), on(14), on(15), on(30)].map(Option::unwrap_or_default), [5, 5, 8, 17, 20, 20]);
+        assert_eq!(
+            [on(1), on(10), on(11), on(14), on(15), on(30)].map(Option::unwrap_or_default),
+            [5, 5, 8, 17, 20, 20]
+        );
         assert_eq!(daily_cap_on(day(10), None, None), None);
     }
 }

@@ -83,9 +83,9 @@ impl SequenceStatus {
             (Archived, A::Unarchive) => Ok(Step::To(Draft)),
             (Draft | Published | Disabled, A::Unarchive) => Ok(Step::Already),
             (Published, A::Enrol) => Ok(Step::To(Published)),
-            (Draft, A::Enrol) => {
-                Err(WrongStatus("A draft takes no leads: publish the sequence first."))
-            }
+            (Draft, A::Enrol) => Err(WrongStatus(
+                "A draft takes no leads: publish the sequence first.",
+            )),
             (Disabled, A::Enrol) => Err(WrongStatus(
                 "A disabled sequence takes no new leads: publish it again first.",
             )),

@@ -19,7 +19,10 @@ impl Thread {
     #[must_use]
     pub fn with(mut self, message_id: &str, subject: &str, in_thread: bool) -> Self {
         if !in_thread || self.references.is_empty() {
-            return Self { subject: subject.to_owned(), references: vec![message_id.to_owned()] };
+            return Self {
+                subject: subject.to_owned(),
+                references: vec![message_id.to_owned()],
+            };
         }
         if self.references.len() >= REFERENCES_MAX {
             self.references.remove(1);

@@ -108,8 +108,10 @@ impl Engine {
         claim: &mut Claim,
     ) -> Result<Vec<(SenderId, Vec<OpenLane>)>> {
         let surveyed = lane::survey(self.db.read()).await?;
-        let mut ids: Vec<SenderId> =
-            surveyed.iter().map(|lane| SenderId::from_uuid(lane.sender_id)).collect();
+        let mut ids: Vec<SenderId> = surveyed
+            .iter()
+            .map(|lane| SenderId::from_uuid(lane.sender_id))
+            .collect();
         ids.sort_unstable();
         ids.dedup();
         let mut senders = HashMap::new();
@@ -119,7 +121,9 @@ impl Engine {
         }
         let mut open: BTreeMap<SenderId, (i64, Vec<OpenLane>)> = BTreeMap::new();
         for row in surveyed {
-            let Some(sender) = senders.get(&SenderId::from_uuid(row.sender_id)) else { continue };
+            let Some(sender) = senders.get(&SenderId::from_uuid(row.sender_id)) else {
+                continue;
+            };
             let version_id = VersionId::from_uuid(row.version_id);
             let version = match self.version(self.db.read(), version_id).await {
                 Ok(version) => version,
@@ -129,19 +133,32 @@ impl Engine {
                     continue;
                 }
             };
-            let Some(at) = self.lane_opens_at(&row, sender, &version, now).await? else { continue };
+            let Some(at) = self.lane_opens_at(&row, sender, &version, now).await? else {
+                continue;
+            };
             if at > now {
                 claim.at_latest(at);
                 continue;
             }
-            let due = row.follow_up_due.into_iter().chain(row.first_due).min().unwrap_or(0);
+            let due = row
+                .follow_up_due
+                .into_iter()
+                .chain(row.first_due)
+                .min()
+                .unwrap_or(0);
             let (earliest, lanes) = open.entry(sender.id).or_insert((due, Vec::new()));
             *earliest = due.min(*earliest);
-            lanes.push(OpenLane { sequence_id: SequenceId::from_uuid(row.sequence_id), version });
+            lanes.push(OpenLane {
+                sequence_id: SequenceId::from_uuid(row.sequence_id),
+                version,
+            });
         }
         let mut open: Vec<_> = open.into_iter().collect();
         open.sort_by_key(|(sender, (earliest, _))| (*earliest, *sender));
-        Ok(open.into_iter().map(|(sender, (_, lanes))| (sender, lanes)).collect())
+        Ok(open
+            .into_iter()
+            .map(|(sender, (_, lanes))| (sender, lanes))
+            .collect())
     }
 
     /// When a lane has something to send, under its sender's pace, health and cap, its sequence's
@@ -154,7 +171,9 @@ impl Engine {
         now: DateTime<Utc>,
     ) -> Result<Option<DateTime<Utc>>> {
         let due = [row.follow_up_due, row.first_due].map(|due| due.map(from_ms));
-        let Some(earliest) = due.into_iter().flatten().min() else { return Ok(None) };
+        let Some(earliest) = due.into_iter().flatten().min() else {
+            return Ok(None);
+        };
         let mut opens = earliest.max(sender.free_at());
         if version.settings.window_clock != WindowClock::Contact {
             let calendar = plan::calendar(version, &sender.zone, None);
@@ -198,17 +217,26 @@ impl Engine {
         let tx = self.db.begin().await?;
         let Some(row) = lane::lock_sender(&tx, id).await? else {
             tx.rollback().await.map_err(StoreError::from)?;
-            return Ok(Claim { next_at: Some(now + CONTENDED), ..Claim::default() });
+            return Ok(Claim {
+                next_at: Some(now + CONTENDED),
+                ..Claim::default()
+            });
         };
         let sender = self.running_sender(row)?;
         if sender.free_at() > now {
             tx.rollback().await.map_err(StoreError::from)?;
-            return Ok(Claim { next_at: Some(sender.free_at()), ..Claim::default() });
+            return Ok(Claim {
+                next_at: Some(sender.free_at()),
+                ..Claim::default()
+            });
         }
         // The pace counts from message to message, so a paced sender has one on its way at a time.
         if sender.min_gap > Duration::zero() && lane::is_sending(&tx, id).await? {
             tx.rollback().await.map_err(StoreError::from)?;
-            return Ok(Claim { next_at: Some(now + sender.min_gap), ..Claim::default() });
+            return Ok(Claim {
+                next_at: Some(now + sender.min_gap),
+                ..Claim::default()
+            });
         }
         let mut taking = Taking::new(self, &tx, Arc::clone(&sender), limit, now).await?;
         // Follow-ups of every lane go before first messages of any.
@@ -224,11 +252,19 @@ impl Engine {
 }
 
 fn sender_quota(sender: &RunningSender, now: DateTime<Utc>) -> QuotaKey {
-    QuotaKey { subject: sender.id.uuid(), kind: QuotaKind::Sends, day: sender.day(now) }
+    QuotaKey {
+        subject: sender.id.uuid(),
+        kind: QuotaKind::Sends,
+        day: sender.day(now),
+    }
 }
 
 fn sequence_quota(version: &RunningVersion, kind: QuotaKind, now: DateTime<Utc>) -> QuotaKey {
-    QuotaKey { subject: version.sequence_id.uuid(), kind, day: plan::day(now, &version.zone) }
+    QuotaKey {
+        subject: version.sequence_id.uuid(),
+        kind,
+        day: plan::day(now, &version.zone),
+    }
 }
 
 /// A claim in the making: one sender, one transaction.
@@ -253,7 +289,8 @@ impl<'a> Taking<'a> {
     ) -> Result<Self> {
         let mut left = limit;
         if let Some(cap) = sender.cap_at(now) {
-            let used = lane::quota_locked(tx, sender.workspace, &sender_quota(&sender, now)).await?;
+            let used =
+                lane::quota_locked(tx, sender.workspace, &sender_quota(&sender, now)).await?;
             left = left.min(remaining(cap, used));
         }
         if sender.min_gap > Duration::zero() {
@@ -277,7 +314,14 @@ impl<'a> Taking<'a> {
             if limit == 0 {
                 return Ok(());
             }
-            let due = rows::due(self.tx, self.sender.id, lane.sequence_id, turn, self.now, limit);
+            let due = rows::due(
+                self.tx,
+                self.sender.id,
+                lane.sequence_id,
+                turn,
+                self.now,
+                limit,
+            );
             let due = due.await?;
             let found = due.len();
             self.take(due, &lane.version).await?;
@@ -327,12 +371,19 @@ impl<'a> Taking<'a> {
         due: DueLead,
         version: &Arc<RunningVersion>,
     ) -> Result<(LeadRow, Option<NewExecution>)> {
-        let execution_id = due
-            .execution
-            .map_or_else(|| self.engine.entropy.id(self.now), |(execution_id, ..)| execution_id);
+        let execution_id = due.execution.map_or_else(
+            || self.engine.entropy.id(self.now),
+            |(execution_id, ..)| execution_id,
+        );
         let zone = self.engine.person_zone(due.person.time_zone.as_deref());
-        let decision =
-            decide(&due, execution_id, version, &self.sender, zone.as_ref(), self.now);
+        let decision = decide(
+            &due,
+            execution_id,
+            version,
+            &self.sender,
+            zone.as_ref(),
+            self.now,
+        );
         let attempt = due.execution.map_or(0, |(_, _, attempt)| attempt) + 1;
         let mut new = self.new_execution(execution_id, attempt, &due, version);
         let mut lead = due.lead;
@@ -348,7 +399,13 @@ impl<'a> Taking<'a> {
                 return Ok((lead, Some(new)));
             }
             Decision::Later(due_at) => {
-                self.apply(&mut lead, &Happening::Later { due_at, retrying: false });
+                self.apply(
+                    &mut lead,
+                    &Happening::Later {
+                        due_at,
+                        retrying: false,
+                    },
+                );
                 return Ok((lead, None));
             }
             Decision::MissingData(tags) => {
@@ -366,13 +423,22 @@ impl<'a> Taking<'a> {
             }
             Decision::Suppressed => {
                 self.stop(&mut lead, version, StopReason::Suppressed);
-                settle(&mut new, ExecutionStatus::Skipped, "SUPPRESSED",
-                    "The address must not be contacted.".into(), self.now);
+                settle(
+                    &mut new,
+                    ExecutionStatus::Skipped,
+                    "SUPPRESSED",
+                    "The address must not be contacted.".into(),
+                    self.now,
+                );
                 self.execution_event(&lead, &new, EventKind::ExecutionSkipped);
                 return Ok((lead, Some(new)));
             }
             Decision::Forward => self.onward(&mut lead, version, zone.as_ref()),
-            Decision::Over { status, code, message } => {
+            Decision::Over {
+                status,
+                code,
+                message,
+            } => {
                 settle(&mut new, status, code.as_str(), message, self.now);
                 let kind = match status {
                     ExecutionStatus::Failed => EventKind::ExecutionFailed,
@@ -418,11 +484,20 @@ impl<'a> Taking<'a> {
 
     fn note_send(&mut self, lead: &LeadRow, version: &RunningVersion, now: DateTime<Utc>) {
         self.left = self.left.saturating_sub(1);
-        *self.quotas.entry(sender_quota(&self.sender, now)).or_default() += 1;
-        *self.quotas.entry(sequence_quota(version, QuotaKind::Sends, now)).or_default() += 1;
+        *self
+            .quotas
+            .entry(sender_quota(&self.sender, now))
+            .or_default() += 1;
+        *self
+            .quotas
+            .entry(sequence_quota(version, QuotaKind::Sends, now))
+            .or_default() += 1;
         // A first message that is tried again is not a new lead a second time.
         if lead.turn == Turn::First.as_i16() && lead.hold.is_none() {
-            *self.quotas.entry(sequence_quota(version, QuotaKind::NewLeads, now)).or_default() += 1;
+            *self
+                .quotas
+                .entry(sequence_quota(version, QuotaKind::NewLeads, now))
+                .or_default() += 1;
         }
     }
 
@@ -451,9 +526,10 @@ impl<'a> Taking<'a> {
     }
 
     fn execution_event(&mut self, lead: &LeadRow, new: &NewExecution, kind: EventKind) {
-        let detail = new.error.as_ref().map(|(code, message)| {
-            serde_json::json!({ "code": code, "message": message })
-        });
+        let detail = new
+            .error
+            .as_ref()
+            .map(|(code, message)| serde_json::json!({ "code": code, "message": message }));
         self.events.push(NewEvent {
             execution_id: Some(new.id),
             channel: Some(Channel::Email),
@@ -472,7 +548,8 @@ impl<'a> Taking<'a> {
             version.sequence_id,
             lead.lead_id(),
         );
-        self.events.push(event.with_detail(serde_json::json!({ "reason": reason.to_string() })));
+        self.events
+            .push(event.with_detail(serde_json::json!({ "reason": reason.to_string() })));
     }
 
     /// The lead goes on without a message: where to, with the event that says so.
@@ -482,7 +559,10 @@ impl<'a> Taking<'a> {
         version: &RunningVersion,
         person_zone: Option<&crate::domain::zone::Zone>,
     ) -> Happening {
-        let step = lead.step_key.as_deref().and_then(|key| version.flow.step(key));
+        let step = lead
+            .step_key
+            .as_deref()
+            .and_then(|key| version.flow.step(key));
         let next = step.and_then(|step| version.flow.after(step));
         lead.anchor_at = self.now.timestamp_millis();
         lead.last_action_at = Some(lead.anchor_at);
@@ -491,10 +571,13 @@ impl<'a> Taking<'a> {
             self.events.push(event(EventKind::LeadCompleted));
             return Happening::StepOver(None);
         };
-        self.events.push(event(EventKind::LeadAdvanced).at_step(&next.key));
+        self.events
+            .push(event(EventKind::LeadAdvanced).at_step(&next.key));
         let calendar = plan::calendar(version, &self.sender.zone, person_zone);
-        lead.sender_id =
-            next.sender(Some(self.sender.id), lead.bucket).map(SenderId::uuid).or(lead.sender_id);
+        lead.sender_id = next
+            .sender(Some(self.sender.id), lead.bucket)
+            .map(SenderId::uuid)
+            .or(lead.sender_id);
         Happening::StepOver(Some(Onward {
             step_key: next.key.clone(),
             due_at: plan::due_at(next, self.now, &calendar),
@@ -523,7 +606,12 @@ impl<'a> Taking<'a> {
             // There may be more than one transaction takes.
             self.claim.at_latest(self.now);
         }
-        event::append(self.tx, self.sender.workspace, std::mem::take(&mut self.events)).await?;
+        event::append(
+            self.tx,
+            self.sender.workspace,
+            std::mem::take(&mut self.events),
+        )
+        .await?;
         Ok(self.claim)
     }
 }

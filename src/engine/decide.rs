@@ -62,7 +62,12 @@ pub fn decide(
     person_zone: Option<&Zone>,
     now: DateTime<Utc>,
 ) -> Decision {
-    let Some(step) = due.lead.step_key.as_deref().and_then(|key| version.flow.step(key)) else {
+    let Some(step) = due
+        .lead
+        .step_key
+        .as_deref()
+        .and_then(|key| version.flow.step(key))
+    else {
         return Decision::StepGone;
     };
     match due.execution {
@@ -87,7 +92,11 @@ fn compose(
     sender: &RunningSender,
     now: DateTime<Utc>,
 ) -> Decision {
-    let over = |status, code, message: String| Decision::Over { status, code, message };
+    let over = |status, code, message: String| Decision::Over {
+        status,
+        code,
+        message,
+    };
     let Some(email) = due.person.email.as_deref() else {
         return over(
             ExecutionStatus::Skipped,
@@ -98,7 +107,11 @@ fn compose(
     let to = match EmailAddress::parse(email) {
         Ok(to) => to,
         Err(error) => {
-            return over(ExecutionStatus::Failed, ErrorCode::InvalidEmail, error.to_string());
+            return over(
+                ExecutionStatus::Failed,
+                ErrorCode::InvalidEmail,
+                error.to_string(),
+            );
         }
     };
     let Some(variant) = step.variant(due.lead.bucket) else {
@@ -112,7 +125,11 @@ fn compose(
         Ok(rendered) => rendered,
         Err(RenderError::Missing(tags)) => return Decision::MissingData(tags),
         Err(error @ (RenderError::TooLong { .. } | RenderError::Failed(_))) => {
-            return over(ExecutionStatus::Failed, ErrorCode::RenderFailed, error.to_string());
+            return over(
+                ExecutionStatus::Failed,
+                ErrorCode::RenderFailed,
+                error.to_string(),
+            );
         }
     };
     let thread = thread_of(due).filter(|_| step.in_thread);
@@ -132,7 +149,9 @@ fn compose(
             subject,
             text: rendered.text,
             html: rendered.html,
-            in_reply_to: thread.as_ref().and_then(|thread| thread.references.last().cloned()),
+            in_reply_to: thread
+                .as_ref()
+                .and_then(|thread| thread.references.last().cloned()),
             references: thread.map(|thread| thread.references).unwrap_or_default(),
         },
     }))
@@ -140,13 +159,22 @@ fn compose(
 
 /// The thread of a lead's emails so far.
 pub fn thread_of(due: &DueLead) -> Option<Thread> {
-    due.lead.thread.clone().and_then(|thread| serde_json::from_value(thread).ok())
+    due.lead
+        .thread
+        .clone()
+        .and_then(|thread| serde_json::from_value(thread).ok())
 }
 
 /// RFC 5322 §3.6.5: a reply's subject begins with "Re: ", once.
 fn reply_subject(subject: &str) -> String {
-    let already = subject.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("re:"));
-    if already { subject.to_owned() } else { format!("Re: {subject}") }
+    let already = subject
+        .get(..3)
+        .is_some_and(|start| start.eq_ignore_ascii_case("re:"));
+    if already {
+        subject.to_owned()
+    } else {
+        format!("Re: {subject}")
+    }
 }
 
 /// The Message-ID is made of the execution's id, so that it is known before the message goes, is

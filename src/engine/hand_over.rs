@@ -20,8 +20,11 @@ const HAND_OVER_MAX: usize = 256;
 impl Engine {
     /// Whether the window of a claimed message is open at this very moment.
     pub fn window_is_open(&self, claimed: &Claimed) -> bool {
-        let calendar =
-            plan::calendar(&claimed.version, &claimed.sender.zone, claimed.person_zone.as_ref());
+        let calendar = plan::calendar(
+            &claimed.version,
+            &claimed.sender.zone,
+            claimed.person_zone.as_ref(),
+        );
         schedule::is_open(self.clock.now(), &calendar)
     }
 
@@ -63,7 +66,16 @@ impl HandOverDesk {
     /// not sending is always safe.
     pub(super) async fn ask(&self, worker: WorkerId, execution: ExecutionId) -> bool {
         let (answer, answered) = oneshot::channel();
-        if self.0.send(Asking { worker, execution, answer }).await.is_err() {
+        if self
+            .0
+            .send(Asking {
+                worker,
+                execution,
+                answer,
+            })
+            .await
+            .is_err()
+        {
             return false;
         }
         answered.await.unwrap_or(false)
@@ -83,8 +95,10 @@ pub(super) async fn serve(engine: &Engine, mut desk: mpsc::Receiver<Asking>) {
             let granted: HashSet<ExecutionId> = match engine.hand_over(worker, &ids).await {
                 Ok(granted) => granted.into_iter().collect(),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error,
-                        "the last look failed; its messages are released and claimed again");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the last look failed; its messages are released and claimed again"
+                    );
                     HashSet::new()
                 }
             };

@@ -157,10 +157,16 @@ impl Engine {
 
     /// The name under which this process holds what it holds.
     pub fn worker(&self) -> WorkerId {
-        *self.worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        *self
+            .worker
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn set_worker(&self, worker: WorkerId) {
-        *self.worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = worker;
+        *self
+            .worker
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = worker;
     }
 }

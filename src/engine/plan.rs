@@ -45,12 +45,17 @@ pub struct RunningSender {
 impl RunningSender {
     /// When its pace and its health let the next message go.
     pub fn free_at(&self) -> DateTime<Utc> {
-        self.unhealthy_until.map_or(self.next_free_at, |until| until.max(self.next_free_at))
+        self.unhealthy_until
+            .map_or(self.next_free_at, |until| until.max(self.next_free_at))
     }
 
     /// The most messages on its day that holds `now`; `None`, no limit.
     pub fn cap_at(&self, now: DateTime<Utc>) -> Option<u32> {
-        daily_cap_on(schedule::local_day(now, &self.zone), self.daily_cap, self.warm_up.as_ref())
+        daily_cap_on(
+            schedule::local_day(now, &self.zone),
+            self.daily_cap,
+            self.warm_up.as_ref(),
+        )
     }
 
     /// Its day that holds `now`.
@@ -61,7 +66,9 @@ impl RunningSender {
 
 /// The day of a clock, YYYY-MM-DD.
 pub fn day(now: DateTime<Utc>, zone: &Zone) -> String {
-    schedule::local_day(now, zone).format("%Y-%m-%d").to_string()
+    schedule::local_day(now, zone)
+        .format("%Y-%m-%d")
+        .to_string()
 }
 
 impl Engine {
@@ -72,9 +79,15 @@ impl Engine {
     pub(super) fn running_sender(&self, row: SenderRow) -> Result<Arc<RunningSender>> {
         let corrupt = |error: serde_json::Error| StoreError::corrupt("sender", error);
         let transport = serde_json::from_value(row.transport).map_err(corrupt)?;
-        let warm_up = row.warm_up.map(serde_json::from_value).transpose().map_err(corrupt)?;
-        let (id, workspace) =
-            (SenderId::from_uuid(row.id), WorkspaceId::from_uuid(row.workspace_id));
+        let warm_up = row
+            .warm_up
+            .map(serde_json::from_value)
+            .transpose()
+            .map_err(corrupt)?;
+        let (id, workspace) = (
+            SenderId::from_uuid(row.id),
+            WorkspaceId::from_uuid(row.workspace_id),
+        );
         let route = Route {
             sender: id,
             workspace,
@@ -111,6 +124,10 @@ pub fn calendar<'a>(
     sender_zone: &'a Zone,
     person_zone: Option<&'a Zone>,
 ) -> Calendar<'a> {
-    let clocks = Clocks { sequence: &version.zone, sender: sender_zone, person: person_zone };
+    let clocks = Clocks {
+        sequence: &version.zone,
+        sender: sender_zone,
+        person: person_zone,
+    };
     planning::calendar(&version.settings, clocks)
 }

@@ -61,7 +61,10 @@ impl Engine {
         batch: &[&(Claimed, Ending)],
     ) -> Result<()> {
         let tx = self.db.begin().await?;
-        let ids: Vec<ExecutionId> = batch.iter().map(|(claimed, _)| claimed.execution_id).collect();
+        let ids: Vec<ExecutionId> = batch
+            .iter()
+            .map(|(claimed, _)| claimed.execution_id)
+            .collect();
         let open = rows::open_executions(&tx, &ids).await?;
         let mut current: HashMap<VersionId, Arc<RunningVersion>> = HashMap::new();
         for id in open.iter().filter_map(|open| open.current_version) {
@@ -71,8 +74,10 @@ impl Engine {
                 }
                 Err(EngineError::Store(error)) => return Err(error.into()),
                 Err(error @ EngineError::Version { .. }) => {
-                    tracing::error!(error = &error as &dyn std::error::Error,
-                        "the version a lead was sent under is used instead");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the version a lead was sent under is used instead"
+                    );
                 }
             }
         }
@@ -80,7 +85,9 @@ impl Engine {
             open.into_iter().map(|open| (open.id, open)).collect();
         let mut recording = Recording::new(self, workspace);
         for (claimed, ending) in batch {
-            let Some(open) = open.remove(&claimed.execution_id) else { continue };
+            let Some(open) = open.remove(&claimed.execution_id) else {
+                continue;
+            };
             if !is_ours(&open, claimed) {
                 tracing::warn!(execution.id = %claimed.execution_id,
                     "a result came after its attempt was given up and settled otherwise");
@@ -154,7 +161,8 @@ impl<'a> Recording<'a> {
         current: &RunningVersion,
     ) -> Result<()> {
         if claimed.sender.min_gap > Duration::zero() && !matches!(ending, Ending::Released) {
-            self.paced.insert(open.sender_id, self.now + claimed.sender.min_gap);
+            self.paced
+                .insert(open.sender_id, self.now + claimed.sender.min_gap);
         }
         match ending {
             Ending::Released => self.released(open),
@@ -177,8 +185,11 @@ impl<'a> Recording<'a> {
         let mut lead = open.lead.clone();
         lead.messages_sent += 1;
         lead.turn = 0;
-        let in_thread =
-            claimed.version.flow.step(&claimed.step_key).is_some_and(|step| step.in_thread);
+        let in_thread = claimed
+            .version
+            .flow
+            .step(&claimed.step_key)
+            .is_some_and(|step| step.in_thread);
         let thread: Thread = lead
             .thread
             .take()
@@ -243,7 +254,11 @@ impl<'a> Recording<'a> {
         });
         let detail = json!({ "code": code.as_str(), "message": message });
         self.event(&open, EventKind::ExecutionFailed, Some(detail));
-        if hard { self.bounced(open) } else { self.goes_on(open, claimed, current) }
+        if hard {
+            self.bounced(open)
+        } else {
+            self.goes_on(open, claimed, current)
+        }
     }
 
     /// The address refuses for good: the lead stops, and nobody writes to it again.
@@ -266,7 +281,8 @@ impl<'a> Recording<'a> {
         let doublings = claimed.sender.failures.clamp(0, 16).unsigned_abs();
         let rest = SENDER_REST.0 * 2_i32.saturating_pow(doublings);
         let until = self.now + rest.min(SENDER_REST.1);
-        self.unhealthy.insert(open.sender_id, (until, message.clone()));
+        self.unhealthy
+            .insert(open.sender_id, (until, message.clone()));
         let mut lead = open.lead.clone();
         lead.worker_id = None;
         self.settled.push(Settled {
@@ -298,7 +314,13 @@ impl<'a> Recording<'a> {
             retry_at: Some(due_at),
             finished_at: None,
         });
-        self.moved(open, &Happening::Later { due_at, retrying: true })
+        self.moved(
+            open,
+            &Happening::Later {
+                due_at,
+                retrying: true,
+            },
+        )
     }
 
     /// It was not handed over: nothing left, and the lead is due as it was.
@@ -346,8 +368,7 @@ impl<'a> Recording<'a> {
         current: &RunningVersion,
     ) -> Result<()> {
         let next = claimed.version.next_in(current, &claimed.step_key);
-        let calendar =
-            plan::calendar(current, &claimed.sender.zone, claimed.person_zone.as_ref());
+        let calendar = plan::calendar(current, &claimed.sender.zone, claimed.person_zone.as_ref());
         let onward = next.map(|next| Onward {
             step_key: next.key.clone(),
             due_at: plan::due_at(next, self.now, &calendar),
@@ -388,11 +409,13 @@ impl<'a> Recording<'a> {
         } else if after.status != before.status && after.status == LeadStatus::Stopped {
             let reason = after.stop_reason.map(|reason| reason.to_string());
             let stopped = event(EventKind::LeadStopped);
-            self.events.push(stopped.with_detail(json!({ "reason": reason })));
+            self.events
+                .push(stopped.with_detail(json!({ "reason": reason })));
         } else if after.step_key != before.step_key
             && let Some(key) = &after.step_key
         {
-            self.events.push(event(EventKind::LeadAdvanced).at_step(key));
+            self.events
+                .push(event(EventKind::LeadAdvanced).at_step(key));
         }
     }
 
@@ -410,14 +433,19 @@ impl<'a> Recording<'a> {
 
     /// A message that certainly did not go does not count against the day's caps.
     fn refund(&mut self, open: &OpenExecution, current: &RunningVersion) {
-        let Some(day) = open.quota_day.clone() else { return };
+        let Some(day) = open.quota_day.clone() else {
+            return;
+        };
         self.refund_key(open.sender_id.uuid(), QuotaKind::Sends, day);
         let day = plan::day(self.now, &current.zone);
         self.refund_key(open.lead.sequence_id, QuotaKind::Sends, day);
     }
 
     fn refund_key(&mut self, subject: uuid::Uuid, kind: QuotaKind, day: String) {
-        *self.refunds.entry(QuotaKey { subject, kind, day }).or_default() -= 1;
+        *self
+            .refunds
+            .entry(QuotaKey { subject, kind, day })
+            .or_default() -= 1;
     }
 
     /// Writes it all; events last. Answers whether there were any.
@@ -436,7 +464,10 @@ impl<'a> Recording<'a> {
         let mut healthy = self.healthy;
         healthy.sort_unstable();
         healthy.dedup();
-        for sender in healthy.into_iter().filter(|id| !self.unhealthy.contains_key(id)) {
+        for sender in healthy
+            .into_iter()
+            .filter(|id| !self.unhealthy.contains_key(id))
+        {
             lane::set_healthy(tx, sender).await?;
         }
         let progressed = !self.events.is_empty();

@@ -4,8 +4,8 @@
 //! was handed over may have left: it is UNCONFIRMED. The worker's row goes in the same transaction,
 //! so that a worker that was only asleep can do nothing with what it held.
 
-use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
 
 use super::record::Recording;
 use super::{Engine, Result};

@@ -40,12 +40,18 @@ struct InFlight {
 impl InFlight {
     fn add(&self, sender: SenderId) {
         self.total.fetch_add(1, Ordering::SeqCst);
-        let mut by_sender = self.by_sender.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_sender = self
+            .by_sender
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *by_sender.entry(sender).or_default() += 1;
     }
 
     fn remove(&self, senders: impl IntoIterator<Item = SenderId>) {
-        let mut by_sender = self.by_sender.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_sender = self
+            .by_sender
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for sender in senders {
             self.total.fetch_sub(1, Ordering::SeqCst);
             if let Some(count) = by_sender.get_mut(&sender) {
@@ -60,7 +66,10 @@ impl InFlight {
     }
 
     fn of(&self, sender: SenderId) -> usize {
-        let by_sender = self.by_sender.lock().unwrap_or_else(PoisonError::into_inner);
+        let by_sender = self
+            .by_sender
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         by_sender.get(&sender).copied().unwrap_or(0)
     }
 
@@ -104,8 +113,10 @@ impl Engine {
             }
         }
         if let Err(error) = self.leave().await {
-            tracing::warn!(error = &error as &dyn std::error::Error,
-                "the worker could not sign off; its lease runs out by itself");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the worker could not sign off; its lease runs out by itself"
+            );
         }
     }
 
@@ -140,8 +151,10 @@ impl Engine {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error,
-                        "claiming failed; it is tried again");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "claiming failed; it is tried again"
+                    );
                     wake_at = self.clock.after_real(AFTER_FAILURE);
                 }
             }
@@ -162,18 +175,17 @@ impl Engine {
         }
     }
 
-    async fn record_all(
-        &self,
-        mut ended: mpsc::Receiver<(Claimed, Ending)>,
-        in_flight: &InFlight,
-    ) {
+    async fn record_all(&self, mut ended: mpsc::Receiver<(Claimed, Ending)>, in_flight: &InFlight) {
         let mut batch = Vec::with_capacity(RECORD_MAX);
         while ended.recv_many(&mut batch, RECORD_MAX).await > 0 {
             let mut wait = Duration::from_millis(100);
             // What left must be noted: there is no giving up while the process lives.
             while let Err(error) = self.record(&batch).await {
-                tracing::error!(error = &error as &dyn std::error::Error,
-                    messages = batch.len(), "recording failed; it is tried again");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    messages = batch.len(),
+                    "recording failed; it is tried again"
+                );
                 self.clock.sleep_real(wait).await;
                 wait = (wait * 2).min(Duration::from_secs(10));
             }
@@ -190,13 +202,17 @@ impl Engine {
                 () = self.clock.sleep_real(pause) => {}
             }
             if let Err(error) = self.prolong().await {
-                tracing::warn!(error = &error as &dyn std::error::Error,
-                    "the lease could not be prolonged; it is tried again");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the lease could not be prolonged; it is tried again"
+                );
                 continue;
             }
             if let Err(error) = self.rescue(false).await {
-                tracing::warn!(error = &error as &dyn std::error::Error,
-                    "taking back what dead workers held failed; it is tried again");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "taking back what dead workers held failed; it is tried again"
+                );
             }
         }
     }
@@ -214,7 +230,9 @@ struct Dispatcher {
 impl Dispatcher {
     async fn dispatch(&self, claimed: Claimed) {
         let turn = self.turn(claimed.sender_id());
-        let Ok(_turn) = turn.acquire().await else { return };
+        let Ok(_turn) = turn.acquire().await else {
+            return;
+        };
         let ending = self.send(&claimed).await;
         if self.endings.send((claimed, ending)).await.is_err() {
             tracing::error!("the recorder is gone; the message is rescued at the next start");
@@ -247,6 +265,10 @@ impl Dispatcher {
     fn turn(&self, sender: SenderId) -> Arc<Semaphore> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         let permits = self.engine.config.sends_per_sender;
-        Arc::clone(turns.entry(sender).or_insert_with(|| Arc::new(Semaphore::new(permits))))
+        Arc::clone(
+            turns
+                .entry(sender)
+                .or_insert_with(|| Arc::new(Semaphore::new(permits))),
+        )
     }
 }

@@ -56,7 +56,10 @@ impl Engine {
             return Ok(known);
         }
         let row = lane::version(connection, id).await?;
-        let unusable = |reason: String| EngineError::Version { version: id, reason };
+        let unusable = |reason: String| EngineError::Version {
+            version: id,
+            reason,
+        };
         let row = row.ok_or_else(|| unusable("it is not in the database".into()))?;
         let flow: Flow =
             serde_json::from_value(row.flow).map_err(|error| unusable(error.to_string()))?;
@@ -74,7 +77,11 @@ impl Engine {
             settings,
             zone,
         });
-        let mut cache = self.versions.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self
+            .versions
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= VERSIONS_MAX {
             cache.clear();
         }
@@ -83,7 +90,11 @@ impl Engine {
     }
 
     fn known_version(&self, id: VersionId) -> Option<Arc<RunningVersion>> {
-        let cache = self.versions.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let cache = self
+            .versions
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         cache.get(&id).map(Arc::clone)
     }
 }

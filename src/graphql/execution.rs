@@ -1,25 +1,28 @@
-//! Executions in the API: steps as they were carried out, one by one.
+//! Executions in the API: steps as they were carried out, one by one. Which are meant is in
+//! [`filter`], and how they are settled in [`mutation`].
+
+mod filter;
+mod mutation;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject, dataloader};
+use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject, dataloader};
 
+pub use self::filter::ExecutionFilterInput;
+pub use self::mutation::ExecutionMutation;
 use super::channel::Channel;
 use super::context::ContextExt;
-use super::error::{UserError, bad_input, user_errors};
-use super::lead::{self, Lead, ends, parsed, part, there};
+use super::error::bad_input;
+use super::lead::{self, Lead, parsed, part, there};
 use super::loader::{LoadError, Loaders};
 use super::node;
 use super::page::{Connection, PageArgs};
-use super::person::DateTimeRange;
-use super::problems::{self, Problems};
+use super::problems;
 use super::scalar::DateTime;
 use super::sender::{self, Sender};
 use super::sequence::{self, Sequence};
-use crate::app::{self, Role};
 use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId};
-use crate::domain::person_filter::LIST_MAX;
 use crate::domain::{execution, flow, outcome};
 use crate::store;
 use crate::store::execution::Filter;
@@ -98,64 +101,6 @@ pub struct ExecutionError {
     retry_at: Option<DateTime>,
 }
 
-/// Which executions: every condition that is given must hold. A list means "any of these", so an
-/// empty list matches nothing.
-#[derive(InputObject, Debug, Default)]
-#[graphql(name = "ExecutionFilter")]
-pub struct ExecutionFilterInput {
-    /// Of one of these sequences.
-    sequence_ids: Option<Vec<ID>>,
-    /// Of this lead.
-    lead_id: Option<ID>,
-    /// With one of these statuses.
-    status: Option<Vec<ExecutionStatus>>,
-    /// On one of these channels.
-    channel: Option<Vec<Channel>>,
-    /// Through one of these senders.
-    sender_ids: Option<Vec<ID>>,
-    /// Of one of these steps, by their keys.
-    step_keys: Option<Vec<String>>,
-    /// With one of these errors.
-    error_code: Option<Vec<ExecutionErrorCode>>,
-    /// Over within this span.
-    finished_at: Option<DateTimeRange>,
-}
-
-impl ExecutionFilterInput {
-    fn read(self, path: &[&str]) -> Result<Filter, Vec<UserError>> {
-        let mut problems = Problems::of(path);
-        let lengths = [
-            ("sequenceIds", self.sequence_ids.as_ref().map_or(0, Vec::len)),
-            ("stepKeys", self.step_keys.as_ref().map_or(0, Vec::len)),
-            ("senderIds", self.sender_ids.as_ref().map_or(0, Vec::len)),
-        ];
-        for (name, length) in lengths {
-            problems.bound(length, LIST_MAX, &[name]);
-        }
-        let sequences = self.sequence_ids.map(|ids| problems.each(&ids, "sequenceIds", node::id));
-        let senders = self.sender_ids.map(|ids| problems.each(&ids, "senderIds", node::id));
-        let lead = self.lead_id.and_then(|id| problems.one(&["leadId"], |at| node::id(&id, at)));
-        if self.step_keys.iter().flatten().any(|key| key.contains('\0')) {
-            problems.add(&["stepKeys"], "A key holds a NUL character; leave it out.".into());
-        }
-        if !problems.found.is_empty() {
-            return Err(problems.found);
-        }
-        let (finished_from, finished_to) = ends(self.finished_at);
-        Ok(Filter {
-            sequences,
-            lead,
-            status: self.status.map(|list| list.into_iter().map(Into::into).collect()),
-            channel: self.channel.map(|list| list.into_iter().map(Into::into).collect()),
-            senders,
-            step_keys: self.step_keys,
-            error_code: self.error_code.map(|list| list.into_iter().map(Into::into).collect()),
-            finished_from,
-            finished_to,
-        })
-    }
-}
-
 /// One step carried out for one lead; a message send with its status and error.
 pub struct Execution(Arc<store::execution::Row>);
 
@@ -176,7 +121,10 @@ impl Execution {
     /// The sequence of the lead.
     async fn sequence(&self, ctx: &Context<'_>) -> Result<Sequence> {
         let id = SequenceId::from_uuid(self.0.sequence_id);
-        Ok(there(sequence::load(ctx, id).await?, "execution's sequence")?)
+        Ok(there(
+            sequence::load(ctx, id).await?,
+            "execution's sequence",
+        )?)
     }
 
     /// The key of the step.
@@ -217,7 +165,9 @@ impl Execution {
 
     /// What was wrong with the last attempt; null where nothing was.
     async fn error(&self) -> Result<Option<ExecutionError>> {
-        let Some(code) = self.0.error_code.as_deref() else { return Ok(None) };
+        let Some(code) = self.0.error_code.as_deref() else {
+            return Ok(None);
+        };
         let code: outcome::ErrorCode = parsed("error code", code)?;
         Ok(Some(ExecutionError {
             code: code.into(),
@@ -269,7 +219,10 @@ impl dataloader::Loader<ExecutionId> for Loaders {
     ) -> Result<HashMap<ExecutionId, Self::Value>, LoadError> {
         let db = self.services.db.read();
         let rows = store::execution::find_many(db, self.workspace, ids).await?;
-        Ok(rows.into_iter().map(|row| (ExecutionId::from_uuid(row.id), Arc::new(row))).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| (ExecutionId::from_uuid(row.id), Arc::new(row)))
+            .collect())
     }
 }
 
@@ -323,9 +276,20 @@ pub async fn of_lead(
     args: PageArgs,
 ) -> Result<Connection<Execution>> {
     let page = args.read::<ExecutionId>(ctx, EXECUTIONS)?;
-    let rows = ctx.loaders()?.load_one(ExecutionsOf(lead, part(&page))).await?.unwrap_or_default();
+    let rows = ctx
+        .loaders()?
+        .load_one(ExecutionsOf(lead, part(&page)))
+        .await?
+        .unwrap_or_default();
     let connection = page.connection(ctx, EXECUTIONS, rows, id_of, Execution::from)?;
-    counted(ctx, connection, Filter { lead: Some(lead), ..Filter::default() })
+    counted(
+        ctx,
+        connection,
+        Filter {
+            lead: Some(lead),
+            ..Filter::default()
+        },
+    )
 }
 
 /// A page of the executions that a filter chooses, newest first; within one sequence, if one is
@@ -396,56 +360,17 @@ impl ExecutionQuery {
         #[graphql(desc = "The last so many, from 1 to 250.")] last: Option<i32>,
         #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
     ) -> Result<Connection<Execution>> {
-        page(ctx, filter, None, PageArgs { first, after, last, before }).await
-    }
-}
-
-/// How an UNCONFIRMED execution is settled.
-#[derive(InputObject, Debug)]
-pub struct ExecutionResolveInput {
-    /// The execution.
-    id: ID,
-    /// Whether the message left: true, the lead goes on; false, it is sent again.
-    was_sent: bool,
-}
-
-/// What a mutation of an execution answers.
-#[derive(SimpleObject)]
-pub struct ExecutionPayload {
-    /// The execution as it is now; null where the mutation was refused.
-    execution: Option<Execution>,
-    /// Why it was refused; empty where it was not.
-    user_errors: Vec<UserError>,
-}
-
-/// Changing executions.
-#[derive(Default)]
-pub struct ExecutionMutation;
-
-#[Object]
-impl ExecutionMutation {
-    /// Settles an UNCONFIRMED execution: it was sent, or send it again. Look into the sender's
-    /// mailbox first; nothing else is ever sent twice.
-    async fn execution_resolve(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "Which execution, and what became of its message.")]
-        input: ExecutionResolveInput,
-    ) -> Result<ExecutionPayload> {
-        let caller = ctx.require(Role::Editor)?;
-        let done = match node::id(&input.id, &["id"]) {
-            Ok(id) => app::execution::resolve(ctx.services(), caller, id, input.was_sent).await,
-            Err(error) => {
-                return Ok(ExecutionPayload { execution: None, user_errors: vec![error] });
-            }
-        };
-        match done {
-            Ok(row) => {
-                Ok(ExecutionPayload { execution: Some(row.into()), user_errors: Vec::new() })
-            }
-            Err(error) => {
-                Ok(ExecutionPayload { execution: None, user_errors: user_errors(error)? })
-            }
-        }
+        page(
+            ctx,
+            filter,
+            None,
+            PageArgs {
+                first,
+                after,
+                last,
+                before,
+            },
+        )
+        .await
     }
 }

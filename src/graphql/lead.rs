@@ -3,23 +3,25 @@
 
 mod blocker;
 mod filter;
+mod load;
 mod mutation;
+mod status;
 
-use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject, dataloader};
+use async_graphql::{Context, ID, Object, Result, SimpleObject};
 
 pub use self::blocker::{Blocker, BlockerCode};
 pub(super) use self::filter::ends;
 pub use self::filter::{LeadFilterInput, LeadOrder};
+use self::load::{CountsOf, LeadsOf};
 pub use self::mutation::LeadMutation;
+pub use self::status::{EnrolmentSource, LeadStatus, StopReason};
 use super::context::ContextExt;
 use super::error::bad_input;
 use super::execution::{self, Execution};
 use super::flow::Step;
-use super::loader::{LoadError, Loaders};
 use super::node;
 use super::page::{Connection, Page, PageArgs};
 use super::person::{self, Person};
@@ -34,86 +36,6 @@ use crate::store::{self, StoreError};
 
 /// The list that cursors of a person's leads belong to.
 const OF_PERSON: &str = "person.leads";
-
-/// Where a lead stands.
-#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
-#[graphql(remote = "crate::domain::lead::LeadStatus")]
-pub enum LeadStatus {
-    /// Waiting for its next step to be sent.
-    Pending,
-    /// In a step now.
-    InProgress,
-    /// Finished the whole sequence.
-    Completed,
-    /// Held by a person.
-    Paused,
-    /// Left the sequence early; stopReason says why.
-    Stopped,
-}
-
-/// Why a lead left its sequence early.
-#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
-#[graphql(remote = "crate::domain::lead::StopReason")]
-pub enum StopReason {
-    /// The contact answered.
-    Replied,
-    /// Somebody else at the contact's company answered.
-    CompanyReplied,
-    /// A machine answered, and the settings say to stop then.
-    AutoReplied,
-    /// The contact opted out.
-    Unsubscribed,
-    /// The address must not be contacted.
-    Suppressed,
-    /// The address does not exist or refuses for good.
-    Bounced,
-    /// The contact complained.
-    Complained,
-    /// A person took it out.
-    Removed,
-    /// The opportunity was won.
-    OpportunityWon,
-    /// The person was erased.
-    PersonDeleted,
-    /// The person was merged into another.
-    PersonMerged,
-    /// The step where it stood is gone.
-    StepRemoved,
-    /// Something that a step needs is missing.
-    MissingData,
-    /// The engine could not go on.
-    Failed,
-}
-
-/// How a person became a lead.
-#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EnrolmentSource {
-    /// Chosen among the people.
-    People,
-    /// With a segment of a pipeline.
-    Pipeline,
-    /// By an action on many.
-    BulkAction,
-    /// By a workflow.
-    Workflow,
-    /// Through this API.
-    Api,
-}
-
-impl FromStr for EnrolmentSource {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "PEOPLE" => Ok(Self::People),
-            "PIPELINE" => Ok(Self::Pipeline),
-            "BULK_ACTION" => Ok(Self::BulkAction),
-            "WORKFLOW" => Ok(Self::Workflow),
-            "API" => Ok(Self::Api),
-            other => Err(other.to_owned()),
-        }
-    }
-}
 
 /// What a contact did with the messages of a lead.
 #[derive(SimpleObject, Debug)]
@@ -162,7 +84,10 @@ impl Lead {
 
     /// The sequence it runs through.
     async fn sequence(&self, ctx: &Context<'_>) -> Result<Sequence> {
-        Ok(there(sequence::load(ctx, self.sequence_id()).await?, "lead's sequence")?)
+        Ok(there(
+            sequence::load(ctx, self.sequence_id()).await?,
+            "lead's sequence",
+        )?)
     }
 
     /// Whose run it is.
@@ -186,16 +111,18 @@ impl Lead {
     /// The step it is at, or stopped at, as the published version has it; null once it is
     /// completed, and where the version has no such step.
     async fn current_step(&self, ctx: &Context<'_>) -> Result<Option<Step>> {
-        let Some(key) = self.0.step_key.as_deref() else { return Ok(None) };
+        let Some(key) = self.0.step_key.as_deref() else {
+            return Ok(None);
+        };
         let loaders = ctx.loaders()?;
         let sequence = loaders.load_one(self.sequence_id()).await?;
         let Some(version) = sequence.and_then(|sequence| sequence.published_version) else {
             return Ok(None);
         };
         let version = loaders.load_one(version).await?;
-        let step = version.as_ref().and_then(|version| {
-            version.flow.steps.iter().find(|step| step.key == key)
-        });
+        let step = version
+            .as_ref()
+            .and_then(|version| version.flow.steps.iter().find(|step| step.key == key));
         Ok(step.cloned().map(Step::from))
     }
 
@@ -210,7 +137,11 @@ impl Lead {
     async fn blockers(&self, ctx: &Context<'_>) -> Result<Vec<Blocker>> {
         let sequence = ctx.loaders()?.load_one(self.sequence_id()).await?;
         let sequence = there(sequence, "lead's sequence")?;
-        Ok(blocker::of(&self.0, sequence.status, ctx.services().clock.now())?)
+        Ok(blocker::of(
+            &self.0,
+            sequence.status,
+            ctx.services().clock.now(),
+        )?)
     }
 
     /// How many messages it got.
@@ -246,7 +177,12 @@ impl Lead {
         #[graphql(desc = "The last so many, from 1 to 250.")] last: Option<i32>,
         #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
     ) -> Result<Connection<Execution>> {
-        let args = PageArgs { first, after, last, before };
+        let args = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
         execution::of_lead(ctx, self.lead_id(), args).await
     }
 
@@ -300,69 +236,6 @@ where
     }
 }
 
-impl dataloader::Loader<LeadId> for Loaders {
-    type Value = Arc<store::lead::Row>;
-    type Error = LoadError;
-
-    async fn load(&self, ids: &[LeadId]) -> Result<HashMap<LeadId, Self::Value>, LoadError> {
-        let rows = store::lead::find_many(self.services.db.read(), self.workspace, ids).await?;
-        Ok(rows.into_iter().map(|row| (LeadId::from_uuid(row.id), Arc::new(row))).collect())
-    }
-}
-
-/// The counts of a sequence's leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct CountsOf(SequenceId);
-
-impl dataloader::Loader<CountsOf> for Loaders {
-    type Value = LeadCounts;
-    type Error = LoadError;
-
-    async fn load(&self, keys: &[CountsOf]) -> Result<HashMap<CountsOf, LeadCounts>, LoadError> {
-        let ids: Vec<SequenceId> = keys.iter().map(|key| key.0).collect();
-        let db = self.services.db.read();
-        let mut found: HashMap<CountsOf, LeadCounts> = HashMap::new();
-        for (id, status, n) in store::lead::lead_counts(db, self.workspace, &ids).await? {
-            let counts = found.entry(CountsOf(id)).or_default();
-            let n = i32::try_from(n).unwrap_or(i32::MAX);
-            counts.total = counts.total.saturating_add(n);
-            *match status {
-                domain::LeadStatus::Pending => &mut counts.pending,
-                domain::LeadStatus::InProgress => &mut counts.in_progress,
-                domain::LeadStatus::Completed => &mut counts.completed,
-                domain::LeadStatus::Paused => &mut counts.paused,
-                domain::LeadStatus::Stopped => &mut counts.stopped,
-            } = n;
-        }
-        Ok(found)
-    }
-}
-
-/// A part of the leads of a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct LeadsOf(PersonId, Part);
-
-impl dataloader::Loader<LeadsOf> for Loaders {
-    type Value = Vec<store::lead::Row>;
-    type Error = LoadError;
-
-    async fn load(&self, keys: &[LeadsOf]) -> Result<HashMap<LeadsOf, Self::Value>, LoadError> {
-        let mut by_part: HashMap<Part, Vec<PersonId>> = HashMap::new();
-        for LeadsOf(person, part) in keys {
-            by_part.entry(*part).or_default().push(*person);
-        }
-        let mut found: HashMap<LeadsOf, Self::Value> = HashMap::new();
-        for (part, people) in by_part {
-            let db = self.services.db.read();
-            for row in store::lead::of_people(db, self.workspace, &people, part).await? {
-                let key = LeadsOf(PersonId::from_uuid(row.person_id), part);
-                found.entry(key).or_default().push(row);
-            }
-        }
-        Ok(found)
-    }
-}
-
 /// The lead with this id, if the caller's workspace has it.
 ///
 /// # Errors
@@ -376,7 +249,11 @@ pub async fn load(ctx: &Context<'_>, id: LeadId) -> Result<Option<Lead>> {
 /// # Errors
 /// As the store has it.
 pub async fn counts(ctx: &Context<'_>, sequence: SequenceId) -> Result<LeadCounts> {
-    Ok(ctx.loaders()?.load_one(CountsOf(sequence)).await?.unwrap_or_default())
+    Ok(ctx
+        .loaders()?
+        .load_one(CountsOf(sequence))
+        .await?
+        .unwrap_or_default())
 }
 
 /// A person's leads, newest first.
@@ -389,10 +266,17 @@ pub async fn of_person(
     args: PageArgs,
 ) -> Result<Connection<Lead>> {
     let page = args.read::<LeadId>(ctx, OF_PERSON)?;
-    let rows = ctx.loaders()?.load_one(LeadsOf(person, part(&page))).await?.unwrap_or_default();
+    let rows = ctx
+        .loaders()?
+        .load_one(LeadsOf(person, part(&page)))
+        .await?
+        .unwrap_or_default();
     let key = |row: &store::lead::Row| LeadId::from_uuid(row.id);
     let connection = page.connection(ctx, OF_PERSON, rows, key, Lead::from)?;
-    let filter = LeadFilter { person: Some(person), ..LeadFilter::default() };
+    let filter = LeadFilter {
+        person: Some(person),
+        ..LeadFilter::default()
+    };
     counted(ctx, connection, filter)
 }
 
@@ -424,7 +308,11 @@ pub async fn page(
         backward: page.backward,
         limit: page.fetch(),
     };
-    let scope = Scope { workspace, filter: &filter, as_of: None };
+    let scope = Scope {
+        workspace,
+        filter: &filter,
+        as_of: None,
+    };
     let rows = store::lead::page(ctx.services().db.read(), &scope, wanted).await?;
     let key = |row: &store::lead::Row| Key::of(row, order);
     let connection = page.connection(ctx, &list, rows, key, Lead::from)?;
@@ -440,7 +328,11 @@ fn counted(
     Ok(connection.counted(move || {
         let (db, filter) = (db.clone(), filter.clone());
         async move {
-            let scope = Scope { workspace, filter: &filter, as_of: None };
+            let scope = Scope {
+                workspace,
+                filter: &filter,
+                as_of: None,
+            };
             store::lead::count(db.read(), &scope).await
         }
     }))
@@ -466,7 +358,10 @@ impl LeadQuery {
     }
 
     /// Leads of all sequences.
-    #[expect(clippy::too_many_arguments, reason = "they are the field's arguments in the schema")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the field's arguments in the schema"
+    )]
     async fn leads(
         &self,
         ctx: &Context<'_>,
@@ -479,6 +374,18 @@ impl LeadQuery {
         #[graphql(desc = "The last so many, from 1 to 250.")] last: Option<i32>,
         #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
     ) -> Result<Connection<Lead>> {
-        page(ctx, filter, order_by, None, PageArgs { first, after, last, before }).await
+        page(
+            ctx,
+            filter,
+            order_by,
+            None,
+            PageArgs {
+                first,
+                after,
+                last,
+                before,
+            },
+        )
+        .await
     }
 }

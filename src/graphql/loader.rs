@@ -7,7 +7,8 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{self, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{self, Poll, Wake, Waker};
 use std::time::Duration;
 
 use async_graphql::dataloader::DataLoader;
@@ -61,14 +62,7 @@ impl Batches {
     /// Runs a request.
     pub async fn drive<T>(mut self, request: impl Future<Output = T>) -> T {
         let mut request = pin!(request);
-        poll_fn(|cx| {
-            let polled = request.as_mut().poll(cx);
-            if polled.is_pending() {
-                self.poll(cx);
-            }
-            polled
-        })
-        .await
+        poll_fn(|cx| self.poll(cx, |cx| request.as_mut().poll(cx))).await
     }
 
     /// The same for one that answers more than once.
@@ -76,20 +70,40 @@ impl Batches {
         mut self,
         mut answers: BoxStream<'static, T>,
     ) -> impl Stream<Item = T> + Send {
-        stream::poll_fn(move |cx| {
-            let polled = answers.poll_next_unpin(cx);
-            if polled.is_pending() {
-                self.poll(cx);
-            }
-            polled
-        })
+        stream::poll_fn(move |cx| self.poll(cx, |cx| answers.poll_next_unpin(cx)))
     }
 
-    /// Begins what was asked for and carries on with what is running; whoever waits for it is woken.
-    fn poll(&mut self, cx: &mut task::Context<'_>) {
-        while let Poll::Ready(Some(batch)) = self.asked.poll_recv(cx) {
-            self.running.push(batch);
+    fn poll<T>(
+        &mut self,
+        cx: &mut task::Context<'_>,
+        request: impl FnOnce(&mut task::Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let bell = Arc::new(Bell {
+            rung: AtomicBool::new(false),
+            outer: cx.waker().clone(),
+        });
+        let waker = Waker::from(Arc::clone(&bell));
+        let polled = request(&mut task::Context::from_waker(&waker));
+        // A request that rings for itself has only paused, and goes on asking in a moment.
+        if polled.is_pending() && !bell.rung.load(Ordering::SeqCst) {
+            while let Poll::Ready(Some(batch)) = self.asked.poll_recv(cx) {
+                self.running.push(batch);
+            }
+            while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {}
         }
-        while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {}
+        polled
+    }
+}
+
+/// Passes on that a request can go on, and remembers it.
+struct Bell {
+    rung: AtomicBool,
+    outer: Waker,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.rung.store(true, Ordering::SeqCst);
+        self.outer.wake_by_ref();
     }
 }

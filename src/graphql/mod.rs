@@ -30,11 +30,27 @@ pub use self::schema::{CadenzaSchema, OperationKind, RequestId, sdl};
 
 /// Everything that can be read.
 #[derive(MergedObject, Default)]
-pub struct Query(node::NodeQuery, event::EventQuery, bulk::BulkQuery, person::PersonQuery, sender::SenderQuery, sequence::SequenceQuery, lead::LeadQuery, execution::ExecutionQuery);
+pub struct Query(
+    node::NodeQuery,
+    event::EventQuery,
+    bulk::BulkQuery,
+    person::PersonQuery,
+    sender::SenderQuery,
+    sequence::SequenceQuery,
+    lead::LeadQuery,
+    execution::ExecutionQuery,
+);
 
 /// Everything that can be changed.
 #[derive(MergedObject, Default)]
-pub struct Mutation(bulk::BulkMutation, person::PersonMutation, sender::SenderMutation, sequence::SequenceMutation, lead::LeadMutation, execution::ExecutionMutation);
+pub struct Mutation(
+    bulk::BulkMutation,
+    person::PersonMutation,
+    sender::SenderMutation,
+    sequence::SequenceMutation,
+    lead::LeadMutation,
+    execution::ExecutionMutation,
+);
 
 /// Everything that can be followed live.
 #[derive(MergedSubscription, Default)]

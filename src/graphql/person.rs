@@ -107,7 +107,17 @@ impl Person {
         #[graphql(desc = "The last so many, from 1 to 250.")] last: Option<i32>,
         #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
     ) -> Result<Connection<Lead>> {
-        lead::of_person(ctx, self.person_id(), PageArgs { first, after, last, before }).await
+        lead::of_person(
+            ctx,
+            self.person_id(),
+            PageArgs {
+                first,
+                after,
+                last,
+                before,
+            },
+        )
+        .await
     }
 
     /// When the person was entered.

@@ -13,7 +13,10 @@ pub struct Problems<'a> {
 impl<'a> Problems<'a> {
     /// None yet, of the input at `path`.
     pub const fn of(path: &'a [&'a str]) -> Self {
-        Self { path, found: Vec::new() }
+        Self {
+            path,
+            found: Vec::new(),
+        }
     }
 
     /// Notes what is wrong with the field at `at`.
@@ -60,7 +63,11 @@ impl<'a> Problems<'a> {
 /// The same for an argument of a query, as one sentence for each problem.
 pub fn told(problems: Vec<UserError>) -> String {
     let told = problems.into_iter().map(|problem| {
-        format!("{}: {}", problem.path.unwrap_or_default().join("."), problem.message)
+        format!(
+            "{}: {}",
+            problem.path.unwrap_or_default().join("."),
+            problem.message
+        )
     });
     told.collect::<Vec<_>>().join(" ")
 }

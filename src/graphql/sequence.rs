@@ -142,7 +142,10 @@ impl Sequence {
     }
 
     /// Its leads.
-    #[expect(clippy::too_many_arguments, reason = "they are the field's arguments in the schema")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the field's arguments in the schema"
+    )]
     async fn leads(
         &self,
         ctx: &Context<'_>,
@@ -157,7 +160,12 @@ impl Sequence {
         #[graphql(desc = "The last so many, from 1 to 250.")] last: Option<i32>,
         #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
     ) -> Result<Connection<Lead>> {
-        let args = PageArgs { first, after, last, before };
+        let args = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
         lead::page(ctx, filter, order_by, Some(self.0.id), args).await
     }
 
@@ -174,7 +182,12 @@ impl Sequence {
         #[graphql(desc = "The last so many, from 1 to 250.")] last: Option<i32>,
         #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
     ) -> Result<Connection<Execution>> {
-        let args = PageArgs { first, after, last, before };
+        let args = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
         execution::page(ctx, filter, Some(self.0.id), args).await
     }
 

@@ -12,9 +12,10 @@ use super::sql::{self, Arguments};
 use super::{Result, StoreError, dialect};
 use crate::clock::from_ms;
 use crate::domain::execution::ExecutionStatus;
-use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId, VersionId, WorkerId, WorkspaceId};
+use crate::domain::id::{
+    ExecutionId, LeadId, SenderId, SequenceId, VersionId, WorkerId, WorkspaceId,
+};
 use crate::domain::lead::{Hold, LeadState, LeadStatus, StopReason};
-
 
 /// A lead as the engine works on it.
 #[derive(Debug, Clone, FromQueryResult)]
@@ -57,7 +58,8 @@ pub struct LeadRow {
     pub last_action_at: Option<i64>,
 }
 
-pub(super) const LEAD_COLUMNS: &str = "l.id, l.sequence_id, l.person_id, l.status, l.stop_reason, l.step_key,
+pub(super) const LEAD_COLUMNS: &str =
+    "l.id, l.sequence_id, l.person_id, l.status, l.stop_reason, l.step_key,
     l.turn, l.sender_id, l.bucket, l.anchor_at, l.due_at, l.hold, l.paused_rest_ms, l.worker_id,
     l.thread, l.messages_sent, l.bounced, l.last_action_at";
 
@@ -81,7 +83,11 @@ impl LeadRow {
                 .transpose()?,
             step_key: self.step_key.clone(),
             due_at: self.due_at.map(from_ms),
-            hold: self.hold.as_deref().map(|hold| parse::<Hold>("hold", hold)).transpose()?,
+            hold: self
+                .hold
+                .as_deref()
+                .map(|hold| parse::<Hold>("hold", hold))
+                .transpose()?,
             paused_rest: self.paused_rest_ms.map(chrono::Duration::milliseconds),
         })
     }
@@ -215,7 +221,11 @@ pub async fn due(
                 }
                 _ => None,
             };
-            Ok(DueLead { lead, person, execution })
+            Ok(DueLead {
+                lead,
+                person,
+                execution,
+            })
         })
         .collect()
 }
@@ -345,7 +355,10 @@ pub async fn enter_executions(
                 <&str>::from(new.status).into(),
                 new.attempt.into(),
                 new.error.as_ref().map(|(code, _)| *code).into(),
-                new.error.as_ref().map(|(_, message)| message.clone()).into(),
+                new.error
+                    .as_ref()
+                    .map(|(_, message)| message.clone())
+                    .into(),
                 new.subject.clone().into(),
                 new.message_id.clone().into(),
                 new.worker_id.map(|id| id.uuid()).into(),
@@ -377,9 +390,12 @@ pub async fn enter_executions(
 
 async fn settle_at_once(tx: &impl ConnectionTrait, chunk: &[NewExecution]) -> Result<()> {
     let mut arguments = Arguments::new();
-    let settled = chunk.iter().filter_map(|new| new.finished_at.map(|at| (new.id, at)));
-    let rows: Vec<[Value; 2]> =
-        settled.map(|(id, at)| [id.uuid().into(), at.timestamp_millis().into()]).collect();
+    let settled = chunk
+        .iter()
+        .filter_map(|new| new.finished_at.map(|at| (new.id, at)));
+    let rows: Vec<[Value; 2]> = settled
+        .map(|(id, at)| [id.uuid().into(), at.timestamp_millis().into()])
+        .collect();
     if rows.is_empty() {
         return Ok(());
     }
@@ -391,4 +407,3 @@ async fn settle_at_once(tx: &impl ConnectionTrait, chunk: &[NewExecution]) -> Re
     sql::execute(tx, &statement, arguments).await?;
     Ok(())
 }
-

@@ -9,8 +9,8 @@ use std::time::Duration;
 use migration::{Migrator, MigratorTrait};
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
 };
 
 use super::{Result, StoreError, dialect};
@@ -43,7 +43,10 @@ impl Db {
             Ok(Self { read, write })
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let pool = Database::connect(postgres_options(url)).await?;
-            Ok(Self { read: pool.clone(), write: pool })
+            Ok(Self {
+                read: pool.clone(),
+                write: pool,
+            })
         } else {
             Err(StoreError::Unusable(
                 "The database URL must start with sqlite:// or postgres://.".into(),
@@ -112,18 +115,21 @@ impl Db {
 
 fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
     let mut options = common(url);
-    options.max_connections(connections).min_connections(1).map_sqlx_sqlite_opts(|options| {
-        options
-            .journal_mode(SqliteJournalMode::Wal)
-            // A send that was noted must survive a power cut, or it would be sent twice.
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(20))
-            .statement_cache_capacity(500)
-            .pragma("temp_store", "memory")
-            .pragma("cache_size", "-32000")
-            .pragma("mmap_size", "268435456")
-    });
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .map_sqlx_sqlite_opts(|options| {
+            options
+                .journal_mode(SqliteJournalMode::Wal)
+                // A send that was noted must survive a power cut, or it would be sent twice.
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(Duration::from_secs(20))
+                .statement_cache_capacity(500)
+                .pragma("temp_store", "memory")
+                .pragma("cache_size", "-32000")
+                .pragma("mmap_size", "268435456")
+        });
     options
 }
 
@@ -132,12 +138,18 @@ fn postgres_options(url: &str) -> ConnectOptions {
     options
         .max_connections(POSTGRES_CONNECTIONS)
         .min_connections(1)
-        .map_sqlx_postgres_opts(|options| options.application_name("cadenza").statement_cache_capacity(500));
+        .map_sqlx_postgres_opts(|options| {
+            options
+                .application_name("cadenza")
+                .statement_cache_capacity(500)
+        });
     options
 }
 
 fn common(url: &str) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
-    options.acquire_timeout(Duration::from_secs(20)).sqlx_logging(false);
+    options
+        .acquire_timeout(Duration::from_secs(20))
+        .sqlx_logging(false);
     options
 }

@@ -137,9 +137,13 @@ pub async fn listen(db: &Db) -> Result<Option<PgListener>> {
     match db.read().get_database_backend() {
         DbBackend::Postgres => {
             let pool = db.read().get_postgres_connection_pool();
-            let mut listener =
-                PgListener::connect_with(pool).await.map_err(sql::driver_error)?;
-            listener.listen(WAKE_CHANNEL).await.map_err(sql::driver_error)?;
+            let mut listener = PgListener::connect_with(pool)
+                .await
+                .map_err(sql::driver_error)?;
+            listener
+                .listen(WAKE_CHANNEL)
+                .await
+                .map_err(sql::driver_error)?;
             Ok(Some(listener))
         }
         _ => Ok(None),
@@ -152,7 +156,11 @@ pub async fn listen(db: &Db) -> Result<Option<PgListener>> {
 /// # Errors
 /// [`super::StoreError::Database`] where the database cannot be reached.
 pub async fn heard(listener: &mut PgListener) -> Result<()> {
-    listener.try_recv().await.map(drop).map_err(sql::driver_error)
+    listener
+        .try_recv()
+        .await
+        .map(drop)
+        .map_err(sql::driver_error)
 }
 
 /// By how many milliseconds the database's clock is ahead of `now_ms`; on SQLite there is one

@@ -71,8 +71,11 @@ pub async fn hand_over(
         dialect::for_share(tx, "l, q, d, w")
     );
     let seen: Vec<LastLook> = sql::all(tx, &statement, arguments).await?;
-    let granted: Vec<Uuid> =
-        seen.into_iter().filter(|look| look.allows(worker, now)).map(|look| look.id).collect();
+    let granted: Vec<Uuid> = seen
+        .into_iter()
+        .filter(|look| look.allows(worker, now))
+        .map(|look| look.id)
+        .collect();
     if granted.is_empty() {
         return Ok(Vec::new());
     }
@@ -131,7 +134,10 @@ struct OpenJoined(OpenColumns, LeadRow);
 
 impl FromQueryResult for OpenJoined {
     fn from_query_result(row: &sea_orm::QueryResult, pre: &str) -> Result<Self, sea_orm::DbErr> {
-        Ok(Self(OpenColumns::from_query_result(row, pre)?, LeadRow::from_query_result(row, pre)?))
+        Ok(Self(
+            OpenColumns::from_query_result(row, pre)?,
+            LeadRow::from_query_result(row, pre)?,
+        ))
     }
 }
 
@@ -227,7 +233,11 @@ pub async fn settle(tx: &impl ConnectionTrait, settled: &[Settled]) -> Result<()
                 <&str>::from(settled.status).into(),
                 settled.attempt.into(),
                 settled.error.as_ref().map(|(code, _)| *code).into(),
-                settled.error.as_ref().map(|(_, message)| message.clone()).into(),
+                settled
+                    .error
+                    .as_ref()
+                    .map(|(_, message)| message.clone())
+                    .into(),
                 settled.response.clone().into(),
                 settled.retry_at.map(|at| at.timestamp_millis()).into(),
                 settled.finished_at.map(|at| at.timestamp_millis()).into(),

@@ -35,7 +35,9 @@ pub async fn target(
          WHERE q.workspace_id = $1 AND q.id = $2 {}",
         dialect::for_share(tx, "q")
     );
-    let arguments = Arguments::new().with(workspace.uuid()).with(sequence.uuid());
+    let arguments = Arguments::new()
+        .with(workspace.uuid())
+        .with(sequence.uuid());
     sql::one(tx, &statement, arguments).await
 }
 
@@ -107,7 +109,9 @@ pub async fn by_ids(
     sequence: SequenceId,
     people: &[PersonId],
 ) -> Result<Vec<Candidate>> {
-    let mut arguments = Arguments::new().with(workspace.uuid()).with(sequence.uuid());
+    let mut arguments = Arguments::new()
+        .with(workspace.uuid())
+        .with(sequence.uuid());
     let list = arguments.list(people.iter().map(|id| id.uuid()));
     let statement = format!("{CANDIDATE} AND p.id IN ({list})");
     sql::all(connection, &statement, arguments).await
@@ -121,7 +125,10 @@ fn chosen(
     as_of: DateTime<Utc>,
     arguments: &mut Arguments,
 ) -> String {
-    let mut text = format!("p.created_at <= {}", arguments.add(as_of.timestamp_millis()));
+    let mut text = format!(
+        "p.created_at <= {}",
+        arguments.add(as_of.timestamp_millis())
+    );
     let backend = connection.get_database_backend();
     let more = person::condition(backend, workspace, filter, "p", arguments);
     if !more.is_empty() {
@@ -143,7 +150,9 @@ pub async fn by_filter(
     (after, as_of): (Option<PersonId>, DateTime<Utc>),
     limit: usize,
 ) -> Result<Vec<Candidate>> {
-    let mut arguments = Arguments::new().with(workspace.uuid()).with(sequence.uuid());
+    let mut arguments = Arguments::new()
+        .with(workspace.uuid())
+        .with(sequence.uuid());
     let mut conditions = chosen(connection, workspace, filter, as_of, &mut arguments);
     if let Some(after) = after {
         conditions.push_str(&format!(" AND p.id > {}", arguments.add(after.uuid())));
@@ -164,9 +173,8 @@ pub async fn count(
 ) -> Result<i64> {
     let mut arguments = Arguments::new().with(workspace.uuid());
     let conditions = chosen(connection, workspace, filter, as_of, &mut arguments);
-    let statement = format!(
-        "SELECT count(*) AS n FROM person p WHERE p.workspace_id = $1 AND {conditions}"
-    );
+    let statement =
+        format!("SELECT count(*) AS n FROM person p WHERE p.workspace_id = $1 AND {conditions}");
     sql::number(connection, &statement, arguments).await
 }
 

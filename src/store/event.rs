@@ -184,5 +184,9 @@ pub async fn page(
         let channels = channels.iter().map(|&channel| <&str>::from(channel));
         select = select.filter(event::Column::Channel.is_in(channels));
     }
-    Ok(select.order_by_asc(event::Column::Seq).limit(limit).all(connection).await?)
+    Ok(select
+        .order_by_asc(event::Column::Seq)
+        .limit(limit)
+        .all(connection)
+        .await?)
 }

@@ -49,22 +49,43 @@ impl Filter {
     }
 
     fn condition(&self, workspace: WorkspaceId, arguments: &mut Arguments) -> String {
-        let mut all = vec![format!("e.workspace_id = {}", arguments.add(workspace.uuid()))];
+        let mut all = vec![format!(
+            "e.workspace_id = {}",
+            arguments.add(workspace.uuid())
+        )];
         let mut one_of = |column: &str, list: Option<String>| {
             all.extend(list.map(|list| format!("e.{column} IN ({list})")));
         };
         let sequences = self.sequences.as_ref();
-        one_of("sequence_id", sequences.map(|ids| arguments.list(ids.iter().map(|id| id.uuid()))));
+        one_of(
+            "sequence_id",
+            sequences.map(|ids| arguments.list(ids.iter().map(|id| id.uuid()))),
+        );
         let status = self.status.as_ref();
-        one_of("status", status.map(|list| arguments.list(list.iter().map(<&str>::from))));
+        one_of(
+            "status",
+            status.map(|list| arguments.list(list.iter().map(<&str>::from))),
+        );
         let channel = self.channel.as_ref();
-        one_of("channel", channel.map(|list| arguments.list(list.iter().map(<&str>::from))));
+        one_of(
+            "channel",
+            channel.map(|list| arguments.list(list.iter().map(<&str>::from))),
+        );
         let senders = self.senders.as_ref();
-        one_of("sender_id", senders.map(|ids| arguments.list(ids.iter().map(|id| id.uuid()))));
+        one_of(
+            "sender_id",
+            senders.map(|ids| arguments.list(ids.iter().map(|id| id.uuid()))),
+        );
         let steps = self.step_keys.as_ref();
-        one_of("step_key", steps.map(|list| arguments.list(list.iter().map(String::as_str))));
+        one_of(
+            "step_key",
+            steps.map(|list| arguments.list(list.iter().map(String::as_str))),
+        );
         let errors = self.error_code.as_ref();
-        one_of("error_code", errors.map(|list| arguments.list(list.iter().map(<&str>::from))));
+        one_of(
+            "error_code",
+            errors.map(|list| arguments.list(list.iter().map(<&str>::from))),
+        );
         if let Some(lead) = self.lead {
             all.push(format!("e.lead_id = {}", arguments.add(lead.uuid())));
         }

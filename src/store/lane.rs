@@ -179,7 +179,10 @@ pub async fn quota_used(connection: &impl ConnectionTrait, key: &QuotaKey) -> Re
         connection,
         "SELECT CAST(used AS BIGINT) AS n FROM quota
          WHERE subject_id = $1 AND kind = $2 AND day = $3",
-        Arguments::new().with(key.subject).with(key.kind.as_str()).with(key.day.as_str()),
+        Arguments::new()
+            .with(key.subject)
+            .with(key.kind.as_str())
+            .with(key.day.as_str()),
     )
     .await
 }
@@ -209,8 +212,10 @@ pub async fn quota_locked(
          WHERE subject_id = $1 AND kind = $2 AND day = $3 {}",
         dialect::for_update(tx, "quota")
     );
-    let arguments =
-        Arguments::new().with(key.subject).with(key.kind.as_str()).with(key.day.as_str());
+    let arguments = Arguments::new()
+        .with(key.subject)
+        .with(key.kind.as_str())
+        .with(key.day.as_str());
     sql::number(tx, &statement, arguments).await
 }
 
@@ -223,7 +228,10 @@ pub async fn quota_add(
     workspace: WorkspaceId,
     amounts: impl IntoIterator<Item = (QuotaKey, i32)>,
 ) -> Result<()> {
-    let mut amounts: Vec<_> = amounts.into_iter().filter(|(_, amount)| *amount != 0).collect();
+    let mut amounts: Vec<_> = amounts
+        .into_iter()
+        .filter(|(_, amount)| *amount != 0)
+        .collect();
     // One order for everybody, so that two nodes never wait for each other.
     amounts.sort_by(|(a, _), (b, _)| {
         (a.subject, a.kind.as_str(), &a.day).cmp(&(b.subject, b.kind.as_str(), &b.day))
@@ -289,7 +297,10 @@ pub async fn set_unhealthy(
         tx,
         "UPDATE sender SET unhealthy_until = $1, unhealthy_reason = $2, failures = failures + 1
          WHERE id = $3",
-        Arguments::new().with(until_ms).with(reason).with(sender.uuid()),
+        Arguments::new()
+            .with(until_ms)
+            .with(reason)
+            .with(sender.uuid()),
     )
     .await?;
     Ok(())

@@ -41,7 +41,10 @@ impl Key {
             LeadOrder::LastActionAtDesc => row.last_action_at.unwrap_or(NEVER),
             LeadOrder::DueAtAsc => row.due_at.unwrap_or(i64::MAX),
         };
-        Self { at, id: LeadId::from_uuid(row.id) }
+        Self {
+            at,
+            id: LeadId::from_uuid(row.id),
+        }
     }
 }
 
@@ -89,7 +92,11 @@ pub async fn page(
             conditions.push_str(&format!(" AND ({by}, l.id) {side} ({at}, {id})"));
         }
     }
-    let way = if descending == page.backward { "ASC" } else { "DESC" };
+    let way = if descending == page.backward {
+        "ASC"
+    } else {
+        "DESC"
+    };
     let statement = format!(
         "SELECT l.* FROM lead AS l WHERE {conditions} ORDER BY {by} {way}, l.id {way} LIMIT {}",
         page.limit

@@ -61,7 +61,10 @@ impl From<DbErr> for StoreError {
 impl StoreError {
     /// A row that cannot be read.
     pub fn corrupt(what: &'static str, reason: impl ToString) -> Self {
-        Self::Corrupt { what, reason: reason.to_string() }
+        Self::Corrupt {
+            what,
+            reason: reason.to_string(),
+        }
     }
 }
 

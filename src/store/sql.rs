@@ -43,7 +43,11 @@ impl Arguments {
         {
             placeholders.push(self.add(last));
         }
-        if placeholders.is_empty() { "NULL".into() } else { placeholders.join(", ") }
+        if placeholders.is_empty() {
+            "NULL".into()
+        } else {
+            placeholders.join(", ")
+        }
     }
 
     /// Adds rows and answers them as the body of a VALUES: `($1, $2), ($3, $4)`.
@@ -126,7 +130,9 @@ pub async fn execute(
     sql: &str,
     arguments: Arguments,
 ) -> Result<u64> {
-    let done = connection.execute_raw(statement(connection, sql, arguments)).await?;
+    let done = connection
+        .execute_raw(statement(connection, sql, arguments))
+        .await?;
     Ok(done.rows_affected())
 }
 
@@ -139,8 +145,13 @@ pub async fn all<T: FromQueryResult>(
     sql: &str,
     arguments: Arguments,
 ) -> Result<Vec<T>> {
-    let rows = connection.query_all_raw(statement(connection, sql, arguments)).await?;
-    Ok(rows.iter().map(|row| T::from_query_result(row, "")).collect::<Result<_, DbErr>>()?)
+    let rows = connection
+        .query_all_raw(statement(connection, sql, arguments))
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| T::from_query_result(row, ""))
+        .collect::<Result<_, DbErr>>()?)
 }
 
 /// Runs a statement and reads its first row.
@@ -152,7 +163,9 @@ pub async fn one<T: FromQueryResult>(
     sql: &str,
     arguments: Arguments,
 ) -> Result<Option<T>> {
-    let row = connection.query_one_raw(statement(connection, sql, arguments)).await?;
+    let row = connection
+        .query_one_raw(statement(connection, sql, arguments))
+        .await?;
     Ok(row.map(|row| T::from_query_result(&row, "")).transpose()?)
 }
 
@@ -165,8 +178,13 @@ pub async fn ids(
     sql: &str,
     arguments: Arguments,
 ) -> Result<Vec<Uuid>> {
-    let rows = connection.query_all_raw(statement(connection, sql, arguments)).await?;
-    Ok(rows.iter().map(|row| row.try_get("", "id")).collect::<Result<_, DbErr>>()?)
+    let rows = connection
+        .query_all_raw(statement(connection, sql, arguments))
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| row.try_get("", "id"))
+        .collect::<Result<_, DbErr>>()?)
 }
 
 /// Runs a statement that answers one number, called `n`; 0 where there is no row or it is NULL.
@@ -178,8 +196,12 @@ pub async fn number(
     sql: &str,
     arguments: Arguments,
 ) -> Result<i64> {
-    let row = connection.query_one_raw(statement(connection, sql, arguments)).await?;
-    let number = row.map(|row: QueryResult| row.try_get::<Option<i64>>("", "n")).transpose()?;
+    let row = connection
+        .query_one_raw(statement(connection, sql, arguments))
+        .await?;
+    let number = row
+        .map(|row: QueryResult| row.try_get::<Option<i64>>("", "n"))
+        .transpose()?;
     Ok(number.flatten().unwrap_or(0))
 }
 

@@ -47,7 +47,9 @@ pub async fn prolong(
     let changed = sql::execute(
         connection,
         "UPDATE worker SET lease_until = $1 WHERE id = $2",
-        Arguments::new().with(lease_until.timestamp_millis()).with(worker.uuid()),
+        Arguments::new()
+            .with(lease_until.timestamp_millis())
+            .with(worker.uuid()),
     )
     .await?;
     Ok(changed == 1)
@@ -67,7 +69,11 @@ pub async fn expired(
         "SELECT id FROM worker WHERE lease_until < $1 ORDER BY id {}",
         dialect::for_update_skip_locked(tx, "worker")
     );
-    let limit = if everyone { i64::MAX } else { now.timestamp_millis() };
+    let limit = if everyone {
+        i64::MAX
+    } else {
+        now.timestamp_millis()
+    };
     let ids: Vec<Uuid> = sql::ids(tx, &statement, Arguments::new().with(limit)).await?;
     Ok(ids.into_iter().map(WorkerId::from_uuid).collect())
 }

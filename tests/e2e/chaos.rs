@@ -25,7 +25,9 @@ const FATES: &[(&str, &str, Option<&str>)] = &[
 
 async fn chaos(database: Database) {
     let world = World::new(database).await;
-    let sink = SmtpSink::start(Options::default()).await.expect("a receiver");
+    let sink = SmtpSink::start(Options::default())
+        .await
+        .expect("a receiver");
     let server = world.serve().await;
     let client = server.client(&world);
     let mut csv = String::from("email,company\n");
@@ -41,7 +43,9 @@ async fn chaos(database: Database) {
     let executions = until("every execution has its verdict", 60, async || {
         let executions = executions(&client).await;
         let settled = executions.len() == FATES.len() * 4
-            && executions.values().all(|execution| execution["status"] != "SENDING");
+            && executions
+                .values()
+                .all(|execution| execution["status"] != "SENDING");
         let attempted = executions.values().all(|execution| {
             execution["status"] != "SCHEDULED" || !execution["error"]["retryAt"].is_null()
         });
@@ -50,7 +54,10 @@ async fn chaos(database: Database) {
     .await;
     for (email, execution) in &executions {
         let name = email.split('.').next().expect("a name");
-        let fate = FATES.iter().find(|(fate, ..)| *fate == name).expect("a fate");
+        let fate = FATES
+            .iter()
+            .find(|(fate, ..)| *fate == name)
+            .expect("a fate");
         assert_eq!(execution["status"], fate.1, "{email}: {execution}");
         if let Some(code) = fate.2 {
             assert_eq!(execution["error"]["code"], code, "{email}: {execution}");
@@ -73,11 +80,17 @@ fn check_ledger(sink: &SmtpSink, executions: &BTreeMap<String, Value>) {
     for (email, count) in &taken {
         assert_eq!(*count, 1, "{email} got it {count} times");
         let status = executions[email]["status"].as_str();
-        assert!(matches!(status, Some("SENT" | "UNCONFIRMED")), "{email}: {status:?}");
+        assert!(
+            matches!(status, Some("SENT" | "UNCONFIRMED")),
+            "{email}: {status:?}"
+        );
     }
     for (email, execution) in executions {
         if execution["status"] == "SENT" {
-            assert!(taken.contains_key(email), "{email} is called SENT but got nothing");
+            assert!(
+                taken.contains_key(email),
+                "{email} is called SENT but got nothing"
+            );
         }
     }
 }
@@ -93,9 +106,16 @@ pub async fn executions(client: &Client) -> BTreeMap<String, Value> {
         let mut data = client.run(query, json!({ "after": after })).await;
         let page = data["executions"].take();
         for node in page["nodes"].as_array().expect("nodes") {
-            let email = node["lead"]["person"]["email"].as_str().expect("an email").to_owned();
+            let email = node["lead"]["person"]["email"]
+                .as_str()
+                .expect("an email")
+                .to_owned();
             let step = node["stepKey"].as_str().expect("a step");
-            let key = if step == "s0" { email } else { format!("{email} {step}") };
+            let key = if step == "s0" {
+                email
+            } else {
+                format!("{email} {step}")
+            };
             found.insert(key, node.clone());
         }
         if page["pageInfo"]["hasNextPage"] != true {

@@ -14,7 +14,11 @@ pub struct Client {
 
 impl Client {
     pub fn new(address: &str, token: &str) -> Self {
-        Self { address: address.into(), token: token.into(), http: reqwest::Client::new() }
+        Self {
+            address: address.into(),
+            token: token.into(),
+            http: reqwest::Client::new(),
+        }
     }
 
     /// Runs a document; top-level errors end the test.
@@ -59,28 +63,41 @@ impl Client {
         variables: Value,
         mut take: impl FnMut(&Value) -> bool,
     ) {
-        let mut request =
-            format!("ws://{}/graphql", self.address).into_client_request().expect("a URL");
+        let mut request = format!("ws://{}/graphql", self.address)
+            .into_client_request()
+            .expect("a URL");
         request.headers_mut().insert(
             "sec-websocket-protocol",
             HeaderValue::from_static("graphql-transport-ws"),
         );
-        let (mut socket, _) =
-            tokio_tungstenite::connect_async(request).await.expect("a WebSocket opens");
+        let (mut socket, _) = tokio_tungstenite::connect_async(request)
+            .await
+            .expect("a WebSocket opens");
         let bearer = format!("Bearer {}", self.token);
         let init = json!({ "type": "connection_init", "payload": { "authorization": bearer } });
         let subscribe = json!({ "id": "1", "type": "subscribe",
                                 "payload": { "query": query, "variables": variables } });
-        socket.send(Message::text(init.to_string())).await.expect("sends");
+        socket
+            .send(Message::text(init.to_string()))
+            .await
+            .expect("sends");
         while let Some(message) = socket.next().await {
-            let Ok(Message::Text(text)) = message else { continue };
+            let Ok(Message::Text(text)) = message else {
+                continue;
+            };
             let message: Value = serde_json::from_str(&text).expect("JSON");
             match message["type"].as_str() {
                 Some("connection_ack") => {
-                    socket.send(Message::text(subscribe.to_string())).await.expect("sends");
+                    socket
+                        .send(Message::text(subscribe.to_string()))
+                        .await
+                        .expect("sends");
                 }
                 Some("ping") => {
-                    socket.send(Message::text(r#"{"type":"pong"}"#)).await.expect("sends");
+                    socket
+                        .send(Message::text(r#"{"type":"pong"}"#))
+                        .await
+                        .expect("sends");
                 }
                 Some("next") => {
                     assert!(message["payload"]["errors"].is_null(), "{message}");
@@ -101,15 +118,27 @@ pub async fn smtp_sender(client: &Client, name: &str, port: u16) -> Value {
     let input = json!({ "name": name, "channel": "EMAIL",
         "address": format!("{}@cadenza.example", name.to_lowercase()),
         "transport": { "smtp": { "host": "127.0.0.1", "port": port, "security": "NONE" } } });
-    client.mutate("senderCreate", "SenderCreateInput", input, "sender { id }").await["sender"]["id"]
+    client
+        .mutate("senderCreate", "SenderCreateInput", input, "sender { id }")
+        .await["sender"]["id"]
         .clone()
 }
 
 /// Settings whose window never closes.
 pub fn always_open() -> Value {
-    let days = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"];
-    let windows: Vec<Value> =
-        days.iter().map(|day| json!({ "day": day, "from": "00:00", "to": "24:00" })).collect();
+    let days = [
+        "MONDAY",
+        "TUESDAY",
+        "WEDNESDAY",
+        "THURSDAY",
+        "FRIDAY",
+        "SATURDAY",
+        "SUNDAY",
+    ];
+    let windows: Vec<Value> = days
+        .iter()
+        .map(|day| json!({ "day": day, "from": "00:00", "to": "24:00" }))
+        .collect();
     json!({ "timeZone": "UTC", "windowClock": "SEQUENCE", "sendWindows": windows })
 }
 
@@ -127,12 +156,23 @@ pub async fn sequence(client: &Client, senders: &[Value], steps: &[(&str, Option
         })
         .collect();
     let input = json!({ "name": "E2E", "flow": { "steps": steps }, "settings": always_open() });
-    let made =
-        client.mutate("sequenceCreate", "SequenceCreateInput", input, "sequence { id }").await;
+    let made = client
+        .mutate(
+            "sequenceCreate",
+            "SequenceCreateInput",
+            input,
+            "sequence { id }",
+        )
+        .await;
     let id = made["sequence"]["id"].clone();
     let input = json!({ "id": id });
     client
-        .mutate("sequencePublish", "SequencePublishInput", input, "sequence { status } problems { message }")
+        .mutate(
+            "sequencePublish",
+            "SequencePublishInput",
+            input,
+            "sequence { status } problems { message }",
+        )
         .await;
     id
 }
@@ -140,7 +180,12 @@ pub async fn sequence(client: &Client, senders: &[Value], steps: &[(&str, Option
 /// Imports a CSV file and waits for its end.
 pub async fn import(client: &Client, csv: &str) -> Value {
     let payload = client
-        .mutate("peopleImport", "PeopleImportInput", json!({ "csv": csv }), "operation { id status }")
+        .mutate(
+            "peopleImport",
+            "PeopleImportInput",
+            json!({ "csv": csv }),
+            "operation { id status }",
+        )
         .await;
     finished(client, &payload["operation"]["id"]).await
 }
@@ -148,8 +193,14 @@ pub async fn import(client: &Client, csv: &str) -> Value {
 /// Enrols everybody whose search text holds `search` and waits for the end.
 pub async fn enrol(client: &Client, sequence: &Value, search: &str) -> Value {
     let input = json!({ "sequenceId": sequence, "people": { "filter": { "search": search } } });
-    let payload =
-        client.mutate("leadsEnrol", "LeadsEnrolInput", input, "operation { id status }").await;
+    let payload = client
+        .mutate(
+            "leadsEnrol",
+            "LeadsEnrolInput",
+            input,
+            "operation { id status }",
+        )
+        .await;
     finished(client, &payload["operation"]["id"]).await
 }
 

@@ -17,9 +17,12 @@ const KILLS: usize = 20;
 async fn kill(database: Database) {
     let world = World::new(database).await;
     // Slow enough that every kill finds messages on their way.
-    let sink = SmtpSink::start(Options { slow: Duration::from_millis(40), ..Options::default() })
-        .await
-        .expect("a receiver");
+    let sink = SmtpSink::start(Options {
+        slow: Duration::from_millis(40),
+        ..Options::default()
+    })
+    .await
+    .expect("a receiver");
     let mut server = world.serve().await;
     let client = server.client(&world);
     let mut csv = String::from("email,company\n");
@@ -33,12 +36,18 @@ async fn kill(database: Database) {
     let mut killed_in_flight = 0;
     for number in 1..=KILLS {
         let goal = PEOPLE * number / (KILLS + 4);
-        until("messages arrive", 60, async || (taken(&sink) >= goal).then_some(())).await;
+        until("messages arrive", 60, async || {
+            (taken(&sink) >= goal).then_some(())
+        })
+        .await;
         killed_in_flight += usize::from(taken(&sink) < PEOPLE);
         server.kill().await;
         server = world.serve().await;
     }
-    assert_eq!(killed_in_flight, KILLS, "every kill struck while messages were leaving");
+    assert_eq!(
+        killed_in_flight, KILLS,
+        "every kill struck while messages were leaving"
+    );
     let client = server.client(&world);
     let query = "query ($id: ID!) { sequence(id: $id) { leadCounts { pending completed } }
         executions(filter: { status: [SENDING, SCHEDULED] }, first: 1) { nodes { id } } }";
@@ -53,7 +62,10 @@ async fn kill(database: Database) {
     for mail in sink.ledger() {
         *taken.entry(mail.rcpt).or_default() += 1;
     }
-    assert!(taken.values().all(|count| *count == 1), "somebody got it twice");
+    assert!(
+        taken.values().all(|count| *count == 1),
+        "somebody got it twice"
+    );
     assert_eq!(executions.len(), PEOPLE, "somebody was lost");
     let mut unconfirmed = 0;
     for (email, execution) in &executions {
@@ -64,7 +76,10 @@ async fn kill(database: Database) {
         }
     }
     for email in taken.keys() {
-        assert!(executions.contains_key(email), "{email} got a message that we do not know of");
+        assert!(
+            executions.contains_key(email),
+            "{email} got a message that we do not know of"
+        );
     }
     // Only what was on the wire is in doubt: at most so many as travel at once, for each kill.
     assert!(unconfirmed <= KILLS * 64, "{unconfirmed} in doubt");

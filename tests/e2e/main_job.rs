@@ -15,12 +15,28 @@ const PEOPLE: usize = 2_000;
 /// Names in many scripts, long addresses, several zones, quotes and empty fields.
 fn csv() -> String {
     let names = [
-        ("Ana", "García-López"), ("太郎", "山田"), ("Мария", "Иванова"), ("ليلى", "حداد"),
-        ("אורי", "כהן"), ("Zoë", "O'Neill"), ("", "Müller"), ("Jo \"\"J\"\"", "D'Arc, Jr."),
-        ("อรุณ", "สุข"), ("Nguyễn", "Thị"), ("Ὀδυσσεύς", "Λαέρτης"), ("Björk", "Guðmundsdóttir"),
+        ("Ana", "García-López"),
+        ("太郎", "山田"),
+        ("Мария", "Иванова"),
+        ("ليلى", "حداد"),
+        ("אורי", "כהן"),
+        ("Zoë", "O'Neill"),
+        ("", "Müller"),
+        ("Jo \"\"J\"\"", "D'Arc, Jr."),
+        ("อรุณ", "สุข"),
+        ("Nguyễn", "Thị"),
+        ("Ὀδυσσεύς", "Λαέρτης"),
+        ("Björk", "Guðmundsdóttir"),
     ];
-    let zones = ["Europe/Lisbon", "America/New_York", "Asia/Tokyo", "", "Australia/Lord_Howe"];
-    let mut csv = String::from("\u{feff}Email;First name;Last name;Company;Time zone;Shoe size\r\n");
+    let zones = [
+        "Europe/Lisbon",
+        "America/New_York",
+        "Asia/Tokyo",
+        "",
+        "Australia/Lord_Howe",
+    ];
+    let mut csv =
+        String::from("\u{feff}Email;First name;Last name;Company;Time zone;Shoe size\r\n");
     for number in 0..PEOPLE {
         let (first, last) = names[number % names.len()];
         let zone = zones[number % zones.len()];
@@ -35,19 +51,27 @@ fn csv() -> String {
 
 async fn main_job(database: Database) {
     let world = World::new(database).await;
-    let sink = SmtpSink::start(Options::default()).await.expect("a receiver");
+    let sink = SmtpSink::start(Options::default())
+        .await
+        .expect("a receiver");
     let server = world.serve().await;
     let client = server.client(&world);
     let imported = import(&client, &csv()).await;
     assert_eq!(imported["succeeded"], PEOPLE, "{imported}");
     let sender = smtp_sender(&client, "Ada", sink.port()).await;
-    let id = sequence(&client, &[sender], &[("PT0S", Some("Hello {{ company }}")), ("PT1S", None)])
-        .await;
+    let id = sequence(
+        &client,
+        &[sender],
+        &[("PT0S", Some("Hello {{ company }}")), ("PT1S", None)],
+    )
+    .await;
 
     // The watcher starts from the log's end as it is before anybody is enrolled: however long its
     // connection takes, it sees every message leave.
     let watcher = client.clone();
-    let events = client.run("{ events(first: 250) { cursor } }", json!({})).await;
+    let events = client
+        .run("{ events(first: 250) { cursor } }", json!({}))
+        .await;
     let after = events["events"].as_array().and_then(|events| events.last());
     let after = after.expect("the publishing is in the log")["cursor"].clone();
     let watched = tokio::spawn(async move {
@@ -65,7 +89,10 @@ async fn main_job(database: Database) {
                     Some("EXECUTION_SENT") => {
                         let lead = event["lead"]["id"].as_str().expect("a lead").to_owned();
                         let step = event["stepKey"].as_str().expect("a step").to_owned();
-                        assert!(seen.entry(lead).or_default().insert(step), "seen twice: {event}");
+                        assert!(
+                            seen.entry(lead).or_default().insert(step),
+                            "seen twice: {event}"
+                        );
                     }
                     Some("LEAD_COMPLETED") => completed += 1,
                     other => panic!("{other:?}: {event}"),
@@ -82,7 +109,10 @@ async fn main_job(database: Database) {
         .expect("everything leaves within two minutes")
         .expect("the watcher lives");
     assert_eq!(seen.len(), PEOPLE);
-    assert!(seen.values().all(|steps| steps.len() == 2), "both steps of everybody");
+    assert!(
+        seen.values().all(|steps| steps.len() == 2),
+        "both steps of everybody"
+    );
     assert!(cursors.is_sorted(), "cursors come in their order");
 
     let received = sink.ledger();
@@ -102,18 +132,32 @@ async fn main_job(database: Database) {
 fn check_mails(rcpt: &str, mails: &[&crate::smtp_sink::Received]) {
     let parsed: Vec<_> = mails
         .iter()
-        .map(|mail| MessageParser::default().parse(&mail.raw).expect("another parser reads it"))
+        .map(|mail| {
+            MessageParser::default()
+                .parse(&mail.raw)
+                .expect("another parser reads it")
+        })
         .collect();
     for message in &parsed {
         let to = message.to().and_then(|to| to.first()).expect("one To");
         assert_eq!(to.address(), Some(rcpt));
-        let from = message.from().and_then(|from| from.first()).expect("one From");
+        let from = message
+            .from()
+            .and_then(|from| from.first())
+            .expect("one From");
         assert_eq!(from.address(), Some("ada@cadenza.example"));
         assert_eq!(message.text_body_count(), 1);
         assert_eq!(message.html_body_count(), 1);
         let text = message.body_text(0).expect("a text part");
-        assert!(text.contains("Hello ") && text.contains("From Ada"), "{text}");
-        assert!(message.message_id().is_some_and(|id| id.ends_with("@cadenza.example")));
+        assert!(
+            text.contains("Hello ") && text.contains("From Ada"),
+            "{text}"
+        );
+        assert!(
+            message
+                .message_id()
+                .is_some_and(|id| id.ends_with("@cadenza.example"))
+        );
         assert!(message.date().is_some());
     }
     let (first, second) = (&parsed[0], &parsed[1]);

@@ -10,18 +10,33 @@ use crate::world::{Database, World, until};
 async fn a_second_server_on_one_sqlite_file_is_refused() {
     let world = World::new(Database::Sqlite).await;
     let server = world.serve().await;
-    let second = world.command(&["serve", "--listen", "127.0.0.1:0"]).output().await.expect("runs");
+    let second = world
+        .command(&["serve", "--listen", "127.0.0.1:0"])
+        .output()
+        .await
+        .expect("runs");
     assert!(!second.status.success());
     let message = String::from_utf8_lossy(&second.stderr);
     assert!(message.contains("cadenza.db"), "names the file: {message}");
     // The first one is none the worse for it, and a token can be made meanwhile.
     server.client(&world).run("{ __typename }", json!({})).await;
     let made = world
-        .command(&["token", "create", "--workspace", "other", "--role", "viewer"])
+        .command(&[
+            "token",
+            "create",
+            "--workspace",
+            "other",
+            "--role",
+            "viewer",
+        ])
         .output()
         .await
         .expect("runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
     assert!(server.terminate().await, "a proper goodbye");
 }
 
@@ -36,18 +51,27 @@ async fn an_unreachable_database_is_reported() {
         .expect("runs");
     assert!(!ended.status.success());
     let message = String::from_utf8_lossy(&ended.stderr).to_lowercase();
-    assert!(message.contains("database"), "says what is wrong: {message}");
+    assert!(
+        message.contains("database"),
+        "says what is wrong: {message}"
+    );
 }
 
 /// An SMTP server that is away uses up no attempt: when it comes back, everything leaves once.
 async fn smtp_outage(database: Database) {
     let world = World::new(database).await;
-    let sink = SmtpSink::start(Options::default()).await.expect("a receiver");
+    let sink = SmtpSink::start(Options::default())
+        .await
+        .expect("a receiver");
     let port = sink.port();
     drop(sink);
     let server = world.serve().await;
     let client = server.client(&world);
-    import(&client, "email,company\nok-1@example.org,Outage\nok-2@example.org,Outage\n").await;
+    import(
+        &client,
+        "email,company\nok-1@example.org,Outage\nok-2@example.org,Outage\n",
+    )
+    .await;
     let sender = smtp_sender(&client, "Ada", port).await;
     let id = sequence(&client, &[sender], &[("PT0S", Some("Outage"))]).await;
     enrol(&client, &id, "outage").await;
@@ -55,15 +79,26 @@ async fn smtp_outage(database: Database) {
     until("the trouble is reported", 30, async || {
         let data = client.run(query, json!({})).await;
         let nodes = data["executions"]["nodes"].as_array()?.clone();
-        (nodes.iter().any(|node| node["error"]["code"] == "CONNECTION_FAILED")).then_some(())
+        (nodes
+            .iter()
+            .any(|node| node["error"]["code"] == "CONNECTION_FAILED"))
+        .then_some(())
     })
     .await;
-    let sink = SmtpSink::start_on(port, Options::default()).await.expect("the port again");
-    until("everything leaves", 60, async || (sink.ledger().len() == 2).then_some(())).await;
+    let sink = SmtpSink::start_on(port, Options::default())
+        .await
+        .expect("the port again");
+    until("everything leaves", 60, async || {
+        (sink.ledger().len() == 2).then_some(())
+    })
+    .await;
     until("and is recorded", 20, async || {
         let data = client.run(query, json!({})).await;
         let nodes = data["executions"]["nodes"].as_array()?.clone();
-        nodes.iter().all(|node| node["status"] == "SENT").then_some(())
+        nodes
+            .iter()
+            .all(|node| node["status"] == "SENT")
+            .then_some(())
     })
     .await;
     assert!(server.terminate().await, "a proper goodbye");

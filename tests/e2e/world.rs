@@ -42,14 +42,25 @@ impl World {
             }
             Database::Postgres => fresh_postgres().await,
         };
-        let mut world = Self { url, token: String::new(), folder };
+        let mut world = Self {
+            url,
+            token: String::new(),
+            folder,
+        };
         let made = world
             .command(&["token", "create", "--workspace", "test", "--role", "admin"])
             .output()
             .await
             .expect("the binary runs");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        world.token = String::from_utf8(made.stdout).expect("text").trim().to_owned();
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        world.token = String::from_utf8(made.stdout)
+            .expect("text")
+            .trim()
+            .to_owned();
         world
     }
 
@@ -80,7 +91,11 @@ impl World {
         let listening = async {
             while let Some(line) = lines.next_line().await.expect("text") {
                 if let Some((_, address)) = line.split_once("listening on http://") {
-                    return address.split_whitespace().next().unwrap_or_default().to_owned();
+                    return address
+                        .split_whitespace()
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned();
                 }
             }
             panic!("the server ended before it listened");
@@ -107,10 +122,17 @@ impl Server {
     /// Ends it as an operator would; answers whether it said goodbye properly.
     pub async fn terminate(mut self) -> bool {
         let id = self.child.id().expect("runs").to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill runs");
+        let sent = Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .await
+            .expect("kill runs");
         assert!(sent.success());
         let ended = tokio::time::timeout(Duration::from_secs(40), self.child.wait()).await;
-        ended.expect("ends within its deadline").expect("ends").success()
+        ended
+            .expect("ends within its deadline")
+            .expect("ends")
+            .success()
     }
 }
 
@@ -119,9 +141,16 @@ async fn fresh_postgres() -> String {
     let base = std::env::var("TEST_POSTGRES_URL").expect(
         "TEST_POSTGRES_URL names the PostgreSQL server of the tests: run them by `make test`",
     );
-    let name = format!("e2e_{}_{}", std::process::id(), cadenza::entropy::Entropy::system().bits());
+    let name = format!(
+        "e2e_{}_{}",
+        std::process::id(),
+        cadenza::entropy::Entropy::system().bits()
+    );
     let admin = Database::connect(&base).await.expect("PostgreSQL answers");
-    admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.expect("a database");
+    admin
+        .execute_unprepared(&format!("CREATE DATABASE {name}"))
+        .await
+        .expect("a database");
     let (server, _) = base.rsplit_once('/').expect("a URL with a database");
     format!("{server}/{name}")
 }
@@ -135,6 +164,9 @@ pub async fn until<T>(what: &str, seconds: u64, mut look: impl AsyncFnMut() -> O
         if let Some(found) = look().await {
             return found;
         }
-        assert!(tokio::time::Instant::now() < deadline, "not within {seconds} s: {what}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "not within {seconds} s: {what}"
+        );
     }
 }

@@ -28,7 +28,9 @@ const LEADS: &str = "query($filter: LeadFilter, $orderBy: LeadOrder, $first: Int
         pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }";
 
 async fn run(h: &Harness, statement: &str, arguments: Arguments) {
-    sql::execute(h.services.db.write(), statement, arguments).await.expect("is run");
+    sql::execute(h.services.db.write(), statement, arguments)
+        .await
+        .expect("is run");
 }
 
 /// A published sequence with these people as its leads; answers the sequence and the leads' ids.
@@ -72,76 +74,134 @@ fn later(h: &Harness, by: Duration) {
     h.clock.advance_to(h.clock.now() + by);
 }
 
-both!(a_pause_keeps_the_rest_of_the_wait, |h: Harness| async move {
-    let (_, leads) = enrolled(&h, &["ada", "bob"]).await;
-    later(&h, Duration::hours(4));
-    let paused = bulk(&h, "leadsPause", json!({ "ids": [&leads[0]] })).await;
-    assert_eq!(codes(&paused), ["DONE"]);
-    let held = lead(&h, &leads[0]).await;
-    assert_eq!((&held["status"], &held["dueAt"]), (&json!("PAUSED"), &Value::Null));
-    assert_eq!(held["blockers"], json!([{ "code": "LEAD_PAUSED", "until": null }]));
-    later(&h, Duration::days(7));
-    let resumed = bulk(&h, "leadsResume", json!({ "ids": [&leads[0]] })).await;
-    assert_eq!(codes(&resumed), ["DONE"]);
-    let again = lead(&h, &leads[0]).await;
-    // Of the day it had to wait, 20 hours were left.
-    assert_eq!((&again["status"], &again["dueAt"]),
-        (&json!("PENDING"), &json!("2026-03-10T09:00:00.000Z")));
-    let untouched = lead(&h, &leads[1]).await;
-    assert_eq!(untouched["dueAt"], "2026-03-03T09:00:00.000Z");
-    assert_eq!(kinds(&h).await[3..], ["LEAD_PAUSED", "LEAD_RESUMED"]);
-});
+both!(
+    a_pause_keeps_the_rest_of_the_wait,
+    |h: Harness| async move {
+        let (_, leads) = enrolled(&h, &["ada", "bob"]).await;
+        later(&h, Duration::hours(4));
+        let paused = bulk(&h, "leadsPause", json!({ "ids": [&leads[0]] })).await;
+        assert_eq!(codes(&paused), ["DONE"]);
+        let held = lead(&h, &leads[0]).await;
+        assert_eq!(
+            (&held["status"], &held["dueAt"]),
+            (&json!("PAUSED"), &Value::Null)
+        );
+        assert_eq!(
+            held["blockers"],
+            json!([{ "code": "LEAD_PAUSED", "until": null }])
+        );
+        later(&h, Duration::days(7));
+        let resumed = bulk(&h, "leadsResume", json!({ "ids": [&leads[0]] })).await;
+        assert_eq!(codes(&resumed), ["DONE"]);
+        let again = lead(&h, &leads[0]).await;
+        // Of the day it had to wait, 20 hours were left.
+        assert_eq!(
+            (&again["status"], &again["dueAt"]),
+            (&json!("PENDING"), &json!("2026-03-10T09:00:00.000Z"))
+        );
+        let untouched = lead(&h, &leads[1]).await;
+        assert_eq!(untouched["dueAt"], "2026-03-03T09:00:00.000Z");
+        assert_eq!(kinds(&h).await[3..], ["LEAD_PAUSED", "LEAD_RESUMED"]);
+    }
+);
 
 both!(each_lead_has_its_outcome, |h: Harness| async move {
     let (_, leads) = enrolled(&h, &["ada", "bob", "eve"]).await;
     let [ada, bob, eve] = [&leads[0], &leads[1], &leads[2]];
-    run(&h, "UPDATE lead SET status = 'COMPLETED', due_at = NULL, step_key = NULL WHERE id = $1",
-        Arguments::new().with(eve.parse::<LeadId>().expect("an id").uuid())).await;
+    run(
+        &h,
+        "UPDATE lead SET status = 'COMPLETED', due_at = NULL, step_key = NULL WHERE id = $1",
+        Arguments::new().with(eve.parse::<LeadId>().expect("an id").uuid()),
+    )
+    .await;
     let missing = "lead_00000000000000000000000007";
     let asked = json!({ "ids": [ada, bob, eve, missing, ada] });
     let paused = bulk(&h, "leadsPause", asked.clone()).await;
-    assert_eq!(codes(&paused), ["DONE", "DONE", "FINISHED", "NOT_FOUND", "ALREADY_IN_STATE"]);
-    let told = ["total", "processed", "succeeded", "skipped", "failed"].map(|name| {
-        paused[name].as_i64()
-    });
+    assert_eq!(
+        codes(&paused),
+        ["DONE", "DONE", "FINISHED", "NOT_FOUND", "ALREADY_IN_STATE"]
+    );
+    let told =
+        ["total", "processed", "succeeded", "skipped", "failed"].map(|name| paused[name].as_i64());
     assert_eq!(told, [5, 5, 2, 2, 1].map(Some));
     let again = bulk(&h, "leadsPause", asked.clone()).await;
-    assert_eq!(codes(&again)[..2], ["ALREADY_IN_STATE", "ALREADY_IN_STATE"], "twice is no error");
-    assert_eq!(codes(&bulk(&h, "leadsRemove", json!({ "ids": [bob] })).await), ["DONE"]);
+    assert_eq!(
+        codes(&again)[..2],
+        ["ALREADY_IN_STATE", "ALREADY_IN_STATE"],
+        "twice is no error"
+    );
+    assert_eq!(
+        codes(&bulk(&h, "leadsRemove", json!({ "ids": [bob] })).await),
+        ["DONE"]
+    );
     let gone = lead(&h, bob).await;
-    assert_eq!(gone, json!({ "status": "STOPPED", "stopReason": "REMOVED", "dueAt": null,
+    assert_eq!(
+        gone,
+        json!({ "status": "STOPPED", "stopReason": "REMOVED", "dueAt": null,
         "lastActionAt": "2026-03-02T09:00:00.000Z", "messagesSent": 0,
-        "currentStep": { "key": "one" }, "blockers": [] }));
+        "currentStep": { "key": "one" }, "blockers": [] })
+    );
     let resumed = bulk(&h, "leadsResume", asked.clone()).await;
-    assert_eq!(codes(&resumed), ["DONE", "FINISHED", "FINISHED", "NOT_FOUND", "ALREADY_IN_STATE"]);
+    assert_eq!(
+        codes(&resumed),
+        [
+            "DONE",
+            "FINISHED",
+            "FINISHED",
+            "NOT_FOUND",
+            "ALREADY_IN_STATE"
+        ]
+    );
     let removed = bulk(&h, "leadsRemove", asked).await;
-    assert_eq!(codes(&removed),
-        ["DONE", "ALREADY_IN_STATE", "FINISHED", "NOT_FOUND", "ALREADY_IN_STATE"]);
+    assert_eq!(
+        codes(&removed),
+        [
+            "DONE",
+            "ALREADY_IN_STATE",
+            "FINISHED",
+            "NOT_FOUND",
+            "ALREADY_IN_STATE"
+        ]
+    );
     let stopped = "{ events(filter: { kinds: [LEAD_STOPPED] }) { detail lead { id } } }";
     let stopped = h.data(stopped, json!({})).await;
     let event = |id| json!({ "detail": { "reason": "REMOVED" }, "lead": { "id": id } });
     assert_eq!(stopped["events"], json!([event(bob), event(ada)]));
 });
 
-both!(a_message_that_is_being_handed_over_is_told, |h: Harness| async move {
-    let (_, leads) = enrolled(&h, &["ada", "bob"]).await;
-    let worker: WorkerId = h.services.entropy.id(h.clock.now());
-    for (id, handed) in [(&leads[0], Some(1_i64)), (&leads[1], None)] {
-        let id: LeadId = id.parse().expect("an id");
-        execution(&h, id, "SENDING", Some(worker), handed).await;
-        run(&h, "UPDATE lead SET status = 'IN_PROGRESS', worker_id = $2 WHERE id = $1",
-            Arguments::new().with(id.uuid()).with(worker.uuid())).await;
+both!(
+    a_message_that_is_being_handed_over_is_told,
+    |h: Harness| async move {
+        let (_, leads) = enrolled(&h, &["ada", "bob"]).await;
+        let worker: WorkerId = h.services.entropy.id(h.clock.now());
+        for (id, handed) in [(&leads[0], Some(1_i64)), (&leads[1], None)] {
+            let id: LeadId = id.parse().expect("an id");
+            execution(&h, id, "SENDING", Some(worker), handed).await;
+            run(
+                &h,
+                "UPDATE lead SET status = 'IN_PROGRESS', worker_id = $2 WHERE id = $1",
+                Arguments::new().with(id.uuid()).with(worker.uuid()),
+            )
+            .await;
+        }
+        let paused = bulk(&h, "leadsPause", json!({ "ids": leads })).await;
+        let told = |n: usize| {
+            paused["outcomes"]["nodes"][n]["message"]
+                .as_str()
+                .unwrap_or_default()
+        };
+        assert!(told(0).contains("may arrive"), "{paused}");
+        assert_eq!(told(1), "Paused.");
+        // The worker is left to find out.
+        let held = sql::number(
+            h.services.db.read(),
+            "SELECT count(*) AS n FROM lead WHERE worker_id IS NOT NULL AND status = 'PAUSED'",
+            Arguments::new(),
+        )
+        .await;
+        assert_eq!(held.expect("a number"), 2);
     }
-    let paused = bulk(&h, "leadsPause", json!({ "ids": leads })).await;
-    let told = |n: usize| paused["outcomes"]["nodes"][n]["message"].as_str().unwrap_or_default();
-    assert!(told(0).contains("may arrive"), "{paused}");
-    assert_eq!(told(1), "Paused.");
-    // The worker is left to find out.
-    let held = sql::number(h.services.db.read(),
-        "SELECT count(*) AS n FROM lead WHERE worker_id IS NOT NULL AND status = 'PAUSED'",
-        Arguments::new()).await;
-    assert_eq!(held.expect("a number"), 2);
-});
+);
 
 /// Enters an execution of a lead's step one; answers its id.
 async fn execution(
@@ -171,68 +231,103 @@ async fn execution(
     id
 }
 
-both!(leads_are_chosen_by_a_filter_that_says_something, |h: Harness| async move {
-    let (sequence, leads) = enrolled(&h, &["ada", "bob"]).await;
-    for filter in [json!({}), json!({ "search": "  " })] {
-        for field in ["leadsPause", "leadsResume", "leadsRemove"] {
-            let input = json!({ "leads": { "filter": filter } });
-            let payload = h.try_mutate(field, "LeadsBulkInput", input, OPERATION).await;
-            assert_eq!(payload["operation"], Value::Null);
-            let expected = [("INVALID".to_owned(), "leads.filter".to_owned())];
-            assert_eq!(refusals(&payload), expected, "{field}");
+both!(
+    leads_are_chosen_by_a_filter_that_says_something,
+    |h: Harness| async move {
+        let (sequence, leads) = enrolled(&h, &["ada", "bob"]).await;
+        for filter in [json!({}), json!({ "search": "  " })] {
+            for field in ["leadsPause", "leadsResume", "leadsRemove"] {
+                let input = json!({ "leads": { "filter": filter } });
+                let payload = h
+                    .try_mutate(field, "LeadsBulkInput", input, OPERATION)
+                    .await;
+                assert_eq!(payload["operation"], Value::Null);
+                let expected = [("INVALID".to_owned(), "leads.filter".to_owned())];
+                assert_eq!(refusals(&payload), expected, "{field}");
+            }
         }
-    }
-    let none = bulk(&h, "leadsPause", json!({ "filter": { "status": [] } })).await;
-    assert_eq!((&none["total"], &none["processed"]), (&json!(0), &json!(0)));
-    let one = bulk(&h, "leadsPause", json!({ "filter": { "search": "bob" } })).await;
-    assert_eq!(one["outcomes"]["nodes"][0]["subject"], json!(leads[1]));
-    let all = bulk(&h, "leadsRemove", json!({ "filter": { "sequenceIds": [sequence] } })).await;
-    assert_eq!(codes(&all), ["DONE", "DONE"]);
+        let none = bulk(&h, "leadsPause", json!({ "filter": { "status": [] } })).await;
+        assert_eq!((&none["total"], &none["processed"]), (&json!(0), &json!(0)));
+        let one = bulk(&h, "leadsPause", json!({ "filter": { "search": "bob" } })).await;
+        assert_eq!(one["outcomes"]["nodes"][0]["subject"], json!(leads[1]));
+        let all = bulk(
+            &h,
+            "leadsRemove",
+            json!({ "filter": { "sequenceIds": [sequence] } }),
+        )
+        .await;
+        assert_eq!(codes(&all), ["DONE", "DONE"]);
 
-    let document = "mutation($input: LeadsBulkInput!) { leadsRemove(input: $input) {
+        let document = "mutation($input: LeadsBulkInput!) { leadsRemove(input: $input) {
         operation { outcomes { nodes { code } } } userErrors { code } } }";
-    let variables = json!({ "input": { "leads": { "ids": leads } } });
-    let viewer = h.execute_as(&h.viewer, document, variables.clone()).await;
-    assert_eq!(viewer["errors"][0]["extensions"]["code"], "FORBIDDEN", "{viewer}");
-    let theirs = h.execute_as(&h.stranger, document, variables).await;
-    assert_eq!(codes(&theirs["data"]["leadsRemove"]["operation"]), ["NOT_FOUND", "NOT_FOUND"]);
-    let variables = json!({ "input": { "leads": { "filter": { "sequenceIds": [sequence] } } } });
-    let theirs = h.execute_as(&h.stranger, document, variables).await;
-    assert_eq!(theirs["data"]["leadsRemove"]["operation"]["outcomes"]["nodes"], json!([]));
-});
+        let variables = json!({ "input": { "leads": { "ids": leads } } });
+        let viewer = h.execute_as(&h.viewer, document, variables.clone()).await;
+        assert_eq!(
+            viewer["errors"][0]["extensions"]["code"], "FORBIDDEN",
+            "{viewer}"
+        );
+        let theirs = h.execute_as(&h.stranger, document, variables).await;
+        assert_eq!(
+            codes(&theirs["data"]["leadsRemove"]["operation"]),
+            ["NOT_FOUND", "NOT_FOUND"]
+        );
+        let variables =
+            json!({ "input": { "leads": { "filter": { "sequenceIds": [sequence] } } } });
+        let theirs = h.execute_as(&h.stranger, document, variables).await;
+        assert_eq!(
+            theirs["data"]["leadsRemove"]["operation"]["outcomes"]["nodes"],
+            json!([])
+        );
+    }
+);
 
-both!(many_leads_are_changed_chunk_by_chunk, |h: Harness| async move {
-    let (sequence, _) = published(&h, &["one"]).await;
-    many(&h, 1_700).await;
-    enrol(&h, &sequence, json!({ "filter": { "search": "example" } })).await;
-    finish(&h).await;
-    let filter = json!({ "filter": { "status": ["PENDING"] } });
-    let begun = bulk(&h, "leadsPause", filter.clone()).await;
-    assert_eq!((&begun["status"], &begun["total"]), (&json!("RUNNING"), &json!(1_700)));
-    finish(&h).await;
-    let query = "query($id: ID!) { bulkOperation(id: $id) { status total succeeded } }";
-    let over = h.data(query, json!({ "id": begun["id"] })).await;
-    let expected = json!({ "status": "COMPLETED", "total": 1_700, "succeeded": 1_700 });
-    assert_eq!(over["bulkOperation"], expected);
-    let paused = page(&h, json!({ "filter": { "status": ["PAUSED"] }, "first": 1 })).await;
-    assert_eq!(paused["totalCount"], 1_700);
-    let resume = json!({ "filter": { "status": ["PAUSED"] } });
-    bulk(&h, "leadsResume", resume).await;
-    finish(&h).await;
-    let due = page(&h, json!({ "filter": filter["filter"], "first": 1 })).await;
-    assert_eq!(due["totalCount"], 1_700);
-});
+both!(
+    many_leads_are_changed_chunk_by_chunk,
+    |h: Harness| async move {
+        let (sequence, _) = published(&h, &["one"]).await;
+        many(&h, 1_700).await;
+        enrol(&h, &sequence, json!({ "filter": { "search": "example" } })).await;
+        finish(&h).await;
+        let filter = json!({ "filter": { "status": ["PENDING"] } });
+        let begun = bulk(&h, "leadsPause", filter.clone()).await;
+        assert_eq!(
+            (&begun["status"], &begun["total"]),
+            (&json!("RUNNING"), &json!(1_700))
+        );
+        finish(&h).await;
+        let query = "query($id: ID!) { bulkOperation(id: $id) { status total succeeded } }";
+        let over = h.data(query, json!({ "id": begun["id"] })).await;
+        let expected = json!({ "status": "COMPLETED", "total": 1_700, "succeeded": 1_700 });
+        assert_eq!(over["bulkOperation"], expected);
+        let paused = page(
+            &h,
+            json!({ "filter": { "status": ["PAUSED"] }, "first": 1 }),
+        )
+        .await;
+        assert_eq!(paused["totalCount"], 1_700);
+        let resume = json!({ "filter": { "status": ["PAUSED"] } });
+        bulk(&h, "leadsResume", resume).await;
+        finish(&h).await;
+        let due = page(&h, json!({ "filter": filter["filter"], "first": 1 })).await;
+        assert_eq!(due["totalCount"], 1_700);
+    }
+);
 
 both!(a_key_changes_leads_once, |h: Harness| async move {
     let (_, leads) = enrolled(&h, &["ada", "bob"]).await;
     let submit = async |field: &str, ids: &[String]| {
         let input = json!({ "leads": { "ids": ids }, "idempotencyKey": "k" });
-        h.try_mutate(field, "LeadsBulkInput", input, OPERATION).await
+        h.try_mutate(field, "LeadsBulkInput", input, OPERATION)
+            .await
     };
     let first = submit("leadsPause", &leads).await;
     bulk(&h, "leadsResume", json!({ "ids": leads })).await;
     assert_eq!(submit("leadsPause", &leads).await, first);
-    assert_eq!(lead(&h, &leads[0]).await["status"], "PENDING", "nothing was done again");
+    assert_eq!(
+        lead(&h, &leads[0]).await["status"],
+        "PENDING",
+        "nothing was done again"
+    );
     let conflict = [("CONFLICT".to_owned(), "idempotencyKey".to_owned())];
     assert_eq!(refusals(&submit("leadsPause", &leads[..1]).await), conflict);
     assert_eq!(refusals(&submit("leadsRemove", &leads).await), conflict);
@@ -257,7 +352,9 @@ fn states(now: chrono::DateTime<chrono::Utc>) -> Vec<LeadState> {
                     stop_reason: (status == LeadStatus::Stopped)
                         .then_some(cadenza::domain::lead::StopReason::Replied),
                     step_key: (status != LeadStatus::Completed).then(|| "one".to_owned()),
-                    due_at: offset.filter(|_| !paused).map(|ms| now + Duration::milliseconds(ms)),
+                    due_at: offset
+                        .filter(|_| !paused)
+                        .map(|ms| now + Duration::milliseconds(ms)),
                     hold,
                     paused_rest: offset.filter(|_| paused).map(Duration::milliseconds),
                 });
@@ -267,35 +364,55 @@ fn states(now: chrono::DateTime<chrono::Utc>) -> Vec<LeadState> {
     all
 }
 
-both!(the_set_statements_follow_the_lead_machine, |h: Harness| async move {
-    let (_, leads) = enrolled(&h, &["ada"]).await;
-    let id: LeadId = leads[0].parse().expect("an id");
-    let (workspace, now) = (h.admin.workspace, h.clock.now());
-    let states = states(now);
-    assert_eq!(states.len(), 16 + 16 + 12 + 1 + 1);
-    for before in states {
-        for change in [Change::Pause, Change::Resume, Change::Remove] {
-            let arguments = Arguments::new()
-                .with(id.uuid())
-                .with(<&str>::from(before.status))
-                .with(before.stop_reason.map(<&str>::from))
-                .with(before.step_key.clone())
-                .with(before.due_at.map(|at| at.timestamp_millis()))
-                .with(before.hold.map(<&str>::from))
-                .with(Bound::BigInt(before.paused_rest.map(|rest| rest.num_milliseconds())));
-            run(&h, "UPDATE lead SET status = $2, stop_reason = $3, step_key = $4, due_at = $5,
-                hold = $6, paused_rest_ms = $7 WHERE id = $1", arguments).await;
-            let expected = before.apply(&change.happening(), now);
-            let tx = h.services.db.begin().await.expect("begins");
-            let changed = change::apply(&tx, workspace, change, &[id], now).await.expect("applied");
-            let rows = change::lock(&tx, workspace, &[id]).await.expect("locked");
-            tx.commit().await.expect("commits");
-            let after = rows.first().expect("the lead").state().expect("readable");
-            assert_eq!(changed, u64::from(expected.is_ok()), "{change:?} of {before:?}");
-            assert_eq!(after, expected.unwrap_or(before.clone()), "{change:?} of {before:?}");
+both!(
+    the_set_statements_follow_the_lead_machine,
+    |h: Harness| async move {
+        let (_, leads) = enrolled(&h, &["ada"]).await;
+        let id: LeadId = leads[0].parse().expect("an id");
+        let (workspace, now) = (h.admin.workspace, h.clock.now());
+        let states = states(now);
+        assert_eq!(states.len(), 16 + 16 + 12 + 1 + 1);
+        for before in states {
+            for change in [Change::Pause, Change::Resume, Change::Remove] {
+                let arguments = Arguments::new()
+                    .with(id.uuid())
+                    .with(<&str>::from(before.status))
+                    .with(before.stop_reason.map(<&str>::from))
+                    .with(before.step_key.clone())
+                    .with(before.due_at.map(|at| at.timestamp_millis()))
+                    .with(before.hold.map(<&str>::from))
+                    .with(Bound::BigInt(
+                        before.paused_rest.map(|rest| rest.num_milliseconds()),
+                    ));
+                run(
+                    &h,
+                    "UPDATE lead SET status = $2, stop_reason = $3, step_key = $4, due_at = $5,
+                hold = $6, paused_rest_ms = $7 WHERE id = $1",
+                    arguments,
+                )
+                .await;
+                let expected = before.apply(&change.happening(), now);
+                let tx = h.services.db.begin().await.expect("begins");
+                let changed = change::apply(&tx, workspace, change, &[id], now)
+                    .await
+                    .expect("applied");
+                let rows = change::lock(&tx, workspace, &[id]).await.expect("locked");
+                tx.commit().await.expect("commits");
+                let after = rows.first().expect("the lead").state().expect("readable");
+                assert_eq!(
+                    changed,
+                    u64::from(expected.is_ok()),
+                    "{change:?} of {before:?}"
+                );
+                assert_eq!(
+                    after,
+                    expected.unwrap_or(before.clone()),
+                    "{change:?} of {before:?}"
+                );
+            }
         }
     }
-});
+);
 
 both!(pages_are_filtered, |h: Harness| async move {
     let (sequence, leads) = enrolled(&h, &["ada", "bob", "eve"]).await;
@@ -307,11 +424,14 @@ both!(pages_are_filtered, |h: Harness| async move {
     let query = "{ senders { id } people { nodes { id email } } }";
     let there = h.data(query, json!({})).await;
     let sender = &there["senders"][0]["id"];
-    let eve = there["people"]["nodes"].as_array().expect("people").iter()
-        .find(|node| node["email"] == "eve@example.com").expect("eve")["id"].clone();
-    let at = |minutes| {
-        (crate::harness::start() + Duration::minutes(minutes)).to_rfc3339()
-    };
+    let eve = there["people"]["nodes"]
+        .as_array()
+        .expect("people")
+        .iter()
+        .find(|node| node["email"] == "eve@example.com")
+        .expect("eve")["id"]
+        .clone();
+    let at = |minutes| (crate::harness::start() + Duration::minutes(minutes)).to_rfc3339();
     let other = "seq_00000000000000000000000007";
     for (filter, expected) in [
         (json!({}), "dan eve bob ada"),
@@ -322,7 +442,10 @@ both!(pages_are_filtered, |h: Harness| async move {
         (json!({ "stopReason": ["REMOVED"] }), "bob"),
         (json!({ "stepKeys": ["one"] }), "dan eve bob ada"),
         (json!({ "stepKeys": ["two"] }), ""),
-        (json!({ "senderIds": [sender], "status": ["PENDING"] }), "dan eve"),
+        (
+            json!({ "senderIds": [sender], "status": ["PENDING"] }),
+            "dan eve",
+        ),
         (json!({ "personId": eve }), "eve"),
         (json!({ "search": "EXAMPLE eve" }), "eve"),
         (json!({ "search": "%" }), ""),
@@ -331,21 +454,37 @@ both!(pages_are_filtered, |h: Harness| async move {
         (json!({ "lastActionAt": { "from": at(0) } }), "bob"),
         (json!({ "lastActionAt": { "to": at(60) } }), ""),
     ] {
-        let found = page(&h, json!({ "filter": filter, "orderBy": "ENROLLED_AT_DESC" })).await;
+        let found = page(
+            &h,
+            json!({ "filter": filter, "orderBy": "ENROLLED_AT_DESC" }),
+        )
+        .await;
         let mut found_names: Vec<&str> = Vec::new();
         let joined = names(&found);
         found_names.extend(joined.split(' ').filter(|name| !name.is_empty()));
         // Leads of the same instant come by their ids, which are random within it.
-        let mut expected: Vec<&str> = expected.split(' ').filter(|name| !name.is_empty()).collect();
-        assert_eq!(found_names.first() == Some(&"dan"), expected.first() == Some(&"dan"));
+        let mut expected: Vec<&str> = expected
+            .split(' ')
+            .filter(|name| !name.is_empty())
+            .collect();
+        assert_eq!(
+            found_names.first() == Some(&"dan"),
+            expected.first() == Some(&"dan")
+        );
         found_names.sort_unstable();
         expected.sort_unstable();
         assert_eq!(found_names, expected, "{filter}");
         assert_eq!(found["totalCount"], json!(expected.len()), "{filter}");
     }
-    for filter in [json!({ "sequenceIds": ["junk"] }), json!({ "search": "x".repeat(501) })] {
+    for filter in [
+        json!({ "sequenceIds": ["junk"] }),
+        json!({ "search": "x".repeat(501) }),
+    ] {
         let refused = h.execute(LEADS, json!({ "filter": filter })).await;
-        assert_eq!(refused["errors"][0]["extensions"]["code"], "BAD_USER_INPUT", "{refused}");
+        assert_eq!(
+            refused["errors"][0]["extensions"]["code"], "BAD_USER_INPUT",
+            "{refused}"
+        );
     }
     let theirs = h.execute_as(&h.stranger, LEADS, json!({})).await;
     assert_eq!(theirs["data"]["leads"]["totalCount"], 0, "{theirs}");
@@ -353,7 +492,9 @@ both!(pages_are_filtered, |h: Harness| async move {
     let theirs = h.execute_as(&h.stranger, LEADS, theirs).await;
     assert_eq!(theirs["data"]["leads"]["nodes"], json!([]));
     let read = "query($id: ID!) { lead(id: $id) { id } node(id: $id) { id } }";
-    let theirs = h.execute_as(&h.stranger, read, json!({ "id": leads[0] })).await;
+    let theirs = h
+        .execute_as(&h.stranger, read, json!({ "id": leads[0] }))
+        .await;
     assert_eq!(theirs["data"], json!({ "lead": null, "node": null }));
 });
 
@@ -364,13 +505,17 @@ both!(every_order_is_walked_both_ways, |h: Harness| async move {
     for (n, id) in leads.iter().enumerate() {
         let half = i64::try_from(n / 2).expect("small");
         let at = (n < 6).then_some(1_000_000 * (half + 1));
-        run(&h, "UPDATE lead SET enrolled_at = $2, last_action_at = $3, due_at = $3 WHERE id = $1",
-            Arguments::new().with(id.parse::<LeadId>().expect("an id").uuid())
-                .with(1_000_000 * half).with(at)).await;
+        run(
+            &h,
+            "UPDATE lead SET enrolled_at = $2, last_action_at = $3, due_at = $3 WHERE id = $1",
+            Arguments::new()
+                .with(id.parse::<LeadId>().expect("an id").uuid())
+                .with(1_000_000 * half)
+                .with(at),
+        )
+        .await;
     }
-    let pairs = |text: &str| -> Vec<String> {
-        text.split(' ').map(str::to_owned).collect()
-    };
+    let pairs = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
     for (order, expected) in [
         ("ENROLLED_AT_ASC", "ab cd ef g"),
         ("ENROLLED_AT_DESC", "g ef cd ab"),
@@ -390,7 +535,10 @@ both!(every_order_is_walked_both_ways, |h: Harness| async move {
             let part = page(&h, json!({ "orderBy": order, "first": 2, "after": cursor })).await;
             forward.push(names(&part));
             cursor = part["pageInfo"]["endCursor"].clone();
-            assert_eq!(part["pageInfo"]["hasPreviousPage"], json!(forward.len() > 1));
+            assert_eq!(
+                part["pageInfo"]["hasPreviousPage"],
+                json!(forward.len() > 1)
+            );
             if part["pageInfo"]["hasNextPage"] == false {
                 break;
             }
@@ -411,7 +559,10 @@ both!(every_order_is_walked_both_ways, |h: Harness| async move {
     let due = page(&h, json!({ "orderBy": "DUE_AT_ASC", "first": 1 })).await;
     let elsewhere = json!({ "orderBy": "ENROLLED_AT_ASC", "after": due["pageInfo"]["endCursor"] });
     let refused = h.execute(LEADS, elsewhere).await;
-    assert_eq!(refused["errors"][0]["extensions"]["code"], "BAD_USER_INPUT", "{refused}");
+    assert_eq!(
+        refused["errors"][0]["extensions"]["code"], "BAD_USER_INPUT",
+        "{refused}"
+    );
     // What comes in meanwhile moves nothing.
     let first = page(&h, json!({ "orderBy": "ENROLLED_AT_DESC", "first": 3 })).await;
     let (sequence, _) = enrolled_more(&h).await;
@@ -423,7 +574,10 @@ both!(every_order_is_walked_both_ways, |h: Harness| async move {
 
 async fn enrolled_more(h: &Harness) -> (String, Value) {
     let found = h.data("{ sequences { nodes { id } } }", json!({})).await;
-    let sequence = found["sequences"]["nodes"][0]["id"].as_str().expect("an id").to_owned();
+    let sequence = found["sequences"]["nodes"][0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
     let ids = people(h, &["x", "y"]).await;
     let operation = enrol(h, &sequence, json!({ "ids": ids })).await;
     (sequence, operation)
@@ -434,9 +588,18 @@ both!(executions_are_paged_and_filtered, |h: Harness| async move {
     let mut ids = Vec::new();
     for (id, status) in [(&leads[0], "FAILED"), (&leads[1], "SENT")] {
         later(&h, Duration::seconds(1));
-        ids.push(execution(&h, id.parse().expect("an id"), status, None, Some(1)).await.to_string());
+        ids.push(
+            execution(&h, id.parse().expect("an id"), status, None, Some(1))
+                .await
+                .to_string(),
+        );
     }
-    run(&h, "UPDATE execution SET finished_at = 5000 WHERE status = 'SENT'", Arguments::new()).await;
+    run(
+        &h,
+        "UPDATE execution SET finished_at = 5000 WHERE status = 'SENT'",
+        Arguments::new(),
+    )
+    .await;
     let query = "query($filter: ExecutionFilter, $first: Int, $after: String) {
         executions(filter: $filter, first: $first, after: $after) {
             nodes { id } totalCount pageInfo { endCursor hasNextPage } } }";
@@ -444,17 +607,34 @@ both!(executions_are_paged_and_filtered, |h: Harness| async move {
         let found = h.data(query, json!({ "filter": filter })).await["executions"].take();
         let nodes = found["nodes"].as_array().expect("nodes").clone();
         assert_eq!(found["totalCount"], json!(nodes.len()), "{filter}");
-        nodes.iter().filter_map(|node| node["id"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+        nodes
+            .iter()
+            .filter_map(|node| node["id"].as_str().map(str::to_owned))
+            .collect::<Vec<_>>()
     };
     let newest_first = vec![ids[1].clone(), ids[0].clone()];
     assert_eq!(found(json!({})).await, newest_first);
-    assert_eq!(found(json!({ "sequenceIds": [sequence], "channel": ["EMAIL"],
-                             "stepKeys": ["one"] })).await, newest_first);
+    assert_eq!(
+        found(json!({ "sequenceIds": [sequence], "channel": ["EMAIL"],
+                             "stepKeys": ["one"] }))
+        .await,
+        newest_first
+    );
     assert_eq!(found(json!({ "leadId": leads[0] })).await, ids[..1]);
     assert_eq!(found(json!({ "status": ["SENT"] })).await, ids[1..]);
-    assert_eq!(found(json!({ "errorCode": ["INTERRUPTED"] })).await, ids[..1]);
-    assert_eq!(found(json!({ "finishedAt": { "from": "1970-01-01T00:00:05Z" } })).await, ids[1..]);
-    assert!(found(json!({ "finishedAt": { "to": "1970-01-01T00:00:05Z" } })).await.is_empty());
+    assert_eq!(
+        found(json!({ "errorCode": ["INTERRUPTED"] })).await,
+        ids[..1]
+    );
+    assert_eq!(
+        found(json!({ "finishedAt": { "from": "1970-01-01T00:00:05Z" } })).await,
+        ids[1..]
+    );
+    assert!(
+        found(json!({ "finishedAt": { "to": "1970-01-01T00:00:05Z" } }))
+            .await
+            .is_empty()
+    );
     assert!(found(json!({ "channel": ["SMS"] })).await.is_empty());
     assert!(found(json!({ "stepKeys": [] })).await.is_empty());
     let first = h.data(query, json!({ "first": 1 })).await;
@@ -463,16 +643,29 @@ both!(executions_are_paged_and_filtered, |h: Harness| async move {
     assert_eq!(next["executions"]["nodes"], json!([{ "id": ids[0] }]));
     assert_eq!(next["executions"]["pageInfo"]["hasNextPage"], false);
 
-    let read = "query($id: ID!) { execution(id: $id) { stepKey variant channel status attempt subject
+    let read =
+        "query($id: ID!) { execution(id: $id) { stepKey variant channel status attempt subject
         messageId startedAt finishedAt error { code message response retryAt }
         sender { name } sequence { name executions { totalCount } }
         lead { executions(first: 1) { nodes { id } totalCount } } } }";
     let read = h.data(read, json!({ "id": ids[0] })).await["execution"].take();
-    assert_eq!(read["error"], json!({ "code": "INTERRUPTED", "message": "It is not known.",
-                                      "response": null, "retryAt": null }));
-    assert_eq!(read["lead"]["executions"], json!({ "nodes": [{ "id": ids[0] }], "totalCount": 1 }));
-    assert_eq!(read["sequence"], json!({ "name": "Outreach", "executions": { "totalCount": 2 } }));
-    assert_eq!((&read["sender"]["name"], &read["subject"]), (&json!("ada"), &json!("Hello")));
+    assert_eq!(
+        read["error"],
+        json!({ "code": "INTERRUPTED", "message": "It is not known.",
+                                      "response": null, "retryAt": null })
+    );
+    assert_eq!(
+        read["lead"]["executions"],
+        json!({ "nodes": [{ "id": ids[0] }], "totalCount": 1 })
+    );
+    assert_eq!(
+        read["sequence"],
+        json!({ "name": "Outreach", "executions": { "totalCount": 2 } })
+    );
+    assert_eq!(
+        (&read["sender"]["name"], &read["subject"]),
+        (&json!("ada"), &json!("Hello"))
+    );
     let theirs = h.execute_as(&h.stranger, query, json!({})).await;
     assert_eq!(theirs["data"]["executions"]["nodes"], json!([]));
 });
@@ -482,8 +675,13 @@ async fn unconfirmed(h: &Harness, lead: &str) -> String {
     let id: LeadId = lead.parse().expect("an id");
     let handed = (h.clock.now() - Duration::hours(1)).timestamp_millis();
     let execution = execution(h, id, "UNCONFIRMED", None, Some(handed)).await;
-    run(h, "UPDATE lead SET status = 'IN_PROGRESS', due_at = NULL, hold = 'UNCONFIRMED'
-        WHERE id = $1", Arguments::new().with(id.uuid())).await;
+    run(
+        h,
+        "UPDATE lead SET status = 'IN_PROGRESS', due_at = NULL, hold = 'UNCONFIRMED'
+        WHERE id = $1",
+        Arguments::new().with(id.uuid()),
+    )
+    .await;
     execution.to_string()
 }
 
@@ -492,51 +690,79 @@ const RESOLVED: &str = "execution { status attempt finishedAt error { code } lea
 
 async fn resolve(h: &Harness, execution: &str, was_sent: bool) -> Value {
     let input = json!({ "id": execution, "wasSent": was_sent });
-    h.try_mutate("executionResolve", "ExecutionResolveInput", input, RESOLVED).await
+    h.try_mutate("executionResolve", "ExecutionResolveInput", input, RESOLVED)
+        .await
 }
 
-both!(what_left_after_all_lets_the_lead_go_on, |h: Harness| async move {
-    let (_, leads) = enrolled(&h, &["ada"]).await;
-    later(&h, Duration::days(1));
-    let id = unconfirmed(&h, &leads[0]).await;
-    let blocked = lead(&h, &leads[0]).await;
-    assert_eq!(blocked["blockers"], json!([{ "code": "UNCONFIRMED", "until": null }]));
-    later(&h, Duration::hours(3));
-    let settled = resolve(&h, &id, true).await;
-    // It was handed over on Tuesday at eight; a day later, the window opens at nine.
-    assert_eq!(settled, json!({ "userErrors": [], "execution": {
+both!(
+    what_left_after_all_lets_the_lead_go_on,
+    |h: Harness| async move {
+        let (_, leads) = enrolled(&h, &["ada"]).await;
+        later(&h, Duration::days(1));
+        let id = unconfirmed(&h, &leads[0]).await;
+        let blocked = lead(&h, &leads[0]).await;
+        assert_eq!(
+            blocked["blockers"],
+            json!([{ "code": "UNCONFIRMED", "until": null }])
+        );
+        later(&h, Duration::hours(3));
+        let settled = resolve(&h, &id, true).await;
+        // It was handed over on Tuesday at eight; a day later, the window opens at nine.
+        assert_eq!(
+            settled,
+            json!({ "userErrors": [], "execution": {
         "status": "SENT", "attempt": 1, "finishedAt": "2026-03-03T08:00:00.000Z", "error": null,
         "lead": { "status": "PENDING", "dueAt": "2026-03-04T09:00:00.000Z", "messagesSent": 1,
-                  "currentStep": { "key": "two" }, "blockers": [{ "code": "WAITING" }] } } }));
-    assert_eq!(resolve(&h, &id, true).await, settled, "twice is no error");
-    assert_eq!(refusals(&resolve(&h, &id, false).await), [("WRONG_STATE".into(), "id".into())]);
-    assert_eq!(kinds(&h).await[2..], ["EXECUTION_SENT", "LEAD_ADVANCED"]);
-    let thread = sql::number(h.services.db.read(),
-        "SELECT count(*) AS n FROM lead WHERE turn = 0 AND thread IS NOT NULL", Arguments::new());
-    assert_eq!(thread.await.expect("a number"), 1);
-});
+                  "currentStep": { "key": "two" }, "blockers": [{ "code": "WAITING" }] } } })
+        );
+        assert_eq!(resolve(&h, &id, true).await, settled, "twice is no error");
+        assert_eq!(
+            refusals(&resolve(&h, &id, false).await),
+            [("WRONG_STATE".into(), "id".into())]
+        );
+        assert_eq!(kinds(&h).await[2..], ["EXECUTION_SENT", "LEAD_ADVANCED"]);
+        let thread = sql::number(
+            h.services.db.read(),
+            "SELECT count(*) AS n FROM lead WHERE turn = 0 AND thread IS NOT NULL",
+            Arguments::new(),
+        );
+        assert_eq!(thread.await.expect("a number"), 1);
+    }
+);
 
 both!(what_did_not_leave_is_due_again, |h: Harness| async move {
     let (_, leads) = enrolled(&h, &["ada", "bob"]).await;
     let id = unconfirmed(&h, &leads[0]).await;
     let settled = resolve(&h, &id, false).await;
-    assert_eq!(settled, json!({ "userErrors": [], "execution": {
+    assert_eq!(
+        settled,
+        json!({ "userErrors": [], "execution": {
         "status": "SCHEDULED", "attempt": 1, "finishedAt": null, "error": null,
         "lead": { "status": "PENDING", "dueAt": "2026-03-02T09:00:00.000Z", "messagesSent": 0,
-                  "currentStep": { "key": "one" }, "blockers": [] } } }));
+                  "currentStep": { "key": "one" }, "blockers": [] } } })
+    );
     assert_eq!(resolve(&h, &id, false).await, settled, "twice is no error");
     // Of a lead that is over by now nothing is sent again.
     let id = unconfirmed(&h, &leads[1]).await;
     bulk(&h, "leadsRemove", json!({ "ids": [&leads[1]] })).await;
     let settled = resolve(&h, &id, false).await["execution"].take();
-    assert_eq!((&settled["status"], &settled["error"]["code"], &settled["lead"]["status"]),
-        (&json!("FAILED"), &json!("INTERRUPTED"), &json!("STOPPED")));
+    assert_eq!(
+        (
+            &settled["status"],
+            &settled["error"]["code"],
+            &settled["lead"]["status"]
+        ),
+        (&json!("FAILED"), &json!("INTERRUPTED"), &json!("STOPPED"))
+    );
 
     let document = "mutation($input: ExecutionResolveInput!) { executionResolve(input: $input) {
         execution { id } userErrors { code path } } }";
     let variables = json!({ "input": { "id": id, "wasSent": true } });
     let viewer = h.execute_as(&h.viewer, document, variables.clone()).await;
-    assert_eq!(viewer["errors"][0]["extensions"]["code"], "FORBIDDEN", "{viewer}");
+    assert_eq!(
+        viewer["errors"][0]["extensions"]["code"], "FORBIDDEN",
+        "{viewer}"
+    );
     let theirs = h.execute_as(&h.stranger, document, variables).await;
     let refused = json!({ "execution": null,
         "userErrors": [{ "code": "NOT_FOUND", "path": ["id"] }] });
@@ -547,8 +773,12 @@ both!(blockers_name_what_holds_a_lead, |h: Harness| async move {
     let (sequence, leads) = enrolled(&h, &["ada"]).await;
     let id: LeadId = leads[0].parse().expect("an id");
     let blocked = async |set: &str| {
-        run(&h, &format!("UPDATE lead SET {set} WHERE id = $1"),
-            Arguments::new().with(id.uuid())).await;
+        run(
+            &h,
+            &format!("UPDATE lead SET {set} WHERE id = $1"),
+            Arguments::new().with(id.uuid()),
+        )
+        .await;
         lead(&h, &leads[0]).await["blockers"].take()
     };
     let soon = (h.clock.now() + Duration::seconds(1)).timestamp_millis();
@@ -556,58 +786,92 @@ both!(blockers_name_what_holds_a_lead, |h: Harness| async move {
     let until = "2026-03-02T09:00:01.000Z";
     assert_eq!(retrying, json!([{ "code": "RETRYING", "until": until }]));
     let missing = blocked("hold = 'MISSING_MERGE_DATA', due_at = NULL").await;
-    assert_eq!(missing, json!([{ "code": "MISSING_MERGE_DATA", "until": null }]));
-    assert_eq!(blocked("hold = NULL, due_at = 1").await, json!([]), "it is due");
+    assert_eq!(
+        missing,
+        json!([{ "code": "MISSING_MERGE_DATA", "until": null }])
+    );
+    assert_eq!(
+        blocked("hold = NULL, due_at = 1").await,
+        json!([]),
+        "it is due"
+    );
     done(&h, "sequenceDisable", json!({ "id": sequence })).await;
     let disabled = blocked("due_at = 1").await;
-    assert_eq!(disabled, json!([{ "code": "SEQUENCE_DISABLED", "until": null }]));
+    assert_eq!(
+        disabled,
+        json!([{ "code": "SEQUENCE_DISABLED", "until": null }])
+    );
 });
 
-both!(a_page_of_leads_takes_five_statements, |h: Harness| async move {
-    let (sequence, _) = published(&h, &["one", "two"]).await;
-    many(&h, 60).await;
-    enrol(&h, &sequence, json!({ "filter": {} })).await;
-    let all = h.data("{ leads(first: 60) { nodes { id } } }", json!({})).await;
-    for node in all["leads"]["nodes"].as_array().expect("leads") {
-        let id: LeadId = node["id"].as_str().expect("an id").parse().expect("an id");
-        execution(&h, id, "SENT", None, Some(1)).await;
-    }
-    let statements = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&statements);
-    let db = h.services.db.clone().observed(move |statement: &str| {
-        let tables = ["person", "sequence_version", "sequence", "execution", "lead"];
-        let from = |table: &&&str| statement.contains(&format!("FROM {table} "))
-            || statement.contains(&format!("FROM \"{table}\" "));
-        let table = tables.iter().find(from).copied().unwrap_or("something else");
-        seen.lock().expect("not poisoned").push(table);
-    });
-    let services = Services::for_tests(db, h.clock.clone(), h.services.entropy.clone());
-    let schema = CadenzaSchema::new(services);
-    let query = "{ leads(first: 50) { nodes { id status dueAt person { email firstName }
+both!(
+    a_page_of_leads_takes_five_statements,
+    |h: Harness| async move {
+        let (sequence, _) = published(&h, &["one", "two"]).await;
+        many(&h, 60).await;
+        enrol(&h, &sequence, json!({ "filter": {} })).await;
+        let all = h
+            .data("{ leads(first: 60) { nodes { id } } }", json!({}))
+            .await;
+        for node in all["leads"]["nodes"].as_array().expect("leads") {
+            let id: LeadId = node["id"].as_str().expect("an id").parse().expect("an id");
+            execution(&h, id, "SENT", None, Some(1)).await;
+        }
+        let statements = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&statements);
+        let db = h.services.db.clone().observed(move |statement: &str| {
+            let tables = [
+                "person",
+                "sequence_version",
+                "sequence",
+                "execution",
+                "lead",
+            ];
+            let from = |table: &&&str| {
+                statement.contains(&format!("FROM {table} "))
+                    || statement.contains(&format!("FROM \"{table}\" "))
+            };
+            let table = tables
+                .iter()
+                .find(from)
+                .copied()
+                .unwrap_or("something else");
+            seen.lock().expect("not poisoned").push(table);
+        });
+        let services = Services::for_tests(db, h.clock.clone(), h.services.entropy.clone());
+        let schema = CadenzaSchema::new(services);
+        let query = "{ leads(first: 50) { nodes { id status dueAt person { email firstName }
         sequence { id name } currentStep { key channel } blockers { code }
         executions(first: 1) { nodes { id status subject } } } } }";
-    let request = async_graphql::Request::new(query).data(h.viewer.clone());
-    let response = schema.execute(request).await;
-    assert!(response.is_ok(), "{response:?}");
-    let answer = serde_json::to_value(&response).expect("JSON");
-    let nodes = answer["data"]["leads"]["nodes"].as_array().expect("leads");
-    assert_eq!(nodes.len(), 50);
-    assert!(nodes.iter().all(|node| node["currentStep"]["key"] == "one"));
-    assert!(nodes.iter().all(|node| node["executions"]["nodes"][0]["status"] == "SENT"));
-    let statements = statements.lock().expect("not poisoned").clone();
-    assert_eq!(statements.len(), 5, "{statements:?}");
-});
+        let request = async_graphql::Request::new(query).data(h.viewer.clone());
+        let response = schema.execute(request).await;
+        assert!(response.is_ok(), "{response:?}");
+        let answer = serde_json::to_value(&response).expect("JSON");
+        let nodes = answer["data"]["leads"]["nodes"].as_array().expect("leads");
+        assert_eq!(nodes.len(), 50);
+        assert!(nodes.iter().all(|node| node["currentStep"]["key"] == "one"));
+        assert!(
+            nodes
+                .iter()
+                .all(|node| node["executions"]["nodes"][0]["status"] == "SENT")
+        );
+        let statements = statements.lock().expect("not poisoned").clone();
+        assert_eq!(statements.len(), 5, "{statements:?}");
+    }
+);
 
-both!(a_sequence_counts_its_leads_by_status, |h: Harness| async move {
-    let (sequence, leads) = enrolled(&h, &["ada", "bob", "eve"]).await;
-    bulk(&h, "leadsPause", json!({ "ids": [&leads[0]] })).await;
-    let counts = "pending inProgress completed paused stopped total";
-    let query = format!("{{ sequences {{ nodes {{ id leadCounts {{ {counts} }} }} }} }}");
-    let read = h.data(&query, json!({})).await;
-    let expected = json!({ "pending": 2, "inProgress": 0, "completed": 0, "paused": 1,
+both!(
+    a_sequence_counts_its_leads_by_status,
+    |h: Harness| async move {
+        let (sequence, leads) = enrolled(&h, &["ada", "bob", "eve"]).await;
+        bulk(&h, "leadsPause", json!({ "ids": [&leads[0]] })).await;
+        let counts = "pending inProgress completed paused stopped total";
+        let query = format!("{{ sequences {{ nodes {{ id leadCounts {{ {counts} }} }} }} }}");
+        let read = h.data(&query, json!({})).await;
+        let expected = json!({ "pending": 2, "inProgress": 0, "completed": 0, "paused": 1,
                            "stopped": 0, "total": 3 });
-    let nodes = json!([{ "id": sequence, "leadCounts": expected }]);
-    assert_eq!(read["sequences"]["nodes"], nodes);
-    let theirs = h.execute_as(&h.stranger, &query, json!({})).await;
-    assert_eq!(theirs["data"]["sequences"]["nodes"], json!([]));
-});
+        let nodes = json!([{ "id": sequence, "leadCounts": expected }]);
+        assert_eq!(read["sequences"]["nodes"], nodes);
+        let theirs = h.execute_as(&h.stranger, &query, json!({})).await;
+        assert_eq!(theirs["data"]["sequences"]["nodes"], json!([]));
+    }
+);

@@ -45,9 +45,14 @@ impl Channel for Receiver {
                 let subject = text.lines().find_map(|line| line.strip_prefix("Subject: "));
                 let mail = format!("{to} {}", subject.unwrap_or_default());
                 self.0.lock().expect("ledger").push(mail);
-                Outcome::Sent { response: "ok".into() }
+                Outcome::Sent {
+                    response: "ok".into(),
+                }
             };
-            Sent { outcome, kept: None }
+            Sent {
+                outcome,
+                kept: None,
+            }
         })
     }
 }
@@ -70,9 +75,19 @@ async fn node(h: &Harness, receiver: &Receiver) -> Engine {
 
 /// Claims at most `room`, hands over, sends and records; answers how many were claimed.
 async fn turn(engine: &Engine, receiver: &Receiver, room: usize) -> usize {
-    let claim = engine.claim(room, &|_: SenderId| room).await.expect("claims");
-    let ids: Vec<_> = claim.messages.iter().map(|claimed| claimed.execution_id).collect();
-    let granted = engine.hand_over(engine.worker(), &ids).await.expect("looks");
+    let claim = engine
+        .claim(room, &|_: SenderId| room)
+        .await
+        .expect("claims");
+    let ids: Vec<_> = claim
+        .messages
+        .iter()
+        .map(|claimed| claimed.execution_id)
+        .collect();
+    let granted = engine
+        .hand_over(engine.worker(), &ids)
+        .await
+        .expect("looks");
     let mut ended = Vec::new();
     for claimed in claim.messages {
         if !engine.window_is_open(&claimed) || !granted.contains(&claimed.execution_id) {
@@ -96,12 +111,20 @@ async fn people(h: &Harness, names: &[String], zone: &str) {
     for name in names {
         csv.push_str(&format!("{name}@example.org,Pain,{zone}\n"));
     }
-    h.mutate("peopleImport", "PeopleImportInput", json!({ "csv": csv }), "operation { id }").await;
+    h.mutate(
+        "peopleImport",
+        "PeopleImportInput",
+        json!({ "csv": csv }),
+        "operation { id }",
+    )
+    .await;
     h.clock.advance_to(h.clock.now() + Duration::seconds(1));
 }
 
 fn names(prefix: &str, count: usize) -> Vec<String> {
-    (0..count).map(|number| format!("{prefix}{number}")).collect()
+    (0..count)
+        .map(|number| format!("{prefix}{number}"))
+        .collect()
 }
 
 /// A published sequence of steps with these waits; answers its id.
@@ -124,7 +147,8 @@ async fn sequence(h: &Harness, waits: &[&str]) -> Value {
 
 async fn enrol(h: &Harness, sequence: &Value, search: &str) {
     let input = json!({ "sequenceId": sequence, "people": { "filter": { "search": search } } });
-    h.mutate("leadsEnrol", "LeadsEnrolInput", input, "operation { id }").await;
+    h.mutate("leadsEnrol", "LeadsEnrolInput", input, "operation { id }")
+        .await;
 }
 
 async fn statuses(h: &Harness) -> BTreeMap<String, usize> {
@@ -132,181 +156,260 @@ async fn statuses(h: &Harness) -> BTreeMap<String, usize> {
     let data = h.data(query, json!({})).await;
     let mut counts = BTreeMap::new();
     for node in data["executions"]["nodes"].as_array().expect("nodes") {
-        *counts.entry(node["status"].as_str().expect("a status").to_owned()).or_default() += 1;
+        *counts
+            .entry(node["status"].as_str().expect("a status").to_owned())
+            .or_default() += 1;
     }
     counts
 }
 
-both!(pain_1_and_2_a_resume_neither_sends_again_nor_skips, |h: Harness| async move {
-    let receiver = Receiver::default();
-    people(&h, &names("p", 30), "UTC").await;
-    let id = sequence(&h, &["PT0S"]).await;
-    enrol(&h, &id, "pain").await;
-    let engine = node(&h, &receiver).await;
-    turn(&engine, &receiver, 12).await;
-    assert_eq!(receiver.count(), 12);
-    crate::sequences::done(&h, "sequenceDisable", json!({ "id": id })).await;
-    drain(&engine, &receiver).await;
-    assert_eq!(receiver.count(), 12, "a disabled sequence sends nothing");
-    crate::sequences::done(&h, "sequencePublish", json!({ "id": id })).await;
-    drain(&engine, &receiver).await;
-    let taken = receiver.taken();
-    assert_eq!(taken.len(), 30, "nobody is skipped");
-    assert!(taken.values().all(|count| *count == 1), "nobody gets it again: {taken:?}");
-});
+both!(
+    pain_1_and_2_a_resume_neither_sends_again_nor_skips,
+    |h: Harness| async move {
+        let receiver = Receiver::default();
+        people(&h, &names("p", 30), "UTC").await;
+        let id = sequence(&h, &["PT0S"]).await;
+        enrol(&h, &id, "pain").await;
+        let engine = node(&h, &receiver).await;
+        turn(&engine, &receiver, 12).await;
+        assert_eq!(receiver.count(), 12);
+        crate::sequences::done(&h, "sequenceDisable", json!({ "id": id })).await;
+        drain(&engine, &receiver).await;
+        assert_eq!(receiver.count(), 12, "a disabled sequence sends nothing");
+        crate::sequences::done(&h, "sequencePublish", json!({ "id": id })).await;
+        drain(&engine, &receiver).await;
+        let taken = receiver.taken();
+        assert_eq!(taken.len(), 30, "nobody is skipped");
+        assert!(
+            taken.values().all(|count| *count == 1),
+            "nobody gets it again: {taken:?}"
+        );
+    }
+);
 
-both!(pain_3_every_recipient_has_a_record_of_what_happened, |h: Harness| async move {
-    let receiver = Receiver::default();
-    people(&h, &[names("p", 3), names("bad", 2)].concat(), "UTC").await;
-    let id = sequence(&h, &["PT0S"]).await;
-    enrol(&h, &id, "pain").await;
-    drain(&node(&h, &receiver).await, &receiver).await;
-    let expected = [("FAILED".to_owned(), 2), ("SENT".to_owned(), 3)];
-    assert_eq!(statuses(&h).await, BTreeMap::from(expected));
-    let query = "{ executions(filter: { status: [FAILED] }) { nodes {
+both!(
+    pain_3_every_recipient_has_a_record_of_what_happened,
+    |h: Harness| async move {
+        let receiver = Receiver::default();
+        people(&h, &[names("p", 3), names("bad", 2)].concat(), "UTC").await;
+        let id = sequence(&h, &["PT0S"]).await;
+        enrol(&h, &id, "pain").await;
+        drain(&node(&h, &receiver).await, &receiver).await;
+        let expected = [("FAILED".to_owned(), 2), ("SENT".to_owned(), 3)];
+        assert_eq!(statuses(&h).await, BTreeMap::from(expected));
+        let query = "{ executions(filter: { status: [FAILED] }) { nodes {
         error { code message response } lead { person { email } } } } }";
-    let data = h.data(query, json!({})).await;
-    for node in data["executions"]["nodes"].as_array().expect("nodes") {
-        let email = node["lead"]["person"]["email"].as_str().expect("who");
-        assert!(email.starts_with("bad"), "{node}");
-        assert!(node["error"]["message"].as_str().is_some_and(|text| text.contains("554")));
+        let data = h.data(query, json!({})).await;
+        for node in data["executions"]["nodes"].as_array().expect("nodes") {
+            let email = node["lead"]["person"]["email"].as_str().expect("who");
+            assert!(email.starts_with("bad"), "{node}");
+            assert!(
+                node["error"]["message"]
+                    .as_str()
+                    .is_some_and(|text| text.contains("554"))
+            );
+        }
     }
-});
+);
 
-both!(pain_4_a_crash_between_sending_and_noting_repeats_nothing, |h: Harness| async move {
-    let receiver = Receiver::default();
-    people(&h, &names("p", 10), "UTC").await;
-    let id = sequence(&h, &["PT0S"]).await;
-    enrol(&h, &id, "pain").await;
-    let dying = node(&h, &receiver).await;
-    let claim = dying.claim(6, &|_: SenderId| 6).await.expect("claims");
-    let ids: Vec<_> = claim.messages.iter().take(4).map(|one| one.execution_id).collect();
-    assert_eq!(dying.hand_over(dying.worker(), &ids).await.expect("looks").len(), 4);
-    for claimed in claim.messages.iter().take(3) {
-        let prepared = receiver.prepare(&claimed.email).expect("composes");
-        receiver.send(&claimed.sender.route, prepared).await;
+both!(
+    pain_4_a_crash_between_sending_and_noting_repeats_nothing,
+    |h: Harness| async move {
+        let receiver = Receiver::default();
+        people(&h, &names("p", 10), "UTC").await;
+        let id = sequence(&h, &["PT0S"]).await;
+        enrol(&h, &id, "pain").await;
+        let dying = node(&h, &receiver).await;
+        let claim = dying.claim(6, &|_: SenderId| 6).await.expect("claims");
+        let ids: Vec<_> = claim
+            .messages
+            .iter()
+            .take(4)
+            .map(|one| one.execution_id)
+            .collect();
+        assert_eq!(
+            dying
+                .hand_over(dying.worker(), &ids)
+                .await
+                .expect("looks")
+                .len(),
+            4
+        );
+        for claimed in claim.messages.iter().take(3) {
+            let prepared = receiver.prepare(&claimed.email).expect("composes");
+            receiver.send(&claimed.sender.route, prepared).await;
+        }
+        // Three have left, one was about to, two were only claimed; the process dies here.
+        h.clock.advance_to(h.clock.now() + Duration::minutes(5));
+        let engine = node(&h, &receiver).await;
+        assert_eq!(engine.rescue(false).await.expect("rescues"), 6);
+        drain(&engine, &receiver).await;
+        let taken = receiver.taken();
+        assert_eq!(
+            taken.len(),
+            9,
+            "all but the one that was about to leave: {taken:?}"
+        );
+        assert!(taken.values().all(|count| *count == 1), "{taken:?}");
+        let expected = [("SENT".to_owned(), 6), ("UNCONFIRMED".to_owned(), 4)];
+        assert_eq!(statuses(&h).await, BTreeMap::from(expected));
     }
-    // Three have left, one was about to, two were only claimed; the process dies here.
-    h.clock.advance_to(h.clock.now() + Duration::minutes(5));
-    let engine = node(&h, &receiver).await;
-    assert_eq!(engine.rescue(false).await.expect("rescues"), 6);
-    drain(&engine, &receiver).await;
-    let taken = receiver.taken();
-    assert_eq!(taken.len(), 9, "all but the one that was about to leave: {taken:?}");
-    assert!(taken.values().all(|count| *count == 1), "{taken:?}");
-    let expected = [("SENT".to_owned(), 6), ("UNCONFIRMED".to_owned(), 4)];
-    assert_eq!(statuses(&h).await, BTreeMap::from(expected));
-});
+);
 
-both!(pain_5_one_bad_recipient_repeats_and_delays_nobody, |h: Harness| async move {
-    let receiver = Receiver::default();
-    people(&h, &[names("a", 8), names("bad", 1), names("z", 8)].concat(), "UTC").await;
-    let id = sequence(&h, &["PT0S"]).await;
-    enrol(&h, &id, "pain").await;
-    let engine = node(&h, &receiver).await;
-    drain(&engine, &receiver).await;
-    drain(&engine, &receiver).await;
-    let taken = receiver.taken();
-    assert_eq!(taken.len(), 16);
-    assert!(taken.values().all(|count| *count == 1), "{taken:?}");
-});
-
-both!(pain_6_two_workers_at_once_send_nothing_twice, |h: Harness| async move {
-    let receiver = Receiver::default();
-    people(&h, &names("p", 60), "UTC").await;
-    let id = sequence(&h, &["PT0S"]).await;
-    enrol(&h, &id, "pain").await;
-    let (one, two) = (node(&h, &receiver).await, node(&h, &receiver).await);
-    for _ in 0..20 {
-        tokio::join!(turn(&one, &receiver, 7), turn(&two, &receiver, 7));
+both!(
+    pain_5_one_bad_recipient_repeats_and_delays_nobody,
+    |h: Harness| async move {
+        let receiver = Receiver::default();
+        people(
+            &h,
+            &[names("a", 8), names("bad", 1), names("z", 8)].concat(),
+            "UTC",
+        )
+        .await;
+        let id = sequence(&h, &["PT0S"]).await;
+        enrol(&h, &id, "pain").await;
+        let engine = node(&h, &receiver).await;
+        drain(&engine, &receiver).await;
+        drain(&engine, &receiver).await;
+        let taken = receiver.taken();
+        assert_eq!(taken.len(), 16);
+        assert!(taken.values().all(|count| *count == 1), "{taken:?}");
     }
-    drain(&one, &receiver).await;
-    let taken = receiver.taken();
-    assert_eq!(taken.len(), 60);
-    assert!(taken.values().all(|count| *count == 1), "{taken:?}");
-});
+);
 
-both!(pain_9_enrolling_does_not_hold_up_sending, |h: Harness| async move {
-    let receiver = Receiver::default();
-    people(&h, &names("first", 5), "UTC").await;
-    let id = sequence(&h, &["PT0S"]).await;
-    enrol(&h, &id, "first").await;
-    people(&h, &names("many", 1_500), "UTC").await;
-    let engine = node(&h, &receiver).await;
-    // A large operation is under way: it stops after what takes a moment, and no runner goes on.
-    enrol(&h, &id, "many").await;
-    turn(&engine, &receiver, 5).await;
-    assert!(receiver.taken().keys().all(|mail| mail.starts_with("first")), "in due order");
-    assert_eq!(receiver.count(), 5);
-});
-
-both!(pain_10_a_lead_that_waits_holds_up_no_other, |h: Harness| async move {
-    let receiver = Receiver::default();
-    let id = sequence(&h, &["PT0S", "P3D"]).await;
-    people(&h, &names("early", 2), "UTC").await;
-    enrol(&h, &id, "early").await;
-    let engine = node(&h, &receiver).await;
-    drain(&engine, &receiver).await;
-    // The first two wait for three days; somebody new comes, and is served at once.
-    people(&h, &names("late", 1), "UTC").await;
-    enrol(&h, &id, "late").await;
-    drain(&engine, &receiver).await;
-    assert_eq!(receiver.count(), 3);
-});
-
-both!(pain_11_nothing_goes_round_in_circles, |h: Harness| async move {
-    let receiver = Receiver::default();
-    people(&h, &names("p", 20), "UTC").await;
-    let id = sequence(&h, &["PT0S", "PT1M"]).await;
-    enrol(&h, &id, "pain").await;
-    let engine = node(&h, &receiver).await;
-    drain(&engine, &receiver).await;
-    // The window is closed: looking again and again claims nothing and writes nothing.
-    h.clock.advance_to(h.clock.now() + Duration::hours(10));
-    drain(&engine, &receiver).await;
-    let before = crate::sequences::kinds(&h).await.len();
-    for _ in 0..50 {
-        assert_eq!(turn(&engine, &receiver, 50).await, 0);
+both!(
+    pain_6_two_workers_at_once_send_nothing_twice,
+    |h: Harness| async move {
+        let receiver = Receiver::default();
+        people(&h, &names("p", 60), "UTC").await;
+        let id = sequence(&h, &["PT0S"]).await;
+        enrol(&h, &id, "pain").await;
+        let (one, two) = (node(&h, &receiver).await, node(&h, &receiver).await);
+        for _ in 0..20 {
+            tokio::join!(turn(&one, &receiver, 7), turn(&two, &receiver, 7));
+        }
+        drain(&one, &receiver).await;
+        let taken = receiver.taken();
+        assert_eq!(taken.len(), 60);
+        assert!(taken.values().all(|count| *count == 1), "{taken:?}");
     }
-    assert_eq!(crate::sequences::kinds(&h).await.len(), before, "the log does not grow");
-    assert_eq!(receiver.count(), 20);
-});
+);
 
-both!(pain_14_what_is_late_after_a_standstill_keeps_its_window, |h: Harness| async move {
-    let receiver = Receiver::default();
-    people(&h, &names("p", 10), "UTC").await;
-    let id = sequence(&h, &["PT0S"]).await;
-    enrol(&h, &id, "pain").await;
-    // Nothing ran until late in the evening.
-    h.clock.advance_to(h.clock.now() + Duration::hours(13));
-    let engine = node(&h, &receiver).await;
-    drain(&engine, &receiver).await;
-    assert_eq!(receiver.count(), 0, "nothing leaves at night");
-    let claim = engine.claim(1, &|_: SenderId| 1).await.expect("claims");
-    let next = claim.next_at.expect("a next time");
-    assert_eq!(next, at(2026, 3, 3, 9, 0), "the next opening");
-    h.clock.advance_to(next);
-    engine.enter().await.expect("a worker");
-    drain(&engine, &receiver).await;
-    assert_eq!(receiver.count(), 10, "and then everything, once");
-});
+both!(
+    pain_9_enrolling_does_not_hold_up_sending,
+    |h: Harness| async move {
+        let receiver = Receiver::default();
+        people(&h, &names("first", 5), "UTC").await;
+        let id = sequence(&h, &["PT0S"]).await;
+        enrol(&h, &id, "first").await;
+        people(&h, &names("many", 1_500), "UTC").await;
+        let engine = node(&h, &receiver).await;
+        // A large operation is under way: it stops after what takes a moment, and no runner goes on.
+        enrol(&h, &id, "many").await;
+        turn(&engine, &receiver, 5).await;
+        assert!(
+            receiver
+                .taken()
+                .keys()
+                .all(|mail| mail.starts_with("first")),
+            "in due order"
+        );
+        assert_eq!(receiver.count(), 5);
+    }
+);
+
+both!(
+    pain_10_a_lead_that_waits_holds_up_no_other,
+    |h: Harness| async move {
+        let receiver = Receiver::default();
+        let id = sequence(&h, &["PT0S", "P3D"]).await;
+        people(&h, &names("early", 2), "UTC").await;
+        enrol(&h, &id, "early").await;
+        let engine = node(&h, &receiver).await;
+        drain(&engine, &receiver).await;
+        // The first two wait for three days; somebody new comes, and is served at once.
+        people(&h, &names("late", 1), "UTC").await;
+        enrol(&h, &id, "late").await;
+        drain(&engine, &receiver).await;
+        assert_eq!(receiver.count(), 3);
+    }
+);
+
+both!(
+    pain_11_nothing_goes_round_in_circles,
+    |h: Harness| async move {
+        let receiver = Receiver::default();
+        people(&h, &names("p", 20), "UTC").await;
+        let id = sequence(&h, &["PT0S", "PT1M"]).await;
+        enrol(&h, &id, "pain").await;
+        let engine = node(&h, &receiver).await;
+        drain(&engine, &receiver).await;
+        // The window is closed: looking again and again claims nothing and writes nothing.
+        h.clock.advance_to(h.clock.now() + Duration::hours(10));
+        drain(&engine, &receiver).await;
+        let before = crate::sequences::kinds(&h).await.len();
+        for _ in 0..50 {
+            assert_eq!(turn(&engine, &receiver, 50).await, 0);
+        }
+        assert_eq!(
+            crate::sequences::kinds(&h).await.len(),
+            before,
+            "the log does not grow"
+        );
+        assert_eq!(receiver.count(), 20);
+    }
+);
+
+both!(
+    pain_14_what_is_late_after_a_standstill_keeps_its_window,
+    |h: Harness| async move {
+        let receiver = Receiver::default();
+        people(&h, &names("p", 10), "UTC").await;
+        let id = sequence(&h, &["PT0S"]).await;
+        enrol(&h, &id, "pain").await;
+        // Nothing ran until late in the evening.
+        h.clock.advance_to(h.clock.now() + Duration::hours(13));
+        let engine = node(&h, &receiver).await;
+        drain(&engine, &receiver).await;
+        assert_eq!(receiver.count(), 0, "nothing leaves at night");
+        let claim = engine.claim(1, &|_: SenderId| 1).await.expect("claims");
+        let next = claim.next_at.expect("a next time");
+        assert_eq!(next, at(2026, 3, 3, 9, 0), "the next opening");
+        h.clock.advance_to(next);
+        engine.enter().await.expect("a worker");
+        drain(&engine, &receiver).await;
+        assert_eq!(receiver.count(), 10, "and then everything, once");
+    }
+);
 
 fn at(year: i32, month: u32, day: u32, hour: u32, minute: u32) -> DateTime<Utc> {
-    Utc.with_ymd_and_hms(year, month, day, hour, minute, 0).single().expect("an instant")
+    Utc.with_ymd_and_hms(year, month, day, hour, minute, 0)
+        .single()
+        .expect("an instant")
 }
 
-both!(pain_16_the_wall_clock_is_kept_over_a_change_of_the_clocks, |h: Harness| async move {
-    let receiver = Receiver::default();
-    // New York goes from UTC-5 to UTC-4 on 8 March 2026, a Sunday.
-    h.clock.advance_to(at(2026, 3, 6, 14, 30));
-    people(&h, &names("p", 1), "America/New_York").await;
-    let id = sequence(&h, &["PT0S", "P3D"]).await;
-    enrol(&h, &id, "pain").await;
-    let engine = node(&h, &receiver).await;
-    drain(&engine, &receiver).await;
-    assert_eq!(receiver.count(), 1, "at half past nine in New York");
-    let data = h.data("{ leads { nodes { dueAt } } }", json!({})).await;
-    let due = data["leads"]["nodes"][0]["dueAt"].as_str().expect("a due time").to_owned();
-    let due: DateTime<Utc> = due.parse().expect("an instant");
-    assert_eq!(due, at(2026, 3, 9, 13, 30) + Duration::seconds(1), "half past nine again");
-});
+both!(
+    pain_16_the_wall_clock_is_kept_over_a_change_of_the_clocks,
+    |h: Harness| async move {
+        let receiver = Receiver::default();
+        // New York goes from UTC-5 to UTC-4 on 8 March 2026, a Sunday.
+        h.clock.advance_to(at(2026, 3, 6, 14, 30));
+        people(&h, &names("p", 1), "America/New_York").await;
+        let id = sequence(&h, &["PT0S", "P3D"]).await;
+        enrol(&h, &id, "pain").await;
+        let engine = node(&h, &receiver).await;
+        drain(&engine, &receiver).await;
+        assert_eq!(receiver.count(), 1, "at half past nine in New York");
+        let data = h.data("{ leads { nodes { dueAt } } }", json!({})).await;
+        let due = data["leads"]["nodes"][0]["dueAt"]
+            .as_str()
+            .expect("a due time")
+            .to_owned();
+        let due: DateTime<Utc> = due.parse().expect("an instant");
+        assert_eq!(
+            due,
+            at(2026, 3, 9, 13, 30) + Duration::seconds(1),
+            "half past nine again"
+        );
+    }
+);

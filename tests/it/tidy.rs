@@ -23,13 +23,44 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("zones", &["domain"]),
     ("secrets", &["domain", "entropy"]),
     ("telemetry", &[]),
-    ("store", &["domain", "clock", "entropy", "wake", "zones", "entity", "migration"]),
+    (
+        "store",
+        &[
+            "domain",
+            "clock",
+            "entropy",
+            "wake",
+            "zones",
+            "entity",
+            "migration",
+        ],
+    ),
     ("channel", &["domain"]),
     ("bus", &["domain", "store", "wake", "entity"]),
-    ("app", &["domain", "store", "clock", "entropy", "wake", "zones", "secrets", "bus"]),
-    ("engine", &["domain", "store", "channel", "clock", "entropy", "wake", "zones"]),
-    ("bulk", &["domain", "store", "app", "clock", "entropy", "wake", "zones"]),
-    ("graphql", &["domain", "store", "app", "bulk", "bus", "clock", "secrets", "zones", "entity"]),
+    (
+        "app",
+        &[
+            "domain", "store", "clock", "entropy", "wake", "zones", "secrets", "bus",
+        ],
+    ),
+    (
+        "engine",
+        &[
+            "domain", "store", "channel", "clock", "entropy", "wake", "zones",
+        ],
+    ),
+    (
+        "bulk",
+        &[
+            "domain", "store", "app", "clock", "entropy", "wake", "zones",
+        ],
+    ),
+    (
+        "graphql",
+        &[
+            "domain", "store", "app", "bulk", "bus", "clock", "secrets", "zones", "entity",
+        ],
+    ),
     ("http", &["domain", "store", "app", "bus", "graphql"]),
     ("server", EVERYTHING),
     ("cli", EVERYTHING),

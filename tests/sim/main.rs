@@ -46,7 +46,10 @@ async fn try_seeds(seeds: &[u64], postgres: Option<&str>) -> BTreeSet<&'static s
             panic!("seed {seed} broke an invariant: {replay}")
         };
         let second = run(seed, postgres).await;
-        assert_eq!(first.log, second.log, "seed {seed} did not repeat itself: {replay}");
+        assert_eq!(
+            first.log, second.log,
+            "seed {seed} did not repeat itself: {replay}"
+        );
         crossed.extend(first.crossed);
     }
     crossed

@@ -13,7 +13,11 @@ use crate::provider::Accepted;
 pub fn nothing_twice(ledger: &[Accepted]) {
     let mut seen = BTreeSet::new();
     for accepted in ledger {
-        assert!(seen.insert(&accepted.message_id), "sent twice: {}", accepted.message_id);
+        assert!(
+            seen.insert(&accepted.message_id),
+            "sent twice: {}",
+            accepted.message_id
+        );
     }
 }
 
@@ -30,10 +34,15 @@ pub fn in_window(at: DateTime<Utc>, holiday: chrono::NaiveDate) {
 pub fn under_cap(ledger: &[Accepted], cap: usize) {
     let mut days: BTreeMap<_, usize> = BTreeMap::new();
     for accepted in ledger {
-        *days.entry((accepted.sender, accepted.at.date_naive())).or_default() += 1;
+        *days
+            .entry((accepted.sender, accepted.at.date_naive()))
+            .or_default() += 1;
     }
     for (day, count) in days {
-        assert!(count <= cap, "{count} messages on {day:?}, above the cap of {cap}");
+        assert!(
+            count <= cap,
+            "{count} messages on {day:?}, above the cap of {cap}"
+        );
     }
 }
 
@@ -43,7 +52,10 @@ pub fn paced(ledger: &[Accepted], gap: chrono::Duration) {
     for accepted in ledger {
         if let Some(before) = last.insert(accepted.sender, accepted.at) {
             let between = accepted.at - before;
-            assert!(between >= gap, "two messages of one sender within {between}");
+            assert!(
+                between >= gap,
+                "two messages of one sender within {between}"
+            );
         }
     }
 }
@@ -56,7 +68,11 @@ pub async fn log_explains_state(db: &Db) -> Vec<event::Model> {
         .await
         .expect("events");
     for (index, event) in events.iter().enumerate() {
-        assert_eq!(event.seq, i64::try_from(index).expect("small") + 1, "the log has a gap");
+        assert_eq!(
+            event.seq,
+            i64::try_from(index).expect("small") + 1,
+            "the log has a gap"
+        );
     }
     let mut told: HashMap<uuid::Uuid, (&str, i32)> = HashMap::new();
     for event in &events {
@@ -78,7 +94,10 @@ pub async fn log_explains_state(db: &Db) -> Vec<event::Model> {
             other => other,
         };
         assert_eq!(row, status, "the log tells another story of {lead:?}");
-        assert_eq!(lead.messages_sent, sent, "the log counts other messages for {lead:?}");
+        assert_eq!(
+            lead.messages_sent, sent,
+            "the log counts other messages for {lead:?}"
+        );
     }
     events
 }
@@ -100,7 +119,10 @@ pub async fn may_go(db: &Db, execution_id: uuid::Uuid) {
         .await
         .expect("reads")
         .expect("exists");
-    assert_eq!(lead.status, "IN_PROGRESS", "handed over after a stop: {lead:?}");
+    assert_eq!(
+        lead.status, "IN_PROGRESS",
+        "handed over after a stop: {lead:?}"
+    );
     assert_eq!(sequence.status, "PUBLISHED", "handed over while disabled");
 }
 
@@ -112,7 +134,11 @@ pub async fn everything_ended(db: &Db) {
         assert!(ended, "lost: {lead:?}");
         assert_eq!(lead.worker_id, None, "still held: {lead:?}");
     }
-    for execution in execution::Entity::find().all(db.read()).await.expect("executions") {
+    for execution in execution::Entity::find()
+        .all(db.read())
+        .await
+        .expect("executions")
+    {
         assert_ne!(execution.status, "SENDING", "still sending: {execution:?}");
     }
 }
@@ -121,8 +147,15 @@ pub async fn everything_ended(db: &Db) {
 /// UNCONFIRMED, and one that we call SENT it took.
 pub async fn ledger_agrees(db: &Db, ledger: &[Accepted]) {
     let taken: BTreeSet<&str> = ledger.iter().map(|one| one.message_id.as_str()).collect();
-    for execution in execution::Entity::find().all(db.read()).await.expect("executions") {
-        let was_taken = execution.message_id.as_deref().is_some_and(|id| taken.contains(id));
+    for execution in execution::Entity::find()
+        .all(db.read())
+        .await
+        .expect("executions")
+    {
+        let was_taken = execution
+            .message_id
+            .as_deref()
+            .is_some_and(|id| taken.contains(id));
         match execution.status.as_str() {
             "SENT" => assert!(was_taken, "called SENT but never taken: {execution:?}"),
             "UNCONFIRMED" => {}

@@ -55,7 +55,11 @@ impl Provider {
             .expect("every message has our Message-ID")
             .trim()
             .to_owned();
-        let accepted = Accepted { at: self.clock.now(), sender: route.sender, message_id };
+        let accepted = Accepted {
+            at: self.clock.now(),
+            sender: route.sender,
+            message_id,
+        };
         self.ledger.lock().expect("ledger").push(accepted);
     }
 
@@ -97,15 +101,24 @@ impl Provider {
             if self.entropy.bits().is_multiple_of(2) {
                 self.accept(route, message);
             }
-            return Outcome::Ambiguous { reason: "the connection broke after the dot".into() };
+            return Outcome::Ambiguous {
+                reason: "the connection broke after the dot".into(),
+            };
         }
         self.accept(route, message);
-        Outcome::Sent { response: "250 ok".into() }
+        Outcome::Sent {
+            response: "250 ok".into(),
+        }
     }
 }
 
 impl Channel for Provider {
     fn send<'a>(&'a self, route: &'a Route, message: Prepared) -> Sending<'a> {
-        Box::pin(async move { Sent { outcome: self.verdict(route, &message), kept: None } })
+        Box::pin(async move {
+            Sent {
+                outcome: self.verdict(route, &message),
+                kept: None,
+            }
+        })
     }
 }

@@ -99,7 +99,10 @@ async fn fresh_postgres(server: &str) -> String {
     use sea_orm::{ConnectionTrait, Database};
     let name = format!("sim_{}_{}", std::process::id(), Entropy::system().bits());
     let admin = Database::connect(server).await.expect("PostgreSQL answers");
-    admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.expect("a database");
+    admin
+        .execute_unprepared(&format!("CREATE DATABASE {name}"))
+        .await
+        .expect("a database");
     let (server, _) = server.rsplit_once('/').expect("a URL with a database");
     format!("{server}/{name}")
 }
@@ -111,7 +114,11 @@ impl World {
     pub async fn new(seed: u64, options: Options, postgres: Option<&str>) -> Self {
         // In memory where the machine has such a folder: the simulator is about order, not disks.
         let memory = std::path::Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+        let parent = if memory.is_dir() {
+            memory.to_path_buf()
+        } else {
+            std::env::temp_dir()
+        };
         let folder = tempfile::tempdir_in(parent).expect("a folder");
         let url = match postgres {
             Some(server) => fresh_postgres(server).await,
@@ -154,15 +161,25 @@ impl World {
 
     async fn furnish(&mut self) {
         let db = self.services.db.clone();
-        let (now, workspace) = (self.clock.now().timestamp_millis(), self.caller.workspace.uuid());
-        workspace::ActiveModel { id: Set(workspace), name: Set("sim".into()), created_at: Set(now) }
-            .insert(db.write())
-            .await
-            .expect("workspace");
-        event_counter::ActiveModel { workspace_id: Set(workspace), last_seq: Set(0) }
-            .insert(db.write())
-            .await
-            .expect("counter");
+        let (now, workspace) = (
+            self.clock.now().timestamp_millis(),
+            self.caller.workspace.uuid(),
+        );
+        workspace::ActiveModel {
+            id: Set(workspace),
+            name: Set("sim".into()),
+            created_at: Set(now),
+        }
+        .insert(db.write())
+        .await
+        .expect("workspace");
+        event_counter::ActiveModel {
+            workspace_id: Set(workspace),
+            last_seq: Set(0),
+        }
+        .insert(db.write())
+        .await
+        .expect("counter");
         let mut senders = Vec::new();
         for number in 0..self.options.senders {
             let id: SenderId = self.entropy.id(self.clock.now());
@@ -195,7 +212,9 @@ impl World {
         self.publish_sequence(&senders).await;
         let mut people = Vec::new();
         for number in 0..self.options.people {
-            let id = self.entropy.id::<cadenza::domain::id::kind::Person>(self.clock.now());
+            let id = self
+                .entropy
+                .id::<cadenza::domain::id::kind::Person>(self.clock.now());
             let email = format!("p{number}@example.org");
             person::ActiveModel {
                 id: Set(id.uuid()),
@@ -215,7 +234,8 @@ impl World {
             people.push(id.to_string());
         }
         // People are selected as they were a moment ago.
-        self.clock.advance_to(self.clock.now() + Duration::seconds(1));
+        self.clock
+            .advance_to(self.clock.now() + Duration::seconds(1));
         let sequence = cadenza::domain::id::SequenceId::from_uuid(self.sequence).to_string();
         let request = serde_json::json!({ "sequenceId": sequence, "people": { "ids": people } });
         self.bulk(BulkKind::Enrol, request).await;
@@ -223,11 +243,16 @@ impl World {
 
     async fn publish_sequence(&mut self, senders: &[SenderId]) {
         let db = self.services.db.clone();
-        let (now, workspace) = (self.clock.now().timestamp_millis(), self.caller.workspace.uuid());
+        let (now, workspace) = (
+            self.clock.now().timestamp_millis(),
+            self.caller.workspace.uuid(),
+        );
         let step = |number: usize| Step {
             key: format!("step-{number}"),
             name: None,
-            wait: if number == 0 { "PT0S" } else { "P1DT2H" }.parse().expect("a duration"),
+            wait: if number == 0 { "PT0S" } else { "P1DT2H" }
+                .parse()
+                .expect("a duration"),
             business_days: number == 2,
             action: Action::Email(EmailAction {
                 senders: senders.to_vec(),
@@ -245,7 +270,9 @@ impl World {
             }),
             next: (number + 1 < self.options.steps).then(|| format!("step-{}", number + 1)),
         };
-        let flow = Flow { steps: (0..self.options.steps).map(step).collect() };
+        let flow = Flow {
+            steps: (0..self.options.steps).map(step).collect(),
+        };
         let settings = Settings {
             window_clock: WindowClock::Contact,
             holidays: [holiday()].into(),
@@ -255,9 +282,14 @@ impl World {
             serde_json::to_value(flow).expect("json"),
             serde_json::to_value(settings).expect("json"),
         );
-        self.sequence =
-            self.entropy.id::<cadenza::domain::id::kind::Sequence>(self.clock.now()).uuid();
-        let version = self.entropy.id::<cadenza::domain::id::kind::Version>(self.clock.now()).uuid();
+        self.sequence = self
+            .entropy
+            .id::<cadenza::domain::id::kind::Sequence>(self.clock.now())
+            .uuid();
+        let version = self
+            .entropy
+            .id::<cadenza::domain::id::kind::Version>(self.clock.now())
+            .uuid();
         sequence::ActiveModel {
             id: Set(self.sequence),
             workspace_id: Set(workspace),
@@ -308,7 +340,10 @@ impl World {
             Arc::new(ZoneDatabase::load()),
             self.services.wake.clone(),
             Arc::new(self.provider.clone()),
-            EngineConfig { lease: LEASE, ..EngineConfig::default() },
+            EngineConfig {
+                lease: LEASE,
+                ..EngineConfig::default()
+            },
         );
         engine.enter().await.expect("enters");
         Worker {
@@ -355,7 +390,11 @@ impl World {
         while self.clock.now() < until {
             let tick = (until - self.clock.now()).min(Duration::seconds(20));
             // A long time is crossed in larger bites once nobody sleeps: leases are kept anyway.
-            let tick = if self.workers.iter().all(|worker| worker.asleep_until.is_none()) {
+            let tick = if self
+                .workers
+                .iter()
+                .all(|worker| worker.asleep_until.is_none())
+            {
                 until - self.clock.now()
             } else {
                 tick
@@ -370,7 +409,11 @@ impl World {
                     }
                 }
             }
-            for worker in self.workers.iter().filter(|worker| worker.asleep_until.is_none()) {
+            for worker in self
+                .workers
+                .iter()
+                .filter(|worker| worker.asleep_until.is_none())
+            {
                 worker.engine.rescue(false).await.expect("rescues");
             }
         }
@@ -407,9 +450,14 @@ impl World {
         let count = self.index(self.workers[index].claimed.len() + 1);
         let worker = &mut self.workers[index];
         let batch: Vec<Claimed> = worker.claimed.drain(..count).collect();
-        let (open, closed): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|claimed| worker.engine.window_is_open(claimed));
-        worker.ended.extend(closed.into_iter().map(|claimed| (claimed, Ending::Released)));
+        let (open, closed): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .partition(|claimed| worker.engine.window_is_open(claimed));
+        worker.ended.extend(
+            closed
+                .into_iter()
+                .map(|claimed| (claimed, Ending::Released)),
+        );
         let mut by_worker: BTreeMap<_, Vec<Claimed>> = BTreeMap::new();
         for claimed in open {
             by_worker.entry(claimed.worker).or_default().push(claimed);
@@ -438,7 +486,9 @@ impl World {
             let prepared = self.provider.prepare(&claimed.email).expect("composes");
             let sent = self.provider.send(&claimed.sender.route, prepared).await;
             oracle::in_window(self.clock.now(), holiday());
-            worker.ended.push((claimed, Ending::Dispatched(sent.outcome, sent.kept)));
+            worker
+                .ended
+                .push((claimed, Ending::Dispatched(sent.outcome, sent.kept)));
         }
         "sent"
     }
@@ -460,7 +510,11 @@ impl World {
             1 | 2 => self.bulk(BulkKind::Resume, filter).await,
             3 => self.bulk(BulkKind::Remove, filter).await,
             _ => {
-                let status = if self.draw(3) == 0 { "DISABLED" } else { "PUBLISHED" };
+                let status = if self.draw(3) == 0 {
+                    "DISABLED"
+                } else {
+                    "PUBLISHED"
+                };
                 self.set_status(status).await;
             }
         }
@@ -468,7 +522,10 @@ impl World {
 
     async fn set_status(&self, status: &str) {
         sequence::Entity::update_many()
-            .col_expr(sequence::Column::Status, sea_orm::sea_query::Expr::value(status))
+            .col_expr(
+                sequence::Column::Status,
+                sea_orm::sea_query::Expr::value(status),
+            )
             .filter(sequence::Column::Id.eq(self.sequence))
             .exec(self.services.db.write())
             .await
@@ -476,7 +533,10 @@ impl World {
     }
 
     async fn some_lead(&self) -> String {
-        let leads = lead::Entity::find().all(self.services.db.read()).await.expect("leads");
+        let leads = lead::Entity::find()
+            .all(self.services.db.read())
+            .await
+            .expect("leads");
         let lead = &leads[self.index(leads.len())];
         cadenza::domain::id::LeadId::from_uuid(lead.id).to_string()
     }
@@ -507,7 +567,11 @@ impl World {
             let now = self.clock.now();
             let mut next_at = now + Duration::hours(6);
             for index in 0..self.workers.len() {
-                let claim = self.workers[index].engine.claim(50, &|_| 50).await.expect("claims");
+                let claim = self.workers[index]
+                    .engine
+                    .claim(50, &|_| 50)
+                    .await
+                    .expect("claims");
                 next_at = next_at.min(claim.next_at.unwrap_or(next_at));
                 self.workers[index].claimed.extend(claim.messages);
                 while !self.workers[index].claimed.is_empty() {
@@ -542,8 +606,15 @@ impl World {
         let db = &self.services.db;
         oracle::everything_ended(db).await;
         let events = oracle::log_explains_state(db).await;
-        oracle::ledger_agrees(db, &self.provider.ledger.lock().expect("ledger").clone()).await;
-        let log = events.into_iter().map(|event| format!("{event:?}")).collect();
-        Report { log, crossed: self.crossed }
+        let ledger = self.provider.ledger.lock().expect("ledger").clone();
+        oracle::ledger_agrees(db, &ledger).await;
+        let log = events
+            .into_iter()
+            .map(|event| format!("{event:?}"))
+            .collect();
+        Report {
+            log,
+            crossed: self.crossed,
+        }
     }
 }

@@ -9,18 +9,38 @@ use super::*;
 fn one_key_for_all_spellings_of_an_address() {
     let key = |text| EmailAddress::parse(text).map(|address| address.key().to_owned());
     assert_eq!(key(" Ana@Example.COM "), Ok("ana@example.com".into()));
-    assert_eq!(key("jose\u{301}@bücher.example"), key("JOSÉ@xn--bcher-kva.example"));
+    assert_eq!(
+        key("jose\u{301}@bücher.example"),
+        key("JOSÉ@xn--bcher-kva.example")
+    );
     assert_ne!(key("ana+news@example.com"), key("ana@example.com"));
 }
 
 #[test]
 fn what_never_reaches_a_person_is_refused() {
     for text in [
-        "", "ana", "@example.com", "ana@", "ana@localhost", "ana@b", "a b@example.com",
-        "\"ana\"@example.com", "ana@[127.0.0.1]", "ana@127.0.0.1", "ana@example..com",
-        "ana@example.com.", "a@b>\r\nRCPT TO:<x", "ana@exa mple.com", "a\0@example.com",
-        ".ana@example.com", "ana.@example.com", "a..na@example.com", "ana@-x.com", "a@b@example.com",
-        "a\u{202e}na@example.com", "ana@exam_ple.com",
+        "",
+        "ana",
+        "@example.com",
+        "ana@",
+        "ana@localhost",
+        "ana@b",
+        "a b@example.com",
+        "\"ana\"@example.com",
+        "ana@[127.0.0.1]",
+        "ana@127.0.0.1",
+        "ana@example..com",
+        "ana@example.com.",
+        "a@b>\r\nRCPT TO:<x",
+        "ana@exa mple.com",
+        "a\0@example.com",
+        ".ana@example.com",
+        "ana.@example.com",
+        "a..na@example.com",
+        "ana@-x.com",
+        "a@b@example.com",
+        "a\u{202e}na@example.com",
+        "ana@exam_ple.com",
     ] {
         assert!(EmailAddress::parse(text).is_err(), "{text:?}");
     }
@@ -30,12 +50,29 @@ fn what_never_reaches_a_person_is_refused() {
 
 #[test]
 fn phones_and_links() {
-    assert_eq!(PhoneNumber::parse("+351 912-345.678").expect("a number").as_str(), "+351912345678");
-    for text in ["912345678", "+0912345678", "+12", "+1234567890123456", "+12345a789"] {
+    assert_eq!(
+        PhoneNumber::parse("+351 912-345.678")
+            .expect("a number")
+            .as_str(),
+        "+351912345678"
+    );
+    for text in [
+        "912345678",
+        "+0912345678",
+        "+12",
+        "+1234567890123456",
+        "+12345a789",
+    ] {
         assert!(PhoneNumber::parse(text).is_err(), "{text}");
     }
     assert!(WebUrl::parse("https://www.linkedin.com/in/ana").is_ok());
-    for text in ["linkedin.com/in/ana", "javascript:alert(1)", "ftp://x.example", "https://a:b@x.example", "https://localhost/"] {
+    for text in [
+        "linkedin.com/in/ana",
+        "javascript:alert(1)",
+        "ftp://x.example",
+        "https://a:b@x.example",
+        "https://localhost/",
+    ] {
         assert!(WebUrl::parse(text).is_err(), "{text}");
     }
 }
@@ -58,7 +95,9 @@ fn lines(file: &str) -> Vec<Value> {
     };
     let path = std::path::Path::new(&corpora).join("addresses").join(file);
     let text = std::fs::read_to_string(path).expect("the collection is there");
-    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
 }
 
 /// What the collection calls an error is never taken. Of what it calls valid we refuse quoted
@@ -77,7 +116,10 @@ fn no_error_of_the_isemail_collection_is_taken() {
             })
             .collect();
         if category.contains("ERR") && plain.trim() == plain {
-            assert!(EmailAddress::parse(&plain).is_err(), "{category}: {plain:?}");
+            assert!(
+                EmailAddress::parse(&plain).is_err(),
+                "{category}: {plain:?}"
+            );
         }
     }
 }

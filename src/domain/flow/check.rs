@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use strum::{Display, EnumString, IntoStaticStr};
 
-use super::{Action, Channel, EmailAction, EmailVariant, Flow, STEP_SENDERS_MAX, Step, VARIANTS_MAX};
+use super::{
+    Action, Channel, EmailAction, EmailVariant, Flow, STEP_SENDERS_MAX, Step, VARIANTS_MAX,
+};
 use crate::domain::id::SenderId;
 use crate::domain::message::ContentProblemKind;
 use crate::domain::settings::Settings;
@@ -83,7 +85,12 @@ pub fn check(
 ) -> Vec<FlowProblem> {
     let mut found = Findings::default();
     if flow.steps.is_empty() {
-        found.error(None, FlowProblemCode::NoSteps, &["steps"], "Add at least one step.");
+        found.error(
+            None,
+            FlowProblemCode::NoSteps,
+            &["steps"],
+            "Add at least one step.",
+        );
     }
     if settings.send_windows.is_empty() {
         found.error(
@@ -157,7 +164,10 @@ fn check_senders(
             Some(step),
             FlowProblemCode::NoSender,
             &path,
-            format!("Step {} names more than {STEP_SENDERS_MAX} senders: name fewer.", step.key),
+            format!(
+                "Step {} names more than {STEP_SENDERS_MAX} senders: name fewer.",
+                step.key
+            ),
         );
     }
     let mut enabled = 0;
@@ -169,7 +179,10 @@ fn check_senders(
                 Some(step),
                 FlowProblemCode::NoSender,
                 &path,
-                format!("Step {} names the sender {id}, which does not exist.", step.key),
+                format!(
+                    "Step {} names the sender {id}, which does not exist.",
+                    step.key
+                ),
             ),
             Some(sender) if sender.channel != step.action.channel() => found.error(
                 Some(step),
@@ -185,12 +198,19 @@ fn check_senders(
             Some(sender) => enabled += usize::from(sender.enabled),
         }
     }
-    if enabled == 0 && ids.iter().any(|id| senders.get(id).is_some_and(|sender| !sender.enabled)) {
+    if enabled == 0
+        && ids
+            .iter()
+            .any(|id| senders.get(id).is_some_and(|sender| !sender.enabled))
+    {
         found.error(
             Some(step),
             FlowProblemCode::SenderDisabled,
             &path,
-            format!("Every sender of step {} is switched off: enable one.", step.key),
+            format!(
+                "Every sender of step {} is switched off: enable one.",
+                step.key
+            ),
         );
     }
 }
@@ -215,20 +235,35 @@ fn check_variants(
     }
     let mut keys = HashSet::new();
     let too_many = email.variants.len() > VARIANTS_MAX;
-    if too_many || !email.variants.iter().all(|variant| keys.insert(&variant.key)) {
+    if too_many
+        || !email
+            .variants
+            .iter()
+            .all(|variant| keys.insert(&variant.key))
+    {
         found.error(
             Some(step),
             FlowProblemCode::BadWeight,
             &base,
-            format!("Step {} may have up to {VARIANTS_MAX} variants, each with a key of its own.", step.key),
+            format!(
+                "Step {} may have up to {VARIANTS_MAX} variants, each with a key of its own.",
+                step.key
+            ),
         );
     }
-    if !email.variants.iter().any(|variant| variant.enabled && variant.weight > 0) {
+    if !email
+        .variants
+        .iter()
+        .any(|variant| variant.enabled && variant.weight > 0)
+    {
         found.error(
             Some(step),
             FlowProblemCode::BadWeight,
             &base,
-            format!("No variant of step {} is enabled with a weight above 0.", step.key),
+            format!(
+                "No variant of step {} is enabled with a weight above 0.",
+                step.key
+            ),
         );
     }
     for (position, variant) in email.variants.iter().enumerate() {
@@ -250,7 +285,10 @@ fn check_content(
         return;
     };
     for problem in problems {
-        let place = format!("step {}, variant {}, {}", step.key, variant.key, problem.field);
+        let place = format!(
+            "step {}, variant {}, {}",
+            step.key, variant.key, problem.field
+        );
         let (code, message) = match &problem.kind {
             ContentProblemKind::Empty => (
                 FlowProblemCode::EmptyMessage,
@@ -260,23 +298,27 @@ fn check_content(
                 FlowProblemCode::NoSubject,
                 format!("The email has no subject ({place}): write one."),
             ),
-            ContentProblemKind::BrokenTag { line, message } => {
-                (FlowProblemCode::BrokenMergeTag, format!("{message} ({place}, line {line})"))
-            }
+            ContentProblemKind::BrokenTag { line, message } => (
+                FlowProblemCode::BrokenMergeTag,
+                format!("{message} ({place}, line {line})"),
+            ),
             ContentProblemKind::UnknownTag { tag, suggestion } => (
                 FlowProblemCode::UnknownMergeTag,
                 match suggestion {
-                    Some(better) => format!(
-                        "There is no field {tag} ({place}): did you mean {better}?"
-                    ),
+                    Some(better) => {
+                        format!("There is no field {tag} ({place}): did you mean {better}?")
+                    }
                     None => format!(
                         "There is no field {tag} ({place}): use a person's field, or attributes.NAME."
                     ),
                 },
             ),
         };
-        let path: Vec<&str> =
-            base.iter().copied().chain([position.as_str(), problem.field.as_str()]).collect();
+        let path: Vec<&str> = base
+            .iter()
+            .copied()
+            .chain([position.as_str(), problem.field.as_str()])
+            .collect();
         found.error(Some(step), code, &path, message);
     }
 }
@@ -294,7 +336,11 @@ fn check_graph(found: &mut Findings, flow: &Flow) {
         }
     }
     for (index, step) in flow.steps.iter().enumerate() {
-        if let Some(next) = step.next.as_deref().filter(|next| !index_of.contains_key(next)) {
+        if let Some(next) = step
+            .next
+            .as_deref()
+            .filter(|next| !index_of.contains_key(next))
+        {
             found.error(
                 Some(step),
                 FlowProblemCode::UnknownStep,
@@ -314,11 +360,17 @@ fn check_graph(found: &mut Findings, flow: &Flow) {
                 Some(step),
                 FlowProblemCode::Cycle,
                 &["steps", &index.to_string()],
-                format!("Leads would come back to step {} for ever: end the circle.", step.key),
+                format!(
+                    "Leads would come back to step {} for ever: end the circle.",
+                    step.key
+                ),
             );
             break;
         }
-        at = step.next.as_deref().and_then(|next| index_of.get(next).copied());
+        at = step
+            .next
+            .as_deref()
+            .and_then(|next| index_of.get(next).copied());
     }
     for (index, step) in flow.steps.iter().enumerate() {
         if reached.get(index) == Some(&false) {
@@ -326,7 +378,10 @@ fn check_graph(found: &mut Findings, flow: &Flow) {
                 Some(step),
                 FlowProblemCode::UnreachableStep,
                 &["steps", &index.to_string()],
-                format!("No lead can get to step {}: connect it or take it out.", step.key),
+                format!(
+                    "No lead can get to step {}: connect it or take it out.",
+                    step.key
+                ),
             );
         }
     }

@@ -63,7 +63,9 @@ impl CompiledFlow {
             .steps
             .first()
             .map(|step| step.key.clone())
-            .ok_or_else(|| NotRunnable { reason: "it has no steps".into() })?;
+            .ok_or_else(|| NotRunnable {
+                reason: "it has no steps".into(),
+            })?;
         let steps = flow
             .steps
             .iter()
@@ -114,10 +116,16 @@ fn compile_step(step: &Step, first: bool) -> Result<CompiledStep, NotRunnable> {
         .iter()
         .filter(|variant| variant.enabled && variant.weight > 0)
         .map(|variant| {
-            let content = email.content(variant, first).map_err(|problems| NotRunnable {
-                reason: format!("step {}, variant {}: {problems:?}", step.key, variant.key),
-            })?;
-            Ok(CompiledVariant { key: variant.key.clone(), weight: variant.weight, content })
+            let content = email
+                .content(variant, first)
+                .map_err(|problems| NotRunnable {
+                    reason: format!("step {}, variant {}: {problems:?}", step.key, variant.key),
+                })?;
+            Ok(CompiledVariant {
+                key: variant.key.clone(),
+                weight: variant.weight,
+                content,
+            })
         })
         .collect::<Result<Vec<_>, NotRunnable>>()?;
     Ok(CompiledStep {
@@ -136,7 +144,11 @@ impl CompiledStep {
     /// The variant for a lead with this `bucket`: the same lead always gets the same one, and
     /// leads divide by weight. The step's key takes part, so that steps divide independently.
     pub fn variant(&self, bucket: i32) -> Option<&CompiledVariant> {
-        let total: u64 = self.variants.iter().map(|variant| u64::from(variant.weight)).sum();
+        let total: u64 = self
+            .variants
+            .iter()
+            .map(|variant| u64::from(variant.weight))
+            .sum();
         let mut point = spread(bucket, &self.key).checked_rem(total)?;
         for variant in &self.variants {
             let weight = u64::from(variant.weight);
@@ -186,15 +198,29 @@ mod tests {
             channel: Channel::Email,
             senders: vec![],
             variants: vec![
-                CompiledVariant { key: "a".into(), weight: 3, content: content() },
-                CompiledVariant { key: "b".into(), weight: 1, content: content() },
+                CompiledVariant {
+                    key: "a".into(),
+                    weight: 3,
+                    content: content(),
+                },
+                CompiledVariant {
+                    key: "b".into(),
+                    weight: 1,
+                    content: content(),
+                },
             ],
             in_thread: false,
             next: None,
         };
         let a = (0..10_000)
-            .filter(|bucket| step.variant(*bucket).is_some_and(|variant| variant.key == "a"))
+            .filter(|bucket| {
+                step.variant(*bucket)
+                    .is_some_and(|variant| variant.key == "a")
+            })
             .count();
-        assert!((7_300..7_700).contains(&a), "{a} of 10,000 for a weight of 3 in 4");
+        assert!(
+            (7_300..7_700).contains(&a),
+            "{a} of 10,000 for a weight of 3 in 4"
+        );
     }
 }

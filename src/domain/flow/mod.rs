@@ -26,7 +26,17 @@ pub const STEP_SENDERS_MAX: usize = 200;
 
 /// How a message or a piece of work reaches a person.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString, IntoStaticStr,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
 )]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
@@ -151,8 +161,11 @@ impl EmailAction {
         variant: &EmailVariant,
         first: bool,
     ) -> Result<EmailContent, Vec<ContentProblem>> {
-        let rule =
-            if self.in_thread && !first { SubjectRule::FromThread } else { SubjectRule::Required };
+        let rule = if self.in_thread && !first {
+            SubjectRule::FromThread
+        } else {
+            SubjectRule::Required
+        };
         EmailContent::compile_with(
             variant.subject.as_deref(),
             variant.html.as_deref(),
@@ -165,8 +178,12 @@ impl EmailAction {
 impl Flow {
     /// Every sender that some step names, each once.
     pub fn senders(&self) -> Vec<SenderId> {
-        let mut senders: Vec<SenderId> =
-            self.steps.iter().flat_map(|step| step.action.senders()).copied().collect();
+        let mut senders: Vec<SenderId> = self
+            .steps
+            .iter()
+            .flat_map(|step| step.action.senders())
+            .copied()
+            .collect();
         senders.sort_unstable();
         senders.dedup();
         senders

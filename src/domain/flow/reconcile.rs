@@ -76,17 +76,26 @@ pub fn reconcile(old: &Flow, new: &Flow, policy: &RemovedStepPolicy) -> Vec<Step
                 }
             }
         };
-        changes.push(StepChange { step_key: step.key.clone(), kind, destination: None });
+        changes.push(StepChange {
+            step_key: step.key.clone(),
+            kind,
+            destination: None,
+        });
     }
-    for step in old.steps.iter().filter(|step| !surviving.contains(step.key.as_str())) {
+    for step in old
+        .steps
+        .iter()
+        .filter(|step| !surviving.contains(step.key.as_str()))
+    {
         let destination = match policy {
             RemovedStepPolicy::Stop => Destination::Stop,
             RemovedStepPolicy::Map(map) => map
                 .get(&step.key)
                 .filter(|to| surviving.contains(to.as_str()))
-                .map_or_else(|| next_surviving(&step.key, &before, &surviving), |to| {
-                    Destination::Step(to.clone())
-                }),
+                .map_or_else(
+                    || next_surviving(&step.key, &before, &surviving),
+                    |to| Destination::Step(to.clone()),
+                ),
             RemovedStepPolicy::Next => next_surviving(&step.key, &before, &surviving),
         };
         changes.push(StepChange {

@@ -10,7 +10,10 @@ fn read(file: &[u8]) -> Result<Vec<ImportLine>, ImportError> {
 
 fn emails(file: &[u8]) -> Vec<(u64, Result<Option<String>, String>)> {
     let lines = read(file).expect("a header");
-    lines.into_iter().map(|line| (line.number, line.record.map(|person| person.email))).collect()
+    lines
+        .into_iter()
+        .map(|line| (line.number, line.record.map(|person| person.email)))
+        .collect()
 }
 
 fn ok(number: u64, email: &str) -> (u64, Result<Option<String>, String>) {
@@ -25,7 +28,11 @@ fn separators_line_ends_and_marks() {
         "E-Mail\tgiven_name\na@x.org\tA\nb@x.org\tB",
         "\"email\"|\"First, or given, name\"\na@x.org|A\nb@x.org|B",
     ] {
-        assert_eq!(emails(file.as_bytes()), [ok(2, "a@x.org"), ok(3, "b@x.org")], "{file:?}");
+        assert_eq!(
+            emails(file.as_bytes()),
+            [ok(2, "a@x.org"), ok(3, "b@x.org")],
+            "{file:?}"
+        );
     }
 }
 
@@ -43,7 +50,12 @@ fn bad_lines_are_named_and_the_rest_goes_on() {
 fn an_open_quote_is_named() {
     let lines = emails(b"email,company\na@x.org,A\nb@x.org,\"B\nc@x.org,C\n");
     assert_eq!(lines.first(), Some(&ok(2, "a@x.org")));
-    assert_eq!(lines.get(1).map(|(number, email)| (*number, email.is_err())), Some((3, true)));
+    assert_eq!(
+        lines
+            .get(1)
+            .map(|(number, email)| (*number, email.is_err())),
+        Some((3, true))
+    );
     assert_eq!(lines.len(), 2);
 }
 
@@ -52,13 +64,19 @@ fn headers_that_refuse_the_file() {
     assert_eq!(read(b""), Err(ImportError::Empty));
     assert_eq!(read(b"\xef\xbb\xbf \n"), Err(ImportError::Empty));
     assert_eq!(read(b"email,,x\n"), Err(ImportError::NamelessColumn(2)));
-    assert_eq!(read(b"email,E-Mail\n"), Err(ImportError::DuplicateColumn("E-Mail".into())));
+    assert_eq!(
+        read(b"email,E-Mail\n"),
+        Err(ImportError::DuplicateColumn("E-Mail".into()))
+    );
     assert_eq!(read(b"shoe size\n42\n"), Err(ImportError::NobodyKnown));
     assert_eq!(read(b"e\0m\0\n"), Err(ImportError::NotText));
     let mapping = serde_json::json!({ "Mail to": "email", "x": "attributes.size" });
     let mapping = mapping.as_object();
     let reader = ImportReader::new(&b"Mail to,x\na@x.org,42\n"[..], mapping).expect("a header");
-    assert_eq!(reader.targets(), [Target::Email, Target::Attribute("size".into())]);
+    assert_eq!(
+        reader.targets(),
+        [Target::Email, Target::Attribute("size".into())]
+    );
     assert_eq!(
         ImportReader::new(&b"email\n"[..], mapping).err(),
         Some(ImportError::UnknownHeader("Mail to".into()))

@@ -11,28 +11,44 @@ fn at(ms: i64) -> DateTime<Utc> {
 
 /// What the database's CHECKs demand as well.
 fn assert_sound(state: &LeadState) {
-    assert_eq!(state.stop_reason.is_some(), state.status == LeadStatus::Stopped, "{state:?}");
+    assert_eq!(
+        state.stop_reason.is_some(),
+        state.status == LeadStatus::Stopped,
+        "{state:?}"
+    );
     let may_be_due = matches!(state.status, LeadStatus::Pending | LeadStatus::InProgress);
     assert!(state.due_at.is_none() || may_be_due, "{state:?}");
-    assert!(state.paused_rest.is_none() || state.status == LeadStatus::Paused, "{state:?}");
-    assert!(state.step_key.is_some() || state.status == LeadStatus::Completed, "{state:?}");
+    assert!(
+        state.paused_rest.is_none() || state.status == LeadStatus::Paused,
+        "{state:?}"
+    );
+    assert!(
+        state.step_key.is_some() || state.status == LeadStatus::Completed,
+        "{state:?}"
+    );
     // A lead that waits for nobody has a due time: it cannot be forgotten.
-    let waits_for_somebody =
-        matches!(state.hold, Some(Hold::MissingMergeData | Hold::Unconfirmed));
+    let waits_for_somebody = matches!(state.hold, Some(Hold::MissingMergeData | Hold::Unconfirmed));
     if state.status == LeadStatus::Pending {
-        assert!(state.due_at.is_some() || waits_for_somebody, "lost: {state:?}");
+        assert!(
+            state.due_at.is_some() || waits_for_somebody,
+            "lost: {state:?}"
+        );
     }
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    let onward = (any::<bool>(), 0..1_000_000_i64)
-        .prop_map(|(first, ms)| Onward { step_key: if first { "a" } else { "b" }.into(), due_at: at(ms) });
+    let onward = (any::<bool>(), 0..1_000_000_i64).prop_map(|(first, ms)| Onward {
+        step_key: if first { "a" } else { "b" }.into(),
+        due_at: at(ms),
+    });
     prop_oneof![
         Just(Happening::Claimed),
         Just(Happening::Released),
         proptest::option::of(onward).prop_map(Happening::StepOver),
-        (0..1_000_000_i64, any::<bool>())
-            .prop_map(|(ms, retrying)| Happening::Later { due_at: at(ms), retrying }),
+        (0..1_000_000_i64, any::<bool>()).prop_map(|(ms, retrying)| Happening::Later {
+            due_at: at(ms),
+            retrying
+        }),
         Just(Happening::DataMissing),
         Just(Happening::DataCompleted),
         Just(Happening::Ambiguous),
@@ -69,12 +85,21 @@ proptest! {
 #[test]
 fn a_stopped_lead_is_never_due_again() {
     for reason in StopReason::iter() {
-        let state = LeadState::enrolled(Onward { step_key: "a".into(), due_at: at(0) });
+        let state = LeadState::enrolled(Onward {
+            step_key: "a".into(),
+            due_at: at(0),
+        });
         let stopped = state.apply(&Happening::Stop(reason), at(1)).expect("stops");
-        let onward = Onward { step_key: "b".into(), due_at: at(9) };
+        let onward = Onward {
+            step_key: "b".into(),
+            due_at: at(9),
+        };
         for happening in [
             Happening::StepOver(Some(onward)),
-            Happening::Later { due_at: at(9), retrying: true },
+            Happening::Later {
+                due_at: at(9),
+                retrying: true,
+            },
             Happening::Released,
             Happening::Ambiguous,
         ] {

@@ -56,7 +56,11 @@ pub fn of(
     let mut found = Vec::new();
     let mut add = |code, message: &str, until: Option<DateTime<Utc>>| {
         let until = until.map(scalar::DateTime);
-        found.push(Blocker { code, message: message.to_owned(), until });
+        found.push(Blocker {
+            code,
+            message: message.to_owned(),
+            until,
+        });
     };
     if status == LeadStatus::Paused {
         let message = "Somebody holds the lead: resume it, and the rest of its wait goes on.";
@@ -70,7 +74,11 @@ pub fn of(
         }
     }
     let due_at = lead.due_at.map(from_ms).filter(|due_at| *due_at > now);
-    let hold = lead.hold.as_deref().map(|hold| parsed("hold", hold)).transpose()?;
+    let hold = lead
+        .hold
+        .as_deref()
+        .map(|hold| parsed("hold", hold))
+        .transpose()?;
     match hold {
         Some(Hold::MissingMergeData) => {
             let message =

@@ -43,22 +43,37 @@ impl LeadFilterInput {
     pub fn read(self, path: &[&str]) -> Result<LeadFilter, Vec<UserError>> {
         let mut problems = Problems::of(path);
         let lengths = [
-            ("sequenceIds", self.sequence_ids.as_ref().map_or(0, Vec::len)),
+            (
+                "sequenceIds",
+                self.sequence_ids.as_ref().map_or(0, Vec::len),
+            ),
             ("stepKeys", self.step_keys.as_ref().map_or(0, Vec::len)),
             ("senderIds", self.sender_ids.as_ref().map_or(0, Vec::len)),
         ];
         for (name, length) in lengths {
             problems.bound(length, LIST_MAX, &[name]);
         }
-        let sequences = self.sequence_ids.map(|ids| problems.each(&ids, "sequenceIds", node::id));
-        let senders = self.sender_ids.map(|ids| problems.each(&ids, "senderIds", node::id));
-        let person =
-            self.person_id.and_then(|id| problems.one(&["personId"], |at| node::id(&id, at)));
+        let sequences = self
+            .sequence_ids
+            .map(|ids| problems.each(&ids, "sequenceIds", node::id));
+        let senders = self
+            .sender_ids
+            .map(|ids| problems.each(&ids, "senderIds", node::id));
+        let person = self
+            .person_id
+            .and_then(|id| problems.one(&["personId"], |at| node::id(&id, at)));
         let texts = self.step_keys.iter().flatten().chain(&self.search);
         if texts.into_iter().any(|text| text.contains('\0')) {
-            problems.add(&[], "A text of the filter holds a NUL character; leave it out.".into());
+            problems.add(
+                &[],
+                "A text of the filter holds a NUL character; leave it out.".into(),
+            );
         }
-        if self.search.as_ref().is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
+        if self
+            .search
+            .as_ref()
+            .is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX)
+        {
             let message = format!("search has at most {TEXT_CHARS_MAX} characters; shorten it.");
             problems.add(&["search"], message);
         }
@@ -69,8 +84,12 @@ impl LeadFilterInput {
         let (last_action_from, last_action_to) = ends(self.last_action_at);
         Ok(LeadFilter {
             sequences,
-            status: self.status.map(|list| list.into_iter().map(Into::into).collect()),
-            stop_reason: self.stop_reason.map(|list| list.into_iter().map(Into::into).collect()),
+            status: self
+                .status
+                .map(|list| list.into_iter().map(Into::into).collect()),
+            stop_reason: self
+                .stop_reason
+                .map(|list| list.into_iter().map(Into::into).collect()),
             step_keys: self.step_keys,
             senders,
             person,
@@ -87,7 +106,9 @@ type Instant = chrono::DateTime<chrono::Utc>;
 
 /// The beginning and the end of a span.
 pub(in crate::graphql) fn ends(range: Option<DateTimeRange>) -> (Option<Instant>, Option<Instant>) {
-    range.map_or((None, None), |range| (range.from.map(|at| at.0), range.to.map(|at| at.0)))
+    range.map_or((None, None), |range| {
+        (range.from.map(|at| at.0), range.to.map(|at| at.0))
+    })
 }
 
 /// In which order leads are listed. Those without the instant come last.

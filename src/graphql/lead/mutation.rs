@@ -4,9 +4,9 @@ use async_graphql::{Context, ID, InputObject, Object, OneofObject, Result};
 
 use super::LeadFilterInput;
 use crate::app::Role;
+use crate::bulk::SELECTION_MAX;
 use crate::bulk::enrol::{self, EnrolRequest, People};
 use crate::bulk::lead_change::{self, Leads, LeadsRequest};
-use crate::bulk::SELECTION_MAX;
 use crate::domain::id::{Id, Kind};
 use crate::graphql::bulk::BulkPayload;
 use crate::graphql::context::ContextExt;
@@ -75,7 +75,11 @@ fn ids<K: Kind>(ids: &[ID], path: &[&str]) -> Result<Vec<Id<K>>, Vec<UserError>>
     let read = problems.each(ids, "ids", node::id);
     // A wrong kind of id is wrong everywhere: the first few say so.
     problems.found.truncate(20);
-    if problems.found.is_empty() { Ok(read) } else { Err(problems.found) }
+    if problems.found.is_empty() {
+        Ok(read)
+    } else {
+        Err(problems.found)
+    }
 }
 
 impl LeadsEnrolInput {
@@ -90,7 +94,14 @@ impl LeadsEnrolInput {
         match (sequence, people) {
             (Ok(sequence_id), Ok(people)) => {
                 let re_enrol = self.re_enrol.unwrap_or(false);
-                Ok((EnrolRequest { sequence_id, people, re_enrol }, self.idempotency_key))
+                Ok((
+                    EnrolRequest {
+                        sequence_id,
+                        people,
+                        re_enrol,
+                    },
+                    self.idempotency_key,
+                ))
             }
             (sequence, people) => {
                 let mut wrong: Vec<UserError> = sequence.err().into_iter().collect();

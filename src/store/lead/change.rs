@@ -96,11 +96,12 @@ pub async fn apply(
         return Ok(0);
     }
     let (from, set) = change.statement();
-    let mut arguments = Arguments::new().with(now.timestamp_millis()).with(workspace.uuid());
+    let mut arguments = Arguments::new()
+        .with(now.timestamp_millis())
+        .with(workspace.uuid());
     let list = arguments.list(ids.iter().map(|id| id.uuid()));
-    let statement = format!(
-        "UPDATE lead SET {set} WHERE workspace_id = $2 AND id IN ({list}) AND {from}"
-    );
+    let statement =
+        format!("UPDATE lead SET {set} WHERE workspace_id = $2 AND id IN ({list}) AND {from}");
     sql::execute(tx, &statement, arguments).await
 }
 
@@ -147,7 +148,13 @@ pub async fn next(
          ORDER BY l.enrolled_at, l.id LIMIT {limit}"
     );
     let rows: Vec<Place> = sql::all(tx, &statement, arguments).await?;
-    Ok(rows.into_iter().map(|row| Key { at: row.at, id: LeadId::from_uuid(row.id) }).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| Key {
+            at: row.at,
+            id: LeadId::from_uuid(row.id),
+        })
+        .collect())
 }
 
 #[derive(sea_orm::FromQueryResult)]

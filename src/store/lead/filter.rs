@@ -24,20 +24,38 @@ impl Scope<'_> {
     /// The conditions on the lead called `l` in the statement, joined by AND.
     pub(super) fn condition(&self, backend: DbBackend, arguments: &mut Arguments) -> String {
         let filter = self.filter;
-        let mut all = vec![format!("l.workspace_id = {}", arguments.add(self.workspace.uuid()))];
+        let mut all = vec![format!(
+            "l.workspace_id = {}",
+            arguments.add(self.workspace.uuid())
+        )];
         let mut one_of = |column: &str, list: Option<String>| {
             all.extend(list.map(|list| format!("l.{column} IN ({list})")));
         };
         let sequences = filter.sequences.as_ref();
-        one_of("sequence_id", sequences.map(|ids| arguments.list(ids.iter().map(|id| id.uuid()))));
+        one_of(
+            "sequence_id",
+            sequences.map(|ids| arguments.list(ids.iter().map(|id| id.uuid()))),
+        );
         let status = filter.status.as_ref();
-        one_of("status", status.map(|list| arguments.list(list.iter().map(<&str>::from))));
+        one_of(
+            "status",
+            status.map(|list| arguments.list(list.iter().map(<&str>::from))),
+        );
         let reasons = filter.stop_reason.as_ref();
-        one_of("stop_reason", reasons.map(|list| arguments.list(list.iter().map(<&str>::from))));
+        one_of(
+            "stop_reason",
+            reasons.map(|list| arguments.list(list.iter().map(<&str>::from))),
+        );
         let steps = filter.step_keys.as_ref();
-        one_of("step_key", steps.map(|list| arguments.list(list.iter().map(String::as_str))));
+        one_of(
+            "step_key",
+            steps.map(|list| arguments.list(list.iter().map(String::as_str))),
+        );
         let senders = filter.senders.as_ref();
-        one_of("sender_id", senders.map(|ids| arguments.list(ids.iter().map(|id| id.uuid()))));
+        one_of(
+            "sender_id",
+            senders.map(|ids| arguments.list(ids.iter().map(|id| id.uuid()))),
+        );
         if let Some(person) = filter.person {
             all.push(format!("l.person_id = {}", arguments.add(person.uuid())));
         }
@@ -54,7 +72,10 @@ impl Scope<'_> {
                 all.push(format!("l.{column} {side} {at}"));
             }
         }
-        let search = PersonFilter { search: filter.search.clone(), ..PersonFilter::default() };
+        let search = PersonFilter {
+            search: filter.search.clone(),
+            ..PersonFilter::default()
+        };
         let search = person::condition(backend, self.workspace, &search, "p", arguments);
         if !search.is_empty() {
             all.push(format!(
