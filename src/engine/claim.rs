@@ -1,31 +1,27 @@
 //! Claim: due leads of a sender are locked, decided upon, and entered, in one short transaction.
 //!
-//! Whether a lane is open at all (its sender's pace, health and cap, its sequence's caps, its
-//! window where that does not hang on the contact) is reckoned before any lead is touched, so that
-//! a closed lane with a million due leads costs nothing. The earliest instant at which any lane
-//! has work is the next wake-up.
+//! Which lanes are open is reckoned before ([`super::lane`]). The earliest instant at which any
+//! lane has work is the next wake-up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
 use sea_orm::DatabaseTransaction;
 
 use super::decide::{Decision, Message, decide};
+use super::lane::{OpenLane, sender_quota, sequence_quota};
 use super::plan::{self, RunningSender};
 use super::{Claimed, Engine, Result, RunningVersion};
-use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
-use crate::domain::id::{ExecutionId, SenderId, SequenceId, VersionId};
+use crate::domain::id::{ExecutionId, SenderId};
 use crate::domain::lead::{Happening, Onward, StopReason};
-use crate::domain::schedule;
-use crate::domain::settings::WindowClock;
 use crate::store::StoreError;
 use crate::store::claim::{self as rows, DueLead, LeadRow, NewExecution, Turn};
 use crate::store::event;
-use crate::store::lane::{self, LaneRow, QuotaKey, QuotaKind};
+use crate::store::lane::{self, QuotaKey, QuotaKind};
 
 /// How many leads one transaction takes.
 const CLAIM_MAX: usize = 500;
@@ -46,15 +42,9 @@ pub struct Claim {
 }
 
 impl Claim {
-    fn at_latest(&mut self, at: DateTime<Utc>) {
+    pub(super) fn at_latest(&mut self, at: DateTime<Utc>) {
         self.next_at = Some(self.next_at.map_or(at, |next| next.min(at)));
     }
-}
-
-/// One lane, open now.
-struct OpenLane {
-    sequence_id: SequenceId,
-    version: Arc<RunningVersion>,
 }
 
 impl Engine {
@@ -100,113 +90,6 @@ impl Engine {
         Ok(claim)
     }
 
-    /// The lanes that have due work and are open, by sender, the longest due first; every other
-    /// lane's opening goes into `claim.next_at`.
-    async fn open_lanes(
-        &self,
-        now: DateTime<Utc>,
-        claim: &mut Claim,
-    ) -> Result<Vec<(SenderId, Vec<OpenLane>)>> {
-        let surveyed = lane::survey(self.db.read()).await?;
-        let mut ids: Vec<SenderId> = surveyed
-            .iter()
-            .map(|lane| SenderId::from_uuid(lane.sender_id))
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut senders = HashMap::new();
-        for row in lane::senders(self.db.read(), &ids).await? {
-            let sender = self.running_sender(row)?;
-            senders.insert(sender.id, sender);
-        }
-        let mut open: BTreeMap<SenderId, (i64, Vec<OpenLane>)> = BTreeMap::new();
-        for row in surveyed {
-            let Some(sender) = senders.get(&SenderId::from_uuid(row.sender_id)) else {
-                continue;
-            };
-            let version_id = VersionId::from_uuid(row.version_id);
-            let version = match self.version(self.db.read(), version_id).await {
-                Ok(version) => version,
-                Err(error) => {
-                    tracing::error!(version.id = %version_id,
-                        error = &error as &dyn std::error::Error, "a sequence cannot run");
-                    continue;
-                }
-            };
-            let Some(at) = self.lane_opens_at(&row, sender, &version, now).await? else {
-                continue;
-            };
-            if at > now {
-                claim.at_latest(at);
-                continue;
-            }
-            let due = row
-                .follow_up_due
-                .into_iter()
-                .chain(row.first_due)
-                .min()
-                .unwrap_or(0);
-            let (earliest, lanes) = open.entry(sender.id).or_insert((due, Vec::new()));
-            *earliest = due.min(*earliest);
-            lanes.push(OpenLane {
-                sequence_id: SequenceId::from_uuid(row.sequence_id),
-                version,
-            });
-        }
-        let mut open: Vec<_> = open.into_iter().collect();
-        open.sort_by_key(|(sender, (earliest, _))| (*earliest, *sender));
-        Ok(open
-            .into_iter()
-            .map(|(sender, (_, lanes))| (sender, lanes))
-            .collect())
-    }
-
-    /// When a lane has something to send, under its sender's pace, health and cap, its sequence's
-    /// caps, and its window where that does not hang on the contact.
-    async fn lane_opens_at(
-        &self,
-        row: &LaneRow,
-        sender: &RunningSender,
-        version: &RunningVersion,
-        now: DateTime<Utc>,
-    ) -> Result<Option<DateTime<Utc>>> {
-        let due = [row.follow_up_due, row.first_due].map(|due| due.map(from_ms));
-        let Some(earliest) = due.into_iter().flatten().min() else {
-            return Ok(None);
-        };
-        let mut opens = earliest.max(sender.free_at());
-        if version.settings.window_clock != WindowClock::Contact {
-            let calendar = plan::calendar(version, &sender.zone, None);
-            opens = plan::reopens_at(opens.max(now), &calendar);
-        }
-        if opens > now {
-            return Ok(Some(opens));
-        }
-        let db = self.db.read();
-        if let Some(cap) = sender.cap_at(now)
-            && lane::quota_used(db, &sender_quota(sender, now)).await? >= i64::from(cap)
-        {
-            return Ok(Some(schedule::next_local_midnight(now, &sender.zone)));
-        }
-        let midnight = schedule::next_local_midnight(now, &version.zone);
-        if let Some(cap) = version.settings.max_sends_per_day
-            && lane::quota_used(db, &sequence_quota(version, QuotaKind::Sends, now)).await?
-                >= i64::from(cap)
-        {
-            return Ok(Some(midnight));
-        }
-        let [follow_up, first] = due;
-        if follow_up.is_none_or(|due| due > now)
-            && let Some(cap) = version.settings.max_new_leads_per_day
-            && lane::quota_used(db, &sequence_quota(version, QuotaKind::NewLeads, now)).await?
-                >= i64::from(cap)
-        {
-            let after_cap = first.map(|due| due.max(midnight));
-            return Ok(follow_up.into_iter().chain(after_cap).min());
-        }
-        Ok(Some(opens))
-    }
-
     async fn claim_sender(
         &self,
         id: SenderId,
@@ -248,22 +131,6 @@ impl Engine {
         let claim = taking.finish().await?;
         tx.commit().await.map_err(StoreError::from)?;
         Ok(claim)
-    }
-}
-
-fn sender_quota(sender: &RunningSender, now: DateTime<Utc>) -> QuotaKey {
-    QuotaKey {
-        subject: sender.id.uuid(),
-        kind: QuotaKind::Sends,
-        day: sender.day(now),
-    }
-}
-
-fn sequence_quota(version: &RunningVersion, kind: QuotaKind, now: DateTime<Utc>) -> QuotaKey {
-    QuotaKey {
-        subject: version.sequence_id.uuid(),
-        kind,
-        day: plan::day(now, &version.zone),
     }
 }
 

@@ -16,6 +16,7 @@
 pub mod claim;
 pub mod decide;
 pub mod hand_over;
+mod lane;
 pub mod plan;
 pub mod record;
 pub mod rescue;
