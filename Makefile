@@ -25,6 +25,7 @@ test-rust: ## the Rust tests alone; needs TEST_POSTGRES_URL: .ci/with-postgres m
 	cargo $(RUN_TESTS) --workspace
 
 .PHONY: test-clients
+test-clients: export CADENZA_BIN ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/cadenza
 test-clients: ## the tests with npm clients alone: .ci/with-postgres make test-clients
 	@command -v npm >/dev/null || { echo "make test needs Node.js 20 or newer with npm: install the packages nodejs and npm" >&2; exit 1; }
 	cargo build --bin cadenza
