@@ -84,6 +84,15 @@ pub fn for_share(connection: &impl ConnectionTrait, tables: &str) -> String {
     }
 }
 
+/// A column that rows must not be looked for by, because another one finds them better: SQLite keeps
+/// no statistics and may else walk through a whole workspace.
+pub fn unindexed(backend: DbBackend, column: &str) -> String {
+    match backend {
+        DbBackend::Postgres => column.to_owned(),
+        _ => format!("+{column}"),
+    }
+}
+
 /// The value under a key of a JSON object as text, whatever its type; NULL if it is not there or is
 /// null. Compares by code points.
 pub fn json_text(backend: DbBackend, column: &str, key: &str) -> String {

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use entity::execution;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter};
 
-use super::Result;
 use super::lead::Part;
 use super::sql::{self, Arguments};
+use super::{Result, dialect};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
 use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId, WorkspaceId};
@@ -48,11 +48,23 @@ impl Filter {
         self
     }
 
-    fn condition(&self, workspace: WorkspaceId, arguments: &mut Arguments) -> String {
-        let mut all = vec![format!(
-            "e.workspace_id = {}",
-            arguments.add(workspace.uuid())
-        )];
+    fn condition(
+        &self,
+        backend: DbBackend,
+        workspace: WorkspaceId,
+        arguments: &mut Arguments,
+    ) -> String {
+        let workspace = arguments.add(workspace.uuid());
+        let mut all = match self.lead {
+            Some(lead) => vec![
+                format!(
+                    "{} = {workspace}",
+                    dialect::unindexed(backend, "e.workspace_id")
+                ),
+                format!("e.lead_id = {}", arguments.add(lead.uuid())),
+            ],
+            None => vec![format!("e.workspace_id = {workspace}")],
+        };
         let mut one_of = |column: &str, list: Option<String>| {
             all.extend(list.map(|list| format!("e.{column} IN ({list})")));
         };
@@ -86,9 +98,6 @@ impl Filter {
             "error_code",
             errors.map(|list| arguments.list(list.iter().map(<&str>::from))),
         );
-        if let Some(lead) = self.lead {
-            all.push(format!("e.lead_id = {}", arguments.add(lead.uuid())));
-        }
         for (side, at) in [(">=", self.finished_from), ("<", self.finished_to)] {
             if let Some(at) = at {
                 let at = arguments.add(at.timestamp_millis());
@@ -110,7 +119,8 @@ pub async fn page(
     page: Part,
 ) -> Result<Vec<Row>> {
     let mut arguments = Arguments::new();
-    let mut conditions = filter.condition(workspace, &mut arguments);
+    let mut conditions =
+        filter.condition(connection.get_database_backend(), workspace, &mut arguments);
     for (key, side) in [(page.after, "<"), (page.before, ">")] {
         if let Some(key) = key {
             conditions.push_str(&format!(" AND e.id {side} {}", arguments.add(key)));
@@ -134,7 +144,7 @@ pub async fn count(
     filter: &Filter,
 ) -> Result<i64> {
     let mut arguments = Arguments::new();
-    let conditions = filter.condition(workspace, &mut arguments);
+    let conditions = filter.condition(connection.get_database_backend(), workspace, &mut arguments);
     let statement = format!("SELECT count(*) AS n FROM execution AS e WHERE {conditions}");
     sql::number(connection, &statement, arguments).await
 }
@@ -177,7 +187,9 @@ pub async fn of_leads(
     leads: &[LeadId],
     part: Part,
 ) -> Result<Vec<Row>> {
+    let backend = connection.get_database_backend();
     let leads = leads.iter().map(|id| id.uuid());
-    let (statement, arguments) = part.statement("execution", "lead_id", workspace, leads);
+    let (statement, arguments) =
+        part.statement(backend, ("execution", "lead_id"), workspace, leads);
     sql::all(connection, &statement, arguments).await
 }

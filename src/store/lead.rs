@@ -5,14 +5,14 @@ pub mod change;
 mod filter;
 
 use entity::lead;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::filter::Scope;
-use super::Result;
 use super::claim::parse;
 use super::sql::{self, Arguments};
+use super::{Result, dialect};
 use crate::domain::id::{LeadId, PersonId, SequenceId, WorkspaceId};
 use crate::domain::lead::LeadStatus;
 use crate::domain::lead_filter::LeadOrder;
@@ -89,7 +89,10 @@ pub async fn page(
     for (key, side) in [(page.after, onward), (page.before, back)] {
         if let Some(key) = key {
             let (at, id) = (arguments.add(key.at), arguments.add(key.id.uuid()));
-            conditions.push_str(&format!(" AND ({by}, l.id) {side} ({at}, {id})"));
+            // The first part alone says nothing new, but SQLite finds the place by it.
+            conditions.push_str(&format!(
+                " AND {by} {side}= {at} AND ({by}, l.id) {side} ({at}, {id})"
+            ));
         }
     }
     let way = if descending == page.backward {
@@ -148,14 +151,15 @@ impl Part {
     /// This part of the list of each owner, in one statement; `owner` is the column that names it.
     pub(super) fn statement(
         &self,
-        table: &str,
-        owner: &str,
+        backend: DbBackend,
+        (table, owner): (&str, &str),
         workspace: WorkspaceId,
-        owners: impl IntoIterator<Item = Uuid>,
+        ids: impl IntoIterator<Item = Uuid>,
     ) -> (String, Arguments) {
         let mut arguments = Arguments::new().with(workspace.uuid());
-        let list = arguments.list(owners);
-        let mut conditions = format!("t.workspace_id = $1 AND t.{owner} IN ({list})");
+        let list = arguments.list(ids);
+        let workspace = dialect::unindexed(backend, "t.workspace_id");
+        let mut conditions = format!("{workspace} = $1 AND t.{owner} IN ({list})");
         for (key, side) in [(self.after, "<"), (self.before, ">")] {
             if let Some(key) = key {
                 conditions.push_str(&format!(" AND t.id {side} {}", arguments.add(key)));
@@ -184,7 +188,8 @@ pub async fn of_people(
     part: Part,
 ) -> Result<Vec<Row>> {
     let people = people.iter().map(|id| id.uuid());
-    let (statement, arguments) = part.statement("lead", "person_id", workspace, people);
+    let backend = connection.get_database_backend();
+    let (statement, arguments) = part.statement(backend, ("lead", "person_id"), workspace, people);
     sql::all(connection, &statement, arguments).await
 }
 

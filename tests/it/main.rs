@@ -5,6 +5,7 @@ mod bus;
 mod contract;
 mod enrol;
 mod events;
+mod executions;
 mod harness;
 mod http;
 mod import;

@@ -119,9 +119,10 @@ pub async fn handed_over(
     }
     let mut arguments = Arguments::new().with(workspace.uuid());
     let list = arguments.list(ids.iter().map(|id| id.uuid()));
+    let workspace = dialect::unindexed(tx.get_database_backend(), "e.workspace_id");
     let statement = format!(
         "SELECT e.lead_id AS id FROM execution AS e
-         WHERE e.workspace_id = $1 AND e.lead_id IN ({list}) AND e.status = 'SENDING'
+         WHERE {workspace} = $1 AND e.lead_id IN ({list}) AND e.status = 'SENDING'
            AND e.handed_at IS NOT NULL"
     );
     sql::ids(tx, &statement, arguments).await

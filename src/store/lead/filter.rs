@@ -6,8 +6,8 @@ use sea_orm::DbBackend;
 use crate::domain::id::WorkspaceId;
 use crate::domain::lead_filter::LeadFilter;
 use crate::domain::person_filter::PersonFilter;
-use crate::store::person;
 use crate::store::sql::Arguments;
+use crate::store::{dialect, person};
 
 /// Leads of one workspace that a filter chooses.
 #[derive(Debug, Clone, Copy)]
@@ -24,41 +24,50 @@ impl Scope<'_> {
     /// The conditions on the lead called `l` in the statement, joined by AND.
     pub(super) fn condition(&self, backend: DbBackend, arguments: &mut Arguments) -> String {
         let filter = self.filter;
-        let mut all = vec![format!(
-            "l.workspace_id = {}",
-            arguments.add(self.workspace.uuid())
-        )];
+        let workspace = arguments.add(self.workspace.uuid());
+        let mut all = match filter.person {
+            Some(person) => vec![
+                format!(
+                    "{} = {workspace}",
+                    dialect::unindexed(backend, "l.workspace_id")
+                ),
+                format!("l.person_id = {}", arguments.add(person.uuid())),
+            ],
+            None => vec![format!("l.workspace_id = {workspace}")],
+        };
         let mut one_of = |column: &str, list: Option<String>| {
-            all.extend(list.map(|list| format!("l.{column} IN ({list})")));
+            all.extend(list.map(|list| format!("{column} IN ({list})")));
         };
         let sequences = filter.sequences.as_ref();
         one_of(
-            "sequence_id",
+            "l.sequence_id",
             sequences.map(|ids| arguments.list(ids.iter().map(|id| id.uuid()))),
         );
         let status = filter.status.as_ref();
+        // Whoever goes through all of them must not sort them by status anew for each chunk.
+        let column = match self.as_of {
+            Some(_) => dialect::unindexed(backend, "l.status"),
+            None => "l.status".to_owned(),
+        };
         one_of(
-            "status",
+            &column,
             status.map(|list| arguments.list(list.iter().map(<&str>::from))),
         );
         let reasons = filter.stop_reason.as_ref();
         one_of(
-            "stop_reason",
+            "l.stop_reason",
             reasons.map(|list| arguments.list(list.iter().map(<&str>::from))),
         );
         let steps = filter.step_keys.as_ref();
         one_of(
-            "step_key",
+            "l.step_key",
             steps.map(|list| arguments.list(list.iter().map(String::as_str))),
         );
         let senders = filter.senders.as_ref();
         one_of(
-            "sender_id",
+            "l.sender_id",
             senders.map(|ids| arguments.list(ids.iter().map(|id| id.uuid()))),
         );
-        if let Some(person) = filter.person {
-            all.push(format!("l.person_id = {}", arguments.add(person.uuid())));
-        }
         let bounds = [
             ("enrolled_at", ">=", filter.enrolled_from),
             ("enrolled_at", "<", filter.enrolled_to),
