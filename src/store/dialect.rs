@@ -60,10 +60,11 @@ pub async fn unlock_migrations(lock: MigrationLock) -> Result<()> {
     Ok(())
 }
 
-/// Rows that are read to be changed: other nodes wait for them.
+/// Rows that are read to be changed: other nodes wait for them. Their keys stay, so that a row that
+/// refers to one of them can be inserted meanwhile.
 pub fn for_update(connection: &impl ConnectionTrait, table: &str) -> String {
     match connection.get_database_backend() {
-        DbBackend::Postgres => format!("FOR UPDATE OF {table}"),
+        DbBackend::Postgres => format!("FOR NO KEY UPDATE OF {table}"),
         _ => String::new(),
     }
 }
@@ -71,7 +72,7 @@ pub fn for_update(connection: &impl ConnectionTrait, table: &str) -> String {
 /// Rows that are read to be changed: those that another node holds are left out.
 pub fn for_update_skip_locked(connection: &impl ConnectionTrait, table: &str) -> String {
     match connection.get_database_backend() {
-        DbBackend::Postgres => format!("FOR UPDATE OF {table} SKIP LOCKED"),
+        DbBackend::Postgres => format!("FOR NO KEY UPDATE OF {table} SKIP LOCKED"),
         _ => String::new(),
     }
 }
