@@ -229,8 +229,10 @@ impl Reader {
                 State::Behind(receiver) => {
                     let read = self.read().await;
                     match read {
-                        Ok(rows) if rows.is_empty() => self.state = self.settle(receiver)?,
-                        Ok(rows) => {
+                        Ok((rows, last)) if rows.is_empty() => {
+                            self.state = self.settle(receiver, last)?;
+                        }
+                        Ok((rows, _)) => {
                             self.state = State::Behind(receiver);
                             return Some(rows);
                         }
@@ -254,8 +256,9 @@ impl Reader {
         }
     }
 
-    /// A page of the log, from where this subscriber stands.
-    async fn read(&mut self) -> Result<Vec<Entry>> {
+    /// A page of the log, from where this subscriber stands; and where the log is level, if that
+    /// is all there was.
+    async fn read(&mut self) -> Result<(Vec<Entry>, i64)> {
         let db = &self.bus.0.db;
         let position = match self.position {
             Some(position) => position,
@@ -267,13 +270,18 @@ impl Reader {
         if let Some(last) = rows.last() {
             self.position = Some(last.seq);
         }
-        Ok(rows.into_iter().map(Arc::new).collect())
+        // A position from the future must not become the broadcast's beginning.
+        let level = match rows.is_empty() {
+            true => position.min(log::last_seq(db.read(), self.workspace).await?),
+            false => position,
+        };
+        Ok((rows.into_iter().map(Arc::new).collect(), level))
     }
 
     /// The log has no more: goes live, unless the broadcast began further on.
-    fn settle(&self, receiver: broadcast::Receiver<Entry>) -> Option<State> {
+    fn settle(&self, receiver: broadcast::Receiver<Entry>, level: i64) -> Option<State> {
         let position = self.position.unwrap_or(0);
-        let began_after = self.bus.level(self.workspace, position)?;
+        let began_after = self.bus.level(self.workspace, level)?;
         // A number from the future is level: nothing that it asks for exists yet.
         Some(if began_after > position {
             State::Behind(receiver)

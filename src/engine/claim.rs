@@ -12,16 +12,18 @@ use sea_orm::DatabaseTransaction;
 use super::decide::{Decision, Message, decide};
 use super::lane::{OpenLane, sender_quota, sequence_quota};
 use super::plan::{self, RunningSender};
-use super::{Claimed, Engine, Result, RunningVersion};
+use super::{Claimed, Engine, EngineError, Result, RunningVersion};
+use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
-use crate::domain::flow::Channel;
-use crate::domain::id::{ExecutionId, SenderId};
+use crate::domain::flow::{Channel, CompiledStep};
+use crate::domain::id::{ExecutionId, SenderId, VersionId, WorkerId};
 use crate::domain::lead::{Happening, Onward, StopReason};
 use crate::store::StoreError;
 use crate::store::claim::{self as rows, DueLead, LeadRow, NewExecution, Turn};
 use crate::store::event;
 use crate::store::lane::{self, QuotaKey, QuotaKind};
+use crate::store::worker;
 
 /// How many leads one transaction takes.
 const CLAIM_MAX: usize = 500;
@@ -29,6 +31,8 @@ const CLAIM_MAX: usize = 500;
 const ROUNDS_MAX: usize = 4;
 /// When to look again at a sender that another node was just working on.
 const CONTENDED: Duration = Duration::milliseconds(250);
+/// When to look again while this worker has no lease.
+const NO_LEASE: Duration = Duration::seconds(1);
 
 /// What a claim came to.
 #[derive(Debug, Default)]
@@ -98,6 +102,15 @@ impl Engine {
         now: DateTime<Utc>,
     ) -> Result<Claim> {
         let tx = self.db.begin().await?;
+        let worker = self.worker();
+        // What is claimed under a name that was given up would never be rescued.
+        if !worker::holds(&tx, worker, now).await? {
+            tx.rollback().await.map_err(StoreError::from)?;
+            return Ok(Claim {
+                next_at: Some(now + NO_LEASE),
+                ..Claim::default()
+            });
+        }
         let Some(row) = lane::lock_sender(&tx, id).await? else {
             tx.rollback().await.map_err(StoreError::from)?;
             return Ok(Claim {
@@ -117,11 +130,11 @@ impl Engine {
         if sender.min_gap > Duration::zero() && lane::is_sending(&tx, id).await? {
             tx.rollback().await.map_err(StoreError::from)?;
             return Ok(Claim {
-                next_at: Some(now + sender.min_gap),
+                next_at: Some(now + sender.min_gap.max(CONTENDED)),
                 ..Claim::default()
             });
         }
-        let mut taking = Taking::new(self, &tx, Arc::clone(&sender), limit, now).await?;
+        let mut taking = Taking::new(self, &tx, worker, Arc::clone(&sender), (limit, now)).await?;
         // Follow-ups of every lane go before first messages of any.
         for turn in [Turn::FollowUp, Turn::First] {
             for lane in lanes {
@@ -129,7 +142,11 @@ impl Engine {
             }
         }
         let claim = taking.finish().await?;
-        tx.commit().await.map_err(StoreError::from)?;
+        if let Err(error) = tx.commit().await {
+            // It may have been committed all the same, and then nobody sends what it holds.
+            self.lose_track();
+            return Err(StoreError::from(error).into());
+        }
         Ok(claim)
     }
 }
@@ -138,6 +155,7 @@ impl Engine {
 struct Taking<'a> {
     engine: &'a Engine,
     tx: &'a DatabaseTransaction,
+    worker: WorkerId,
     sender: Arc<RunningSender>,
     now: DateTime<Utc>,
     left: usize,
@@ -150,9 +168,9 @@ impl<'a> Taking<'a> {
     async fn new(
         engine: &'a Engine,
         tx: &'a DatabaseTransaction,
+        worker: WorkerId,
         sender: Arc<RunningSender>,
-        limit: usize,
-        now: DateTime<Utc>,
+        (limit, now): (usize, DateTime<Utc>),
     ) -> Result<Self> {
         let mut left = limit;
         if let Some(cap) = sender.cap_at(now) {
@@ -166,6 +184,7 @@ impl<'a> Taking<'a> {
         Ok(Self {
             engine,
             tx,
+            worker,
             sender,
             now,
             left,
@@ -224,7 +243,11 @@ impl<'a> Taking<'a> {
         let mut executions = Vec::with_capacity(due.len());
         for due in due {
             self.claim.progressed = true;
-            let (lead, execution) = self.take_one(due, version)?;
+            let older = match due.ran_under.filter(|id| *id != version.id) {
+                Some(id) => self.older_version(id).await?,
+                None => None,
+            };
+            let (lead, execution) = self.take_one(due, version, older.as_deref())?;
             leads.push(lead);
             executions.extend(execution);
         }
@@ -233,10 +256,20 @@ impl<'a> Taking<'a> {
         Ok(())
     }
 
+    /// The version that an attempt before ran under, where it can still be read.
+    async fn older_version(&self, id: VersionId) -> Result<Option<Arc<RunningVersion>>> {
+        match self.engine.version(self.tx, id).await {
+            Ok(version) => Ok(Some(version)),
+            Err(EngineError::Version { .. }) => Ok(None),
+            Err(error @ EngineError::Store(_)) => Err(error),
+        }
+    }
+
     fn take_one(
         &mut self,
         due: DueLead,
         version: &Arc<RunningVersion>,
+        older: Option<&RunningVersion>,
     ) -> Result<(LeadRow, Option<NewExecution>)> {
         let execution_id = due.execution.map_or_else(
             || self.engine.entropy.id(self.now),
@@ -256,12 +289,12 @@ impl<'a> Taking<'a> {
         let mut lead = due.lead;
         let happening = match decision {
             Decision::Send(message) => {
-                self.note_send(&lead, version, new.started_at);
+                self.note_send(&lead, attempt, version, new.started_at);
                 new.variant = Some(message.variant.clone());
                 new.subject = Some(message.email.subject.clone());
                 new.message_id = Some(message.email.message_id.clone());
                 self.send(&lead, &new, version, zone, *message);
-                lead.worker_id = Some(self.engine.worker().uuid());
+                lead.worker_id = Some(self.worker.uuid());
                 self.apply(&mut lead, &Happening::Claimed);
                 return Ok((lead, Some(new)));
             }
@@ -285,6 +318,13 @@ impl<'a> Taking<'a> {
                 return Ok((lead, None));
             }
             Decision::StepGone => {
+                // A message was on its way while publishing took the step out: the lead goes on at
+                // the next step that is left, at the time it has.
+                let next = older.zip(lead.step_key.as_deref());
+                if let Some(next) = next.and_then(|(older, key)| older.next_in(version, key)) {
+                    self.moved_on(&mut lead, version, next);
+                    return Ok((lead, None));
+                }
                 self.stop(&mut lead, version, StopReason::StepRemoved);
                 return Ok((lead, None));
             }
@@ -341,7 +381,7 @@ impl<'a> Taking<'a> {
             error: None,
             subject: None,
             message_id: None,
-            worker_id: Some(self.engine.worker()),
+            worker_id: Some(self.worker),
             quota_day: Some(self.sender.day(self.now)),
             scheduled_at: due.lead.due_at,
             started_at: self.now,
@@ -349,7 +389,13 @@ impl<'a> Taking<'a> {
         }
     }
 
-    fn note_send(&mut self, lead: &LeadRow, version: &RunningVersion, now: DateTime<Utc>) {
+    fn note_send(
+        &mut self,
+        lead: &LeadRow,
+        attempt: i32,
+        version: &RunningVersion,
+        now: DateTime<Utc>,
+    ) {
         self.left = self.left.saturating_sub(1);
         *self
             .quotas
@@ -360,7 +406,7 @@ impl<'a> Taking<'a> {
             .entry(sequence_quota(version, QuotaKind::Sends, now))
             .or_default() += 1;
         // A first message that is tried again is not a new lead a second time.
-        if lead.turn == Turn::First.as_i16() && lead.hold.is_none() {
+        if lead.turn == Turn::First.as_i16() && attempt == 1 {
             *self
                 .quotas
                 .entry(sequence_quota(version, QuotaKind::NewLeads, now))
@@ -384,7 +430,8 @@ impl<'a> Taking<'a> {
             sequence_id: version.sequence_id,
             step_key: new.step_key.clone(),
             attempt: new.attempt,
-            worker: self.engine.worker(),
+            claimed_at: new.started_at,
+            worker: self.worker,
             sender: Arc::clone(&self.sender),
             version: Arc::clone(version),
             person_zone,
@@ -417,6 +464,27 @@ impl<'a> Taking<'a> {
         );
         self.events
             .push(event.with_detail(serde_json::json!({ "reason": reason.to_string() })));
+    }
+
+    /// The lead's step is gone and it goes on at another one, due as it was.
+    fn moved_on(&mut self, lead: &mut LeadRow, version: &RunningVersion, next: &CompiledStep) {
+        let event = NewEvent::of_lead(
+            self.now,
+            EventKind::LeadAdvanced,
+            version.sequence_id,
+            lead.lead_id(),
+        );
+        self.events.push(event.at_step(&next.key));
+        lead.last_action_at = Some(self.now.timestamp_millis());
+        lead.sender_id = next
+            .sender(Some(self.sender.id), lead.bucket)
+            .map(SenderId::uuid)
+            .or(lead.sender_id);
+        let onward = Onward {
+            step_key: next.key.clone(),
+            due_at: lead.due_at.map_or(self.now, from_ms),
+        };
+        self.apply(lead, &Happening::StepOver(Some(onward)));
     }
 
     /// The lead goes on without a message: where to, with the event that says so.
@@ -469,9 +537,12 @@ impl<'a> Taking<'a> {
             let next_free = self.now + self.sender.min_gap;
             lane::set_next_free(self.tx, self.sender.id, next_free.timestamp_millis()).await?;
             self.claim.at_latest(next_free);
-        } else if sent > 0 {
-            // There may be more than one transaction takes.
+        } else if self.claim.progressed {
+            // There may be more than one transaction takes, and leads have new due times.
             self.claim.at_latest(self.now);
+        } else {
+            // What is due was locked by somebody just now.
+            self.claim.at_latest(self.now + CONTENDED);
         }
         event::append(
             self.tx,

@@ -38,8 +38,15 @@ impl Engine {
         ids.dedup();
         let mut senders = HashMap::new();
         for row in lane::senders(self.db.read(), &ids).await? {
-            let sender = self.running_sender(row)?;
-            senders.insert(sender.id, sender);
+            let id = SenderId::from_uuid(row.id);
+            // One sender that cannot be read must not hold up all the others.
+            match self.running_sender(row) {
+                Ok(sender) => {
+                    senders.insert(id, sender);
+                }
+                Err(error) => tracing::error!(sender.id = %id,
+                    error = &error as &dyn std::error::Error, "a sender cannot run"),
+            }
         }
         let mut open: BTreeMap<SenderId, (i64, Vec<OpenLane>)> = BTreeMap::new();
         for row in surveyed {

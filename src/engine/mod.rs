@@ -23,8 +23,11 @@ pub mod rescue;
 pub mod run;
 pub mod version;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 
 use crate::channel::dispatch::Channel;
 use crate::clock::Clock;
@@ -76,6 +79,8 @@ pub struct Engine {
     pub(crate) config: EngineConfig,
     versions: version::VersionCache,
     worker: Mutex<WorkerId>,
+    /// Whether a message may be held under the worker's name that nobody works on.
+    astray: AtomicBool,
 }
 
 /// What can go wrong in a stage of the engine.
@@ -112,6 +117,8 @@ pub struct Claimed {
     pub step_key: String,
     /// Which attempt this is.
     pub attempt: i32,
+    /// When it was claimed.
+    pub claimed_at: DateTime<Utc>,
     /// Who claimed it.
     pub worker: WorkerId,
     /// Who sends it.
@@ -153,6 +160,7 @@ impl Engine {
             config,
             versions: version::VersionCache::default(),
             worker: Mutex::new(worker),
+            astray: AtomicBool::new(false),
         }
     }
 
@@ -162,6 +170,12 @@ impl Engine {
             .worker
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Something may be held under the worker's name that nobody works on: with its next sign of
+    /// life the worker takes a new name, and what it held is rescued when the old lease runs out.
+    fn lose_track(&self) {
+        self.astray.store(true, Ordering::SeqCst);
     }
 
     fn set_worker(&self, worker: WorkerId) {

@@ -4,7 +4,7 @@
 //! Fenced: a result counts only for the attempt that it belongs to, while that attempt is still
 //! SENDING under the same worker, or UNCONFIRMED because the worker was given up meanwhile.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::{Claimed, Engine, EngineError, Result, RunningVersion, plan};
 use crate::channel::dispatch::Kept;
+use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
@@ -20,8 +21,9 @@ use crate::domain::lead::{Happening, LeadState, LeadStatus, Onward, StopReason};
 use crate::domain::outcome::{ErrorCode, Outcome, Scope};
 use crate::domain::retry::retry_delay;
 use crate::domain::thread::Thread;
+use crate::domain::zone::Zone;
 use crate::store::StoreError;
-use crate::store::claim::{self, LeadRow};
+use crate::store::claim::{self, LeadRow, Turn};
 use crate::store::dispatch::{self as rows, KeptMessage, OpenExecution, Settled};
 use crate::store::event;
 use crate::store::lane::{self, QuotaKey, QuotaKind};
@@ -108,6 +110,9 @@ impl Engine {
 
 fn is_ours(open: &OpenExecution, claimed: &Claimed) -> bool {
     open.attempt == claimed.attempt
+        // A released attempt gives its number to the next one: the instant tells the two apart when
+        // a commit whose answer was lost is recorded again.
+        && open.started_at == Some(claimed.claimed_at.timestamp_millis())
         && match open.status {
             ExecutionStatus::Sending => open.worker_id == Some(claimed.worker),
             ExecutionStatus::Unconfirmed => true,
@@ -117,6 +122,20 @@ fn is_ours(open: &OpenExecution, claimed: &Claimed) -> bool {
             | ExecutionStatus::Failed
             | ExecutionStatus::Skipped => false,
         }
+}
+
+/// What puts a lead back whose message certainly did not leave. One that was given up meanwhile,
+/// as if it might have left, has lost its due time and is due now.
+fn put_back(open: &OpenExecution) -> Happening {
+    match open.status {
+        ExecutionStatus::Unconfirmed => Happening::SettledUnsent,
+        _ => Happening::Released,
+    }
+}
+
+/// The day of a sequence's clock on which an execution was claimed.
+fn claimed_on(open: &OpenExecution, zone: Option<&Zone>) -> Option<String> {
+    Some(plan::day(from_ms(open.started_at?), zone?))
 }
 
 /// What a batch will write.
@@ -131,7 +150,7 @@ pub(super) struct Recording<'a> {
     refunds: HashMap<QuotaKey, i32>,
     suppressed: Vec<String>,
     unhealthy: BTreeMap<SenderId, (DateTime<Utc>, String)>,
-    healthy: Vec<SenderId>,
+    healthy: BTreeSet<SenderId>,
     paced: BTreeMap<SenderId, DateTime<Utc>>,
 }
 
@@ -148,7 +167,7 @@ impl<'a> Recording<'a> {
             refunds: HashMap::new(),
             suppressed: Vec::new(),
             unhealthy: BTreeMap::new(),
-            healthy: Vec::new(),
+            healthy: BTreeSet::new(),
             paced: BTreeMap::new(),
         }
     }
@@ -165,7 +184,7 @@ impl<'a> Recording<'a> {
                 .insert(open.sender_id, self.now + claimed.sender.min_gap);
         }
         match ending {
-            Ending::Released => self.released(open),
+            Ending::Released => self.released(open, Some(&claimed.version.zone)),
             Ending::Dispatched(Outcome::Sent { response }, kept) => {
                 self.sent(open, claimed, response, kept.as_ref(), current)
             }
@@ -205,7 +224,7 @@ impl<'a> Recording<'a> {
                 content: kept.content.clone(),
             });
         }
-        self.healthy.push(open.sender_id);
+        self.healthy.insert(open.sender_id);
         self.settled.push(Settled {
             id: open.id,
             status: ExecutionStatus::Sent,
@@ -230,9 +249,11 @@ impl<'a> Recording<'a> {
         let code = outcome.error_code().unwrap_or(ErrorCode::ProviderError);
         let message = outcome.explain();
         let response = outcome.response().map(str::to_owned);
-        self.refund(&open, current);
+        let zone = Some(&claimed.version.zone);
+        self.refund(&open, zone);
         let scope = outcome.scope();
         if scope == Some(Scope::Sender) {
+            self.refund_new_lead(&open, zone);
             return self.sender_in_trouble(open, claimed, code, message, response);
         }
         if matches!(outcome, Outcome::Retry { .. }) {
@@ -242,6 +263,7 @@ impl<'a> Recording<'a> {
                 return self.later(open, code, message, response, self.now + delay);
             }
         }
+        self.refund_new_lead(&open, zone);
         let hard = scope == Some(Scope::Recipient { hard: true });
         self.settled.push(Settled {
             id: open.id,
@@ -294,7 +316,8 @@ impl<'a> Recording<'a> {
             retry_at: Some(until),
             finished_at: None,
         });
-        self.moved(OpenExecution { lead, ..open }, &Happening::Released)
+        let happening = put_back(&open);
+        self.moved(OpenExecution { lead, ..open }, &happening)
     }
 
     fn later(
@@ -324,10 +347,9 @@ impl<'a> Recording<'a> {
     }
 
     /// It was not handed over: nothing left, and the lead is due as it was.
-    pub(super) fn released(&mut self, open: OpenExecution) -> Result<()> {
-        if let Some(day) = open.quota_day.clone() {
-            self.refund_key(open.sender_id.uuid(), QuotaKind::Sends, day.clone());
-        }
+    pub(super) fn released(&mut self, open: OpenExecution, zone: Option<&Zone>) -> Result<()> {
+        self.refund(&open, zone);
+        self.refund_new_lead(&open, zone);
         self.settled.push(Settled {
             id: open.id,
             status: ExecutionStatus::Scheduled,
@@ -337,7 +359,8 @@ impl<'a> Recording<'a> {
             retry_at: None,
             finished_at: None,
         });
-        self.moved(open, &Happening::Released)
+        let happening = put_back(&open);
+        self.moved(open, &happening)
     }
 
     /// It may or may not have left: shown, and never sent again by itself.
@@ -432,13 +455,24 @@ impl<'a> Recording<'a> {
     }
 
     /// A message that certainly did not go does not count against the day's caps.
-    fn refund(&mut self, open: &OpenExecution, current: &RunningVersion) {
-        let Some(day) = open.quota_day.clone() else {
-            return;
-        };
-        self.refund_key(open.sender_id.uuid(), QuotaKind::Sends, day);
-        let day = plan::day(self.now, &current.zone);
-        self.refund_key(open.lead.sequence_id, QuotaKind::Sends, day);
+    /// `zone` is the sequence's clock by which it was counted: its day of the claim, not today.
+    fn refund(&mut self, open: &OpenExecution, zone: Option<&Zone>) {
+        if let Some(day) = open.quota_day.clone() {
+            self.refund_key(open.sender_id.uuid(), QuotaKind::Sends, day);
+        }
+        if let Some(day) = claimed_on(open, zone) {
+            self.refund_key(open.lead.sequence_id, QuotaKind::Sends, day);
+        }
+    }
+
+    /// A lead that got no first message is no new lead of the day. Only a first attempt was counted.
+    fn refund_new_lead(&mut self, open: &OpenExecution, zone: Option<&Zone>) {
+        if open.lead.turn == Turn::First.as_i16()
+            && open.attempt == 1
+            && let Some(day) = claimed_on(open, zone)
+        {
+            self.refund_key(open.lead.sequence_id, QuotaKind::NewLeads, day);
+        }
     }
 
     fn refund_key(&mut self, subject: uuid::Uuid, kind: QuotaKind, day: String) {
@@ -454,22 +488,20 @@ impl<'a> Recording<'a> {
         claim::save_leads(tx, &self.leads).await?;
         rows::keep(tx, self.workspace, &self.kept, self.now).await?;
         rows::suppress(tx, self.workspace, &self.suppressed, "BOUNCED", self.now).await?;
+        // Senders in one order and before their counts, as a claim locks them.
+        let mut senders = self.healthy.clone();
+        senders.extend(self.unhealthy.keys().chain(self.paced.keys()));
+        for sender in senders {
+            if let Some((until, reason)) = self.unhealthy.get(&sender) {
+                lane::set_unhealthy(tx, sender, until.timestamp_millis(), reason).await?;
+            } else if self.healthy.contains(&sender) {
+                lane::set_healthy(tx, sender).await?;
+            }
+            if let Some(next_free) = self.paced.get(&sender) {
+                lane::set_next_free(tx, sender, next_free.timestamp_millis()).await?;
+            }
+        }
         lane::quota_add(tx, self.workspace, self.refunds).await?;
-        for (sender, (until, reason)) in &self.unhealthy {
-            lane::set_unhealthy(tx, *sender, until.timestamp_millis(), reason).await?;
-        }
-        for (sender, next_free) in &self.paced {
-            lane::set_next_free(tx, *sender, next_free.timestamp_millis()).await?;
-        }
-        let mut healthy = self.healthy;
-        healthy.sort_unstable();
-        healthy.dedup();
-        for sender in healthy
-            .into_iter()
-            .filter(|id| !self.unhealthy.contains_key(id))
-        {
-            lane::set_healthy(tx, sender).await?;
-        }
         let progressed = !self.events.is_empty();
         event::append(tx, self.workspace, self.events).await?;
         Ok(progressed)

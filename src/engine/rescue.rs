@@ -6,9 +6,10 @@
 
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use super::record::Recording;
-use super::{Engine, Result};
+use super::{Engine, EngineError, Result};
 use crate::domain::id::WorkspaceId;
 use crate::store::StoreError;
 use crate::store::dispatch::{self as rows, OpenExecution};
@@ -42,7 +43,12 @@ impl Engine {
     /// # Errors
     /// As the database has it.
     pub async fn prolong(&self) -> Result<()> {
-        if !worker::prolong(self.db.write(), self.worker(), self.lease_end()).await? {
+        if self.astray.load(Ordering::SeqCst) {
+            tracing::warn!(worker.id = %self.worker(),
+                "this worker lost track of a message; it goes on under a new name");
+            self.enter().await?;
+            self.astray.store(false, Ordering::SeqCst);
+        } else if !worker::prolong(self.db.write(), self.worker(), self.lease_end()).await? {
             tracing::warn!(worker.id = %self.worker(),
                 "this worker was given up by the others; it goes on under a new name");
             self.enter().await?;
@@ -107,7 +113,12 @@ impl Engine {
                 if one.handed {
                     recording.ambiguous(one, "the process died while sending it")?;
                 } else {
-                    recording.released(one)?;
+                    let zone = match self.version(tx, one.version).await {
+                        Ok(version) => Some(version.zone.clone()),
+                        Err(EngineError::Version { .. }) => None,
+                        Err(error @ EngineError::Store(_)) => return Err(error),
+                    };
+                    recording.released(one, zone.as_ref())?;
                 }
             }
             recording.write(tx).await?;

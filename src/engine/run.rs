@@ -6,7 +6,7 @@
 //! woken: by a commit elsewhere that may have made something due, or by room that became free.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use super::hand_over::{self, HandOverDesk};
 use super::record::Ending;
 use super::{Claimed, Engine};
 use crate::domain::id::SenderId;
-use crate::domain::outcome::Outcome;
+use crate::domain::outcome::{Outcome, Phase, Scope};
 
 /// How many endings one commit records.
 const RECORD_MAX: usize = 500;
@@ -89,7 +89,7 @@ impl Engine {
         let engine = Arc::clone(&self);
         services.spawn(async move { hand_over::serve(&engine, asked).await });
         let (engine, counted) = (Arc::clone(&self), Arc::clone(&in_flight));
-        services.spawn(async move { engine.record_all(ended, &counted).await });
+        let recorder = tokio::spawn(async move { engine.record_all(ended, &counted).await });
         let lease = CancellationToken::new();
         let (engine, until) = (Arc::clone(&self), lease.clone());
         services.spawn(async move { engine.keep_lease(until).await });
@@ -103,8 +103,8 @@ impl Engine {
         self.claim_until(shutdown, &in_flight, dispatcher).await;
         // The dispatcher is gone and with it every dispatch: its channels end, and so do the tasks
         // that serve them. The lease is kept until the last record is written.
-        while in_flight.total() > 0 {
-            in_flight.freed.notified().await;
+        if let Err(error) = recorder.await {
+            tracing::error!(%error, "the recorder ended badly; what it held is rescued later");
         }
         lease.cancel();
         while let Some(ended) = services.join_next().await {
@@ -241,9 +241,11 @@ impl Dispatcher {
 
     async fn send(&self, claimed: &Claimed) -> Ending {
         // Composed before the last look, so that nothing slow lies between the look and the wire.
-        let prepared = match self.engine.channel.prepare(&claimed.email) {
-            Ok(prepared) => prepared,
-            Err(outcome) => return Ending::Dispatched(*outcome, None),
+        let preparing = || self.engine.channel.prepare(&claimed.email);
+        let prepared = match catch_unwind(AssertUnwindSafe(preparing)) {
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(outcome)) => return Ending::Dispatched(*outcome, None),
+            Err(_) => return Ending::Dispatched(unpreparable(), None),
         };
         if self.stopping.is_cancelled()
             || !self.engine.window_is_open(claimed)
@@ -270,5 +272,16 @@ impl Dispatcher {
                 .entry(sender)
                 .or_insert_with(|| Arc::new(Semaphore::new(permits))),
         )
+    }
+}
+
+/// A message that makes its channel panic while composing would do so every time.
+fn unpreparable() -> Outcome {
+    Outcome::Rejected {
+        phase: Phase::Connect,
+        code: 0,
+        enhanced: None,
+        response: "The message could not be composed: see the server's log.".to_owned(),
+        scope: Scope::Content,
     }
 }

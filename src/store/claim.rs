@@ -116,6 +116,8 @@ pub struct DueLead {
     pub person: PersonRow,
     /// The execution of its present step, if there was an attempt before.
     pub execution: Option<(ExecutionId, ExecutionStatus, i32)>,
+    /// The version that this attempt ran under.
+    pub ran_under: Option<VersionId>,
 }
 
 /// A person as messages need it.
@@ -148,6 +150,7 @@ struct AttemptRow {
     execution_id: Option<Uuid>,
     execution_status: Option<String>,
     execution_attempt: Option<i32>,
+    execution_version: Option<Uuid>,
 }
 
 /// Which due leads of a lane to take: those that have had a message come first.
@@ -193,7 +196,7 @@ pub async fn due(
                 p.company, p.title, p.time_zone, p.attributes,
                 (s.address IS NOT NULL) AS suppressed,
                 e.id AS execution_id, e.status AS execution_status,
-                e.attempt AS execution_attempt
+                e.attempt AS execution_attempt, e.version_id AS execution_version
          FROM due AS l
          JOIN person p ON p.id = l.person_id
          LEFT JOIN suppression s ON s.workspace_id = l.workspace_id AND s.channel = 'EMAIL'
@@ -225,6 +228,7 @@ pub async fn due(
                 lead,
                 person,
                 execution,
+                ran_under: attempt.execution_version.map(VersionId::from_uuid),
             })
         })
         .collect()

@@ -20,6 +20,7 @@ struct LastLook {
     lead_status: String,
     lead_worker: Option<Uuid>,
     sequence_status: String,
+    is_current: bool,
     enabled: bool,
     lease_until: i64,
     suppressed: bool,
@@ -34,6 +35,8 @@ impl LastLook {
             && self.lead_status == "IN_PROGRESS"
             && self.lead_worker == Some(worker.uuid())
             && self.sequence_status == "PUBLISHED"
+            // Published anew since the claim: the message may be another one by now.
+            && self.is_current
             && self.enabled
             && self.lease_until > now.timestamp_millis()
             && !self.suppressed
@@ -61,6 +64,7 @@ pub async fn hand_over(
     let statement = format!(
         "SELECT e.id, e.status, e.worker_id, e.handed_at, l.status AS lead_status,
                 l.worker_id AS lead_worker, q.status AS sequence_status, d.enabled,
+                COALESCE(q.published_version_id = e.version_id, FALSE) AS is_current,
                 w.lease_until,
                 EXISTS (SELECT 1 FROM suppression s WHERE s.workspace_id = l.workspace_id
                         AND s.channel = 'EMAIL' AND s.address = p.email_key) AS suppressed
@@ -107,6 +111,10 @@ pub struct OpenExecution {
     pub handed: bool,
     /// The sender's day on which it counts.
     pub quota_day: Option<String>,
+    /// When this attempt was claimed; tells it from another one under the same number.
+    pub started_at: Option<i64>,
+    /// The version that it runs under.
+    pub version: VersionId,
     /// The version that its sequence runs now.
     pub current_version: Option<VersionId>,
     /// The address of its person, as suppressions know it.
@@ -126,6 +134,8 @@ struct OpenColumns {
     workspace_id: Uuid,
     handed_at: Option<i64>,
     quota_day: Option<String>,
+    started_at: Option<i64>,
+    version_id: Uuid,
     published_version_id: Option<Uuid>,
     email_key: Option<String>,
 }
@@ -174,7 +184,7 @@ async fn open_where(
         "SELECT e.id AS execution_id, e.status AS execution_status, e.attempt,
                 e.worker_id AS execution_worker, e.step_key AS execution_step,
                 e.sender_id AS execution_sender, e.workspace_id, e.handed_at, e.quota_day,
-                q.published_version_id, p.email_key, {LEAD_COLUMNS}
+                e.started_at, e.version_id, q.published_version_id, p.email_key, {LEAD_COLUMNS}
          FROM execution e JOIN lead l ON l.id = e.lead_id JOIN person p ON p.id = l.person_id
          JOIN sequence q ON q.id = l.sequence_id
          WHERE {condition} ORDER BY l.id {}",
@@ -193,6 +203,8 @@ async fn open_where(
                 workspace: WorkspaceId::from_uuid(row.workspace_id),
                 handed: row.handed_at.is_some(),
                 quota_day: row.quota_day,
+                started_at: row.started_at,
+                version: VersionId::from_uuid(row.version_id),
                 current_version: row.published_version_id.map(VersionId::from_uuid),
                 email_key: row.email_key,
                 lead,

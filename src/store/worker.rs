@@ -55,6 +55,25 @@ pub async fn prolong(
     Ok(changed == 1)
 }
 
+/// Whether a worker's lease holds; it cannot be given up by the others before this transaction ends.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn holds(
+    tx: &impl ConnectionTrait,
+    worker: WorkerId,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let statement = format!(
+        "SELECT id FROM worker WHERE id = $1 AND lease_until > $2 {}",
+        dialect::for_share(tx, "worker")
+    );
+    let arguments = Arguments::new()
+        .with(worker.uuid())
+        .with(now.timestamp_millis());
+    Ok(!sql::ids(tx, &statement, arguments).await?.is_empty())
+}
+
 /// The workers whose lease has run out, and, with `everyone`, all of them: a process that owns its
 /// database alone knows that whoever was there before it is gone.
 ///
