@@ -402,18 +402,23 @@ async fn engine(sink: &SmtpSink, url: &str) -> f64 {
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     loop {
         tick.tick().await;
-        let statement = "SELECT CAST(count(*) AS BIGINT) AS n FROM lead WHERE status = 'COMPLETED'";
+        // Cheap to ask, so that the asking does not slow down what is measured.
+        let statement = "SELECT CAST(count(*) AS BIGINT) AS n FROM (SELECT 1 FROM lead
+             WHERE sequence_id = $1 AND status IN ('PENDING', 'IN_PROGRESS') LIMIT 1) AS l";
         let db = furnished.services.db.read();
-        let done =
-            cadenza::store::sql::number(db, statement, cadenza::store::sql::Arguments::new())
-                .await
-                .expect("counts");
-        if done >= i64::try_from(MAILS).expect("few") {
+        let left = cadenza::store::sql::number(
+            db,
+            statement,
+            cadenza::store::sql::Arguments::new().with(furnished.sequence.uuid()),
+        )
+        .await
+        .expect("counts");
+        if left == 0 {
             break;
         }
         assert!(
             started.elapsed() < Duration::from_secs(120),
-            "only {done} after two minutes"
+            "not done after two minutes"
         );
     }
     let rate = rate(MAILS, started.elapsed());

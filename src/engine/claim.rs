@@ -252,7 +252,11 @@ impl<'a> Taking<'a> {
             executions.extend(execution);
         }
         rows::enter_executions(self.tx, self.sender.workspace, &executions).await?;
-        rows::save_leads(self.tx, &leads).await?;
+        let (taken, moved): (Vec<_>, Vec<_>) =
+            leads.into_iter().partition(|lead| lead.worker_id.is_some());
+        let taken: Vec<_> = taken.iter().map(LeadRow::lead_id).collect();
+        rows::take_leads(self.tx, self.worker, &taken).await?;
+        rows::save_leads(self.tx, &moved).await?;
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::turn::Turns;
 use super::{Claimed, Engine, Result};
 use crate::domain::id::{ExecutionId, WorkerId};
 use crate::domain::schedule;
@@ -15,7 +16,7 @@ use crate::store::StoreError;
 use crate::store::dispatch as rows;
 
 /// How many messages one commit hands over.
-const HAND_OVER_MAX: usize = 256;
+const HAND_OVER_MAX: usize = 512;
 
 impl Engine {
     /// Whether the window of a claimed message is open at this very moment.
@@ -83,7 +84,7 @@ impl HandOverDesk {
 }
 
 /// Serves the desk until everybody who could ask has gone.
-pub(super) async fn serve(engine: &Engine, mut desk: mpsc::Receiver<Asking>) {
+pub(super) async fn serve(engine: &Engine, mut desk: mpsc::Receiver<Asking>, turns: &Turns) {
     let mut asking = Vec::with_capacity(HAND_OVER_MAX);
     while desk.recv_many(&mut asking, HAND_OVER_MAX).await > 0 {
         // A worker that lost its lease has another name from then on: the two are not mixed.
@@ -102,6 +103,7 @@ pub(super) async fn serve(engine: &Engine, mut desk: mpsc::Receiver<Asking>) {
                     HashSet::new()
                 }
             };
+            turns.committed();
             for one in now {
                 // A dispatcher that is gone needs no answer; its message stays marked and is found
                 // by the rescue.

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod record;
 pub mod rescue;
 pub mod run;
+mod turn;
 pub mod version;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +51,7 @@ pub struct EngineConfig {
     pub in_flight_max: usize,
     /// How many of them for one sender, so that a slow one leaves room for the others.
     pub in_flight_per_sender_max: usize,
-    /// How many messages of one sender travel at once.
+    /// How many messages of one sender travel at once: its connections.
     pub sends_per_sender: usize,
     /// When to try again after a passing failure.
     pub retry: RetryPolicy,
@@ -60,8 +61,8 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(30),
-            in_flight_max: 4_000,
-            in_flight_per_sender_max: 1_000,
+            in_flight_max: 8_000,
+            in_flight_per_sender_max: 2_000,
             sends_per_sender: 64,
             retry: RetryPolicy::default(),
         }

@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::hand_over::{self, HandOverDesk};
 use super::record::Ending;
+use super::turn::Turns;
 use super::{Claimed, Engine};
 use crate::domain::id::SenderId;
 use crate::domain::outcome::{Outcome, Phase, Scope};
@@ -87,7 +88,9 @@ impl Engine {
         let (endings, ended) = mpsc::channel(RECORD_MAX * 4);
         let mut services = JoinSet::new();
         let engine = Arc::clone(&self);
-        services.spawn(async move { hand_over::serve(&engine, asked).await });
+        let turns = Arc::new(Turns::new(self.config.sends_per_sender));
+        let widened = Arc::clone(&turns);
+        services.spawn(async move { hand_over::serve(&engine, asked, &widened).await });
         let (engine, counted) = (Arc::clone(&self), Arc::clone(&in_flight));
         let recorder = tokio::spawn(async move { engine.record_all(ended, &counted).await });
         let lease = CancellationToken::new();
@@ -97,7 +100,7 @@ impl Engine {
             engine: Arc::clone(&self),
             desk,
             endings,
-            turns: Mutex::default(),
+            turns,
             stopping: shutdown.clone(),
         };
         self.claim_until(shutdown, &in_flight, dispatcher).await;
@@ -136,7 +139,7 @@ impl Engine {
             let sender_room = |sender| {
                 let free = per_sender.saturating_sub(in_flight.of(sender));
                 // Small bites cost as much as large ones: wait until a good part is free.
-                if free * 4 < per_sender { 0 } else { free }
+                if free * 2 < per_sender { 0 } else { free }
             };
             let mut wake_at = self.clock.after_real(LOOK_AT_LEAST);
             match self.claim(room, &sender_room).await {
@@ -223,17 +226,19 @@ struct Dispatcher {
     engine: Arc<Engine>,
     desk: HandOverDesk,
     endings: mpsc::Sender<(Claimed, Ending)>,
-    turns: Mutex<HashMap<SenderId, Arc<Semaphore>>>,
+    turns: Arc<Turns>,
     stopping: CancellationToken,
 }
 
 impl Dispatcher {
     async fn dispatch(&self, claimed: Claimed) {
-        let turn = self.turn(claimed.sender_id());
-        let Ok(_turn) = turn.acquire().await else {
+        let turns = self.turns.of(claimed.sender_id());
+        let Ok(turn) = turns.acquire().await else {
             return;
         };
         let ending = self.send(&claimed).await;
+        self.turns.left(claimed.sender_id());
+        drop(turn);
         if self.endings.send((claimed, ending)).await.is_err() {
             tracing::error!("the recorder is gone; the message is rescued at the next start");
         }
@@ -262,16 +267,6 @@ impl Dispatcher {
                 Ending::Dispatched(Outcome::Ambiguous { reason }, None)
             }
         }
-    }
-
-    fn turn(&self, sender: SenderId) -> Arc<Semaphore> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        let permits = self.engine.config.sends_per_sender;
-        Arc::clone(
-            turns
-                .entry(sender)
-                .or_insert_with(|| Arc::new(Semaphore::new(permits))),
-        )
     }
 }
 
