@@ -28,6 +28,7 @@ use cadenza::domain::id::{LeadId, PersonId, SenderId, SequenceId, VersionId, Wor
 use cadenza::engine::{Engine, EngineConfig};
 use cadenza::entropy::Entropy;
 use cadenza::store::Db;
+use cadenza::store::sql::{self, Arguments};
 use lettre::address::Envelope;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::extension::ClientId;
@@ -306,67 +307,64 @@ impl Furnished {
         let tx = self.services.db.begin().await.expect("begins");
         for chunk in 0..count.div_ceil(500) {
             let size = 500.min(count - chunk * 500);
-            let mut people = Vec::new();
-            let mut leads = Vec::new();
-            let (mut person_rows, mut lead_rows) = (String::new(), String::new());
-            for _ in 0..size {
-                let (person, lead): (PersonId, LeadId) = (entropy.id(now), entropy.id(now));
+            let ids: Vec<(PersonId, LeadId)> = (0..size)
+                .map(|_| (entropy.id(now), entropy.id(now)))
+                .collect();
+            let mut people = Arguments::new();
+            let rows = people.rows(ids.iter().map(|(person, _)| -> [Value; 9] {
                 let email = format!("{person}@example.org");
-                let n = people.len();
-                let p = |k: usize| format!("${}", n + k);
-                person_rows.push_str(&format!(
-                    "{}({}, {}, {}, {}, 'Person', {}, '', {}, {})",
-                    if n == 0 { "" } else { ", " },
-                    p(1),
-                    p(2),
-                    p(3),
-                    p(3),
-                    p(4),
-                    p(5),
-                    p(5)
-                ));
-                people.extend::<[Value; 5]>([
+                [
                     person.uuid().into(),
                     self.workspace.uuid().into(),
+                    email.clone().into(),
                     email.into(),
+                    "Person".into(),
                     serde_json::json!({}).into(),
+                    "".into(),
                     ms.into(),
-                ]);
-                let n = leads.len();
-                let p = |k: usize| format!("${}", n + k);
-                lead_rows.push_str(&format!(
-                    "{}({}, {}, {}, {}, 1, 'PENDING', 'one', 1, {}, 7, {}, {}, 0, 0, 0, 0, {}, {}, {}, 'API')",
-                    if n == 0 { "" } else { ", " }, p(1), p(2), p(3), p(4), p(5), p(6), p(7), p(8), p(8), p(6)
-                ));
-                leads.extend::<[Value; 8]>([
+                    ms.into(),
+                ]
+            }));
+            let statement = format!(
+                "INSERT INTO person (id, workspace_id, email, email_key, first_name, attributes,
+                     search_text, created_at, updated_at) VALUES {rows}"
+            );
+            sql::execute(&tx, &statement, people)
+                .await
+                .expect("inserts");
+            let mut leads = Arguments::new();
+            let rows = leads.rows(ids.iter().map(|(person, lead)| -> [Value; 21] {
+                [
                     lead.uuid().into(),
                     self.workspace.uuid().into(),
                     self.sequence.uuid().into(),
                     person.uuid().into(),
+                    1_i32.into(),
+                    "PENDING".into(),
+                    "one".into(),
+                    1_i16.into(),
                     self.sender.uuid().into(),
+                    7_i32.into(),
                     ms.into(),
                     (ms + in_ms).into(),
+                    0_i32.into(),
+                    0_i32.into(),
+                    0_i32.into(),
+                    0_i32.into(),
                     false.into(),
-                ]);
-            }
-            for (sql, values) in [
-                (
-                    format!(
-                        "INSERT INTO person (id, workspace_id, email, email_key, first_name, attributes, search_text, created_at, updated_at) VALUES {person_rows}"
-                    ),
-                    people,
-                ),
-                (
-                    format!(
-                        "INSERT INTO lead (id, workspace_id, sequence_id, person_id, round, status, step_key, turn, sender_id, bucket, anchor_at, due_at, messages_sent, opens, clicks, replies, bounced, unsubscribed, enrolled_at, enrolled_by) VALUES {lead_rows}"
-                    ),
-                    leads,
-                ),
-            ] {
-                let statement =
-                    sea_orm::Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-                tx.execute_raw(statement).await.expect("inserts");
-            }
+                    false.into(),
+                    ms.into(),
+                    "API".into(),
+                    Value::BigInt(None),
+                ]
+            }));
+            let statement = format!(
+                "INSERT INTO lead (id, workspace_id, sequence_id, person_id, round, status,
+                     step_key, turn, sender_id, bucket, anchor_at, due_at, messages_sent, opens,
+                     clicks, replies, bounced, unsubscribed, enrolled_at, enrolled_by,
+                     last_action_at) VALUES {rows}"
+            );
+            sql::execute(&tx, &statement, leads).await.expect("inserts");
         }
         tx.commit().await.expect("commits");
     }
@@ -406,10 +404,10 @@ async fn engine(sink: &SmtpSink, url: &str) -> f64 {
         let statement = "SELECT CAST(count(*) AS BIGINT) AS n FROM (SELECT 1 FROM lead
              WHERE sequence_id = $1 AND status IN ('PENDING', 'IN_PROGRESS') LIMIT 1) AS l";
         let db = furnished.services.db.read();
-        let left = cadenza::store::sql::number(
+        let left = sql::number(
             db,
             statement,
-            cadenza::store::sql::Arguments::new().with(furnished.sequence.uuid()),
+            Arguments::new().with(furnished.sequence.uuid()),
         )
         .await
         .expect("counts");

@@ -3,13 +3,13 @@
 //! Every message needs a committed mark before its first byte leaves. A commit for each would cap
 //! the engine at the disk's speed, so whoever comes while a commit is under way joins the next one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::turn::Turns;
 use super::{Claimed, Engine, Result};
-use crate::domain::id::{ExecutionId, WorkerId};
+use crate::domain::id::{ExecutionId, SenderId, WorkerId};
 use crate::domain::schedule;
 use crate::engine::plan;
 use crate::store::StoreError;
@@ -50,6 +50,7 @@ impl Engine {
 pub(super) struct Asking {
     worker: WorkerId,
     execution: ExecutionId,
+    sender: SenderId,
     answer: oneshot::Sender<bool>,
 }
 
@@ -65,13 +66,14 @@ impl HandOverDesk {
 
     /// Whether the message may go. `false` also when the engine is ending or the database fails:
     /// not sending is always safe.
-    pub(super) async fn ask(&self, worker: WorkerId, execution: ExecutionId) -> bool {
+    pub(super) async fn ask(&self, claimed: &Claimed) -> bool {
         let (answer, answered) = oneshot::channel();
         if self
             .0
             .send(Asking {
-                worker,
-                execution,
+                worker: claimed.worker,
+                execution: claimed.execution_id,
+                sender: claimed.sender_id(),
                 answer,
             })
             .await
@@ -103,7 +105,13 @@ pub(super) async fn serve(engine: &Engine, mut desk: mpsc::Receiver<Asking>, tur
                     HashSet::new()
                 }
             };
-            turns.committed();
+            let mut by_sender: HashMap<SenderId, usize> = HashMap::new();
+            for one in now.iter().filter(|one| granted.contains(&one.execution)) {
+                *by_sender.entry(one.sender).or_default() += 1;
+            }
+            for (sender, count) in by_sender {
+                turns.handed_over(sender, count);
+            }
             for one in now {
                 // A dispatcher that is gone needs no answer; its message stays marked and is found
                 // by the rescue.

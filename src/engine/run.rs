@@ -237,7 +237,6 @@ impl Dispatcher {
             return;
         };
         let ending = self.send(&claimed).await;
-        self.turns.left(claimed.sender_id());
         drop(turn);
         if self.endings.send((claimed, ending)).await.is_err() {
             tracing::error!("the recorder is gone; the message is rescued at the next start");
@@ -254,13 +253,15 @@ impl Dispatcher {
         };
         if self.stopping.is_cancelled()
             || !self.engine.window_is_open(claimed)
-            || !self.desk.ask(claimed.worker, claimed.execution_id).await
+            || !self.desk.ask(claimed).await
         {
             return Ending::Released;
         }
         let sending = self.engine.channel.send(&claimed.sender.route, prepared);
         // A message that makes its channel panic must not take the others with it.
-        match AssertUnwindSafe(sending).catch_unwind().await {
+        let sent = AssertUnwindSafe(sending).catch_unwind().await;
+        self.turns.arrived(claimed.sender_id());
+        match sent {
             Ok(sent) => Ending::Dispatched(sent.outcome, sent.kept),
             Err(_) => {
                 let reason = "the channel failed while sending it".to_owned();

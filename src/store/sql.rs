@@ -70,7 +70,7 @@ impl Arguments {
 }
 
 /// How many rows go into one statement at most.
-const BATCH_MAX: usize = 128;
+const BATCH_MAX: usize = 512;
 
 /// The items in pieces of 128, 64, 32 … 1, so that a handful of texts of a statement serve any
 /// number of rows, and the database keeps them prepared.
