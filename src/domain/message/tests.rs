@@ -166,8 +166,7 @@ fn real_newsletters_keep_their_words() {
     let mut seen = 0;
     let root = std::path::Path::new(&corpora).join("html/ActiveCampaign");
     for path in html_files(&root) {
-        let source = std::fs::read_to_string(&path)
-            .unwrap()
+        let source = without_sections(&std::fs::read_to_string(&path).unwrap())
             .replace("{{", "(")
             .replace("}}", ")");
         // Their own conditional sections and comments are no part of ours.
@@ -181,7 +180,7 @@ fn real_newsletters_keep_their_words() {
             .unwrap();
         let mut ours = words(&ours).into_iter();
         let theirs = words(&theirs);
-        assert!(theirs.len() > 30, "{}", path.display());
+        assert!(theirs.len() > 20, "{} in {}", theirs.len(), path.display());
         for word in theirs {
             assert!(ours.any(|own| own == word), "{word} in {}", path.display());
         }
@@ -204,6 +203,20 @@ fn html_files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
         }
     }
     files
+}
+
+/// Removes `{{#each …}}` and `{{/each}}`: the logic of another template language, no words. Between
+/// the rows of a table, an HTML parser would even move them in front of it.
+fn without_sections(source: &str) -> String {
+    let mut pieces = source.split("{{");
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        match piece.split_once("}}") {
+            Some((tag, rest)) if tag.starts_with(['#', '/', '^']) => text.push_str(rest),
+            _ => text.extend(["{{", piece]),
+        }
+    }
+    text
 }
 
 /// Removes `<span hidden …>…</span>`, which the other converter would show.
