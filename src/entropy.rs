@@ -1,5 +1,6 @@
 //! The only reader of randomness, and the maker of ids.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
@@ -10,7 +11,14 @@ use crate::domain::id::Id;
 
 /// Draws random bits: from the system, or, for a simulation, from a seed.
 #[derive(Clone, Debug)]
-pub struct Entropy(Arc<Source>);
+pub struct Entropy(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    source: Source,
+    /// How many ids were made, from a random start.
+    ids: AtomicU32,
+}
 
 #[derive(Debug)]
 enum Source {
@@ -25,12 +33,24 @@ impl Entropy {
         reason = "this is the one place that draws randomness"
     )]
     pub fn system() -> Self {
-        Self(Arc::new(Source::System(SystemRandom::new())))
+        Self::of(Source::System(SystemRandom::new()))
     }
 
     /// A generator that repeats itself for the same seed. Not for secrets.
     pub fn seeded(seed: u64) -> Self {
-        Self(Arc::new(Source::Seeded(Mutex::new(seed))))
+        Self::of(Source::Seeded(Mutex::new(seed)))
+    }
+
+    fn of(source: Source) -> Self {
+        let ids = AtomicU32::default();
+        let entropy = Self(Arc::new(Inner { source, ids }));
+        let mut start = [0; 4];
+        entropy.fill(&mut start);
+        entropy
+            .0
+            .ids
+            .store(u32::from_le_bytes(start), Ordering::Relaxed);
+        entropy
     }
 
     /// Fills `bytes`.
@@ -38,7 +58,7 @@ impl Entropy {
     /// # Panics
     /// If the operating system cannot provide randomness, as then nothing can be done safely.
     pub fn fill(&self, bytes: &mut [u8]) {
-        match &*self.0 {
+        match &self.0.source {
             Source::System(system) => {
                 system
                     .fill(bytes)
@@ -77,10 +97,18 @@ impl Entropy {
         i32::try_from(self.bits() % 1_000_000).unwrap_or(0)
     }
 
-    /// A new id, ordered by `now` (UUIDv7, RFC 9562 §5.7).
+    /// A new id, ordered by `now` and, within a millisecond, by the order in which they were made
+    /// (UUIDv7, RFC 9562 §5.7, with a counter of 26 bits after §6.2 method 1, of which one goes over
+    /// in every sixty million). Rows that are made together then lie together: with a random order
+    /// within a millisecond, every batch of ten thousand leads that were enrolled at once touched
+    /// every page of every index, which was measured to double the cost of a message.
     pub fn id<K>(&self, now: DateTime<Utc>) -> Id<K> {
         let mut random = [0; 10];
         self.fill(&mut random);
+        let count = self.0.ids.fetch_add(1, Ordering::Relaxed) & 0x03ff_ffff;
+        let [_, _, low, lowest] = count.to_be_bytes();
+        let [high, higher] = [count >> 14 & 0xff, count >> 22].map(|byte| byte as u8);
+        random[..4].copy_from_slice(&[higher, high, low & 0x3f, lowest]);
         let ms = u64::try_from(now.timestamp_millis()).unwrap_or(0);
         Id::from_uuid(uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid())
     }
@@ -99,4 +127,39 @@ fn split_mix(state: &mut u64) -> u64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::kind;
+
+    #[test]
+    fn ids_of_one_instant_come_in_the_order_in_which_they_were_made() {
+        let entropy = Entropy::seeded(7);
+        // Away from where the counter goes over.
+        entropy.0.ids.store(0, Ordering::Relaxed);
+        let now = DateTime::from_timestamp_millis(1_795_000_000_000).unwrap();
+        let ids: Vec<Id<kind::Lead>> = (0..70_000).map(|_| entropy.id(now)).collect();
+        assert!(ids.is_sorted_by(|earlier, later| earlier.uuid() < later.uuid()));
+        assert!(ids.iter().all(|id| id.uuid() > Entropy::floor(now)));
+        assert!(ids.iter().all(|id| id.uuid().get_version_num() == 7));
+        assert!(
+            ids[0].uuid()
+                < entropy
+                    .id::<kind::Lead>(now + chrono::Duration::milliseconds(1))
+                    .uuid()
+        );
+    }
+
+    #[test]
+    fn ids_stay_unlike_where_two_make_them_at_one_instant() {
+        let now = DateTime::from_timestamp_millis(1_795_000_000_000).unwrap();
+        let (one, other) = (Entropy::seeded(7), Entropy::seeded(8));
+        other
+            .0
+            .ids
+            .store(one.0.ids.load(Ordering::Relaxed), Ordering::Relaxed);
+        assert_ne!(one.id::<kind::Lead>(now), other.id::<kind::Lead>(now));
+    }
 }
