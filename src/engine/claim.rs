@@ -26,7 +26,7 @@ use crate::store::lane::{self, QuotaKey, QuotaKind};
 use crate::store::worker;
 
 /// How many leads one transaction takes.
-const CLAIM_MAX: usize = 500;
+const CLAIM_MAX: usize = 512;
 /// How often one transaction looks again when leads were due but had nothing to send.
 const ROUNDS_MAX: usize = 4;
 /// When to look again at a sender that another node was just working on.
@@ -297,9 +297,9 @@ impl<'a> Taking<'a> {
                 new.variant = Some(message.variant.clone());
                 new.subject = Some(message.email.subject.clone());
                 new.message_id = Some(message.email.message_id.clone());
-                self.send(&lead, &new, version, zone, *message);
                 lead.worker_id = Some(self.worker.uuid());
                 self.apply(&mut lead, &Happening::Claimed);
+                self.send(&lead, &new, version, zone, *message);
                 return Ok((lead, Some(new)));
             }
             Decision::Later(due_at) => {
@@ -430,7 +430,7 @@ impl<'a> Taking<'a> {
         self.claim.messages.push(Claimed {
             workspace: self.sender.workspace,
             execution_id: new.id,
-            lead_id: lead.lead_id(),
+            lead: lead.clone(),
             sequence_id: version.sequence_id,
             step_key: new.step_key.clone(),
             attempt: new.attempt,

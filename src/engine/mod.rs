@@ -22,6 +22,7 @@ pub mod record;
 pub mod rescue;
 pub mod run;
 mod turn;
+mod undisturbed;
 pub mod version;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,10 +33,11 @@ use chrono::{DateTime, Utc};
 
 use crate::channel::dispatch::Channel;
 use crate::clock::Clock;
-use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId, WorkerId, WorkspaceId};
+use crate::domain::id::{ExecutionId, SenderId, SequenceId, WorkerId, WorkspaceId};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::zone::Zone;
 use crate::entropy::Entropy;
+use crate::store::claim::LeadRow;
 use crate::store::{Db, StoreError};
 use crate::wake::Wake;
 use crate::zones::ZoneDatabase;
@@ -110,8 +112,8 @@ pub struct Claimed {
     pub workspace: WorkspaceId,
     /// The execution.
     pub execution_id: ExecutionId,
-    /// The lead.
-    pub lead_id: LeadId,
+    /// The lead, as the claim left it.
+    pub lead: LeadRow,
     /// The sequence.
     pub sequence_id: SequenceId,
     /// The step.

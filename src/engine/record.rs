@@ -10,7 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, Utc};
 use serde_json::json;
 
-use super::{Claimed, Engine, EngineError, Result, RunningVersion, plan};
+use super::{Claimed, Engine, EngineError, Result, RunningVersion, plan, undisturbed};
 use crate::channel::dispatch::Kept;
 use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
@@ -52,12 +52,20 @@ impl Engine {
             by_workspace.entry(one.0.workspace).or_default().push(one);
         }
         for (workspace, batch) in by_workspace {
-            self.record_workspace(workspace, &batch).await?;
+            let worker = self.worker();
+            let (sent, mut rest): (Vec<_>, Vec<_>) =
+                (batch.into_iter()).partition(|one| undisturbed::is_sent_by(worker, one));
+            if !sent.is_empty() && !self.record_undisturbed(workspace, worker, &sent).await? {
+                rest.extend(sent);
+            }
+            if !rest.is_empty() {
+                self.record_carefully(workspace, &rest).await?;
+            }
         }
         Ok(())
     }
 
-    async fn record_workspace(
+    async fn record_carefully(
         &self,
         workspace: WorkspaceId,
         batch: &[&(Claimed, Ending)],
@@ -172,7 +180,8 @@ impl<'a> Recording<'a> {
         }
     }
 
-    fn note(
+    /// Works out what an ending makes of its execution and lead.
+    pub(super) fn note(
         &mut self,
         open: OpenExecution,
         claimed: &Claimed,
@@ -224,7 +233,10 @@ impl<'a> Recording<'a> {
                 content: kept.content.clone(),
             });
         }
-        self.healthy.insert(open.sender_id);
+        // The sender as it was at the claim: trouble that came later is forgotten by a later success.
+        if claimed.sender.failures > 0 {
+            self.healthy.insert(open.sender_id);
+        }
         self.settled.push(Settled {
             id: open.id,
             status: ExecutionStatus::Sent,

@@ -24,7 +24,7 @@ use crate::domain::id::SenderId;
 use crate::domain::outcome::{Outcome, Phase, Scope};
 
 /// How many endings one commit records.
-const RECORD_MAX: usize = 500;
+const RECORD_MAX: usize = 512;
 /// How long after a failure the claiming task tries again.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The claiming task looks at least this often, should every bell have been missed.

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use crate::domain::id::SenderId;
 
 /// At most so many messages for each connection are handed over.
-const AHEAD_MAX: usize = 2;
+const AHEAD_MAX: usize = 4;
 
 /// The turns of all senders.
 pub(super) struct Turns {

@@ -274,9 +274,9 @@ pub async fn take_leads(
 /// # Errors
 /// [`StoreError`] as the database has it.
 pub async fn save_leads(tx: &impl ConnectionTrait, leads: &[LeadRow]) -> Result<()> {
-    for chunk in sql::batches(leads) {
+    for chunk in sql::chunks(leads) {
         let mut arguments = Arguments::new();
-        let rows = arguments.rows(chunk.iter().map(|lead| -> [Value; 16] {
+        let rows = arguments.padded_rows(chunk.iter().map(|lead| -> [Value; 16] {
             [
                 lead.id.into(),
                 lead.status.as_str().into(),
@@ -426,7 +426,7 @@ async fn settle_at_once(tx: &impl ConnectionTrait, chunk: &[NewExecution]) -> Re
     if rows.is_empty() {
         return Ok(());
     }
-    let rows = arguments.rows(rows);
+    let rows = arguments.padded_rows(rows);
     let statement = format!(
         "WITH v (id, finished_at) AS (VALUES {rows})
          UPDATE execution SET finished_at = v.finished_at FROM v WHERE execution.id = v.id"

@@ -164,6 +164,34 @@ pub async fn open_executions(
     open_where(tx, &format!("e.id IN ({list})"), arguments).await
 }
 
+/// Locks these executions and their leads until the transaction ends, where all of them are still as
+/// `worker` claimed them and the version that they run under is still the published one. `false`,
+/// and perhaps not all of them locked, where not.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn lock_undisturbed(
+    tx: &impl ConnectionTrait,
+    worker: WorkerId,
+    executions: &[ExecutionId],
+) -> Result<bool> {
+    let mut arguments = Arguments::new().with(worker.uuid());
+    let list = arguments.list(executions.iter().map(|id| id.uuid()));
+    // IS NOT DISTINCT FROM, so that rows are found by their keys alone: the indexes by worker lead to
+    // everything that the worker holds.
+    let statement = format!(
+        "SELECT e.id FROM execution e JOIN lead l ON l.id = e.lead_id
+         JOIN sequence q ON q.id = l.sequence_id
+         WHERE e.id IN ({list}) AND e.status = 'SENDING'
+           AND e.worker_id IS NOT DISTINCT FROM $1
+           AND l.status = 'IN_PROGRESS' AND l.worker_id IS NOT DISTINCT FROM $1
+           AND q.published_version_id = e.version_id
+         ORDER BY l.id {}",
+        dialect::for_update(tx, "l, e")
+    );
+    Ok(sql::ids(tx, &statement, arguments).await?.len() == executions.len())
+}
+
 /// Everything that a worker is sending, locked until the transaction ends; at most `limit`.
 ///
 /// # Errors
@@ -237,9 +265,9 @@ pub struct Settled {
 /// # Errors
 /// [`super::StoreError`] as the database has it.
 pub async fn settle(tx: &impl ConnectionTrait, settled: &[Settled]) -> Result<()> {
-    for chunk in sql::batches(settled) {
+    for chunk in sql::chunks(settled) {
         let mut arguments = Arguments::new();
-        let rows = arguments.rows(chunk.iter().map(|settled| -> [Value; 8] {
+        let rows = arguments.padded_rows(chunk.iter().map(|settled| -> [Value; 8] {
             [
                 settled.id.uuid().into(),
                 <&str>::from(settled.status).into(),

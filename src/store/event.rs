@@ -13,7 +13,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::sql::{self, Arguments};
-use super::{Result, dialect};
+use super::{Result, StoreError, dialect};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::Channel;
 use crate::domain::id::WorkspaceId;
@@ -39,17 +39,26 @@ pub async fn append(
     )
     .await?;
     let mut seq = last - count;
-    for batch in sql::batches(&events) {
+    let mut entered = 0;
+    for batch in sql::chunks(&events) {
         let mut arguments = Arguments::new();
-        let rows = arguments.rows(batch.iter().map(|event| {
+        let rows = arguments.padded_rows(batch.iter().map(|event| {
             seq += 1;
             row(workspace, seq, event)
         }));
         let statement = format!(
             "INSERT INTO event (workspace_id, seq, at, kind, sequence_id, lead_id, execution_id,
-                 step_key, channel, sender_id, detail) VALUES {rows}"
+                 step_key, channel, sender_id, detail) VALUES {rows}
+             ON CONFLICT (workspace_id, seq) DO NOTHING"
         );
-        sql::execute(tx, &statement, arguments).await?;
+        entered += sql::execute(tx, &statement, arguments).await?;
+    }
+    // Only the padding may find its number taken.
+    if u64::try_from(count).ok() != Some(entered) {
+        return Err(StoreError::corrupt(
+            "event counter",
+            "it gave a number that was taken",
+        ));
     }
     dialect::notify(tx).await
 }

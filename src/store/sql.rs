@@ -32,14 +32,15 @@ impl Arguments {
     }
 
     /// Adds many for an IN and answers their placeholders, with commas; `NULL` for none, so that
-    /// `IN (NULL)` matches nothing. The last one is repeated up to the next power of two, which
-    /// changes nothing but that a few texts of the statement serve lists of every length.
+    /// `IN (NULL)` matches nothing. The last one is repeated up to a round number, which changes
+    /// nothing but that a few texts of the statement serve lists of every length.
     pub fn list<T: Into<Value>>(&mut self, values: impl IntoIterator<Item = T>) -> String {
         let first = self.0.len();
         let mut placeholders: Vec<String> =
             values.into_iter().map(|value| self.add(value)).collect();
+        let count = round_up(placeholders.len());
         while let Some(last) = self.0.get(first..).and_then(<[Value]>::last).cloned()
-            && !placeholders.len().is_power_of_two()
+            && placeholders.len() < count
         {
             placeholders.push(self.add(last));
         }
@@ -48,6 +49,20 @@ impl Arguments {
         } else {
             placeholders.join(", ")
         }
+    }
+
+    /// Like [`Self::rows`], with the last row repeated up to a round number, so that a few texts of
+    /// the statement serve any number of rows: for statements to which a row that comes twice is
+    /// like one that comes once.
+    pub fn padded_rows<const N: usize>(
+        &mut self,
+        rows: impl IntoIterator<Item = [Value; N]>,
+    ) -> String {
+        let mut rows: Vec<[Value; N]> = rows.into_iter().collect();
+        if let Some(last) = rows.last().cloned() {
+            rows.resize(round_up(rows.len()), last);
+        }
+        self.rows(rows)
     }
 
     /// Adds rows and answers them as the body of a VALUES: `($1, $2), ($3, $4)`.
@@ -72,7 +87,19 @@ impl Arguments {
 /// How many rows go into one statement at most.
 const BATCH_MAX: usize = 512;
 
-/// The items in pieces of 128, 64, 32 … 1, so that a handful of texts of a statement serve any
+/// A power of two, or one and a half of one: the least that is not below `count`.
+fn round_up(count: usize) -> usize {
+    let above = count.next_power_of_two();
+    let between = above / 4 * 3;
+    if count <= between { between } else { above }
+}
+
+/// The items in pieces that fit one statement with [`Arguments::padded_rows`].
+pub fn chunks<T>(items: &[T]) -> impl Iterator<Item = &[T]> {
+    items.chunks(BATCH_MAX)
+}
+
+/// The items in pieces of 512, 256, 128 … 1, so that a handful of texts of a statement serve any
 /// number of rows, and the database keeps them prepared.
 pub fn batches<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
@@ -222,6 +249,24 @@ mod tests {
             assert_eq!(pieces.concat(), items);
             assert!(pieces.iter().all(|piece| piece.len().is_power_of_two()));
         }
+    }
+
+    #[test]
+    fn padding_adds_at_most_half_and_changes_no_row() {
+        for count in 1..600_usize {
+            let rounded = round_up(count);
+            assert!(
+                rounded >= count && rounded * 2 <= count * 3,
+                "{count} {rounded}"
+            );
+            let mut arguments = Arguments::new();
+            let number = |n: usize| Value::from(i64::try_from(n).unwrap());
+            let text = arguments.padded_rows((0..count).map(|n| [number(n)]));
+            assert_eq!(text.matches('(').count(), rounded);
+            let last = number(count - 1);
+            assert!(arguments.0[count..].iter().all(|value| *value == last));
+        }
+        assert_eq!(Arguments::new().padded_rows::<1>([]), "");
     }
 
     #[test]

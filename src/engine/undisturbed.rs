@@ -1,0 +1,68 @@
+//! Record, where nothing has come between: messages that were sent and whose leads are still as
+//! their claim left them, which is nearly every message.
+//!
+//! Recording reads rows, locks them and then works out what becomes of them. Here that is worked out
+//! before the transaction begins, from what the claim knew, and the database only says whether it
+//! all still holds. If anything does not, all of it is recorded the careful way.
+
+use super::record::{Ending, Recording};
+use super::{Claimed, Engine, Result};
+use crate::domain::execution::ExecutionStatus;
+use crate::domain::id::{ExecutionId, WorkerId, WorkspaceId};
+use crate::domain::outcome::Outcome;
+use crate::store::StoreError;
+use crate::store::dispatch::{self as rows, OpenExecution};
+
+/// Whether an ending can be recorded like this.
+pub(super) fn is_sent_by(worker: WorkerId, (claimed, ending): &(Claimed, Ending)) -> bool {
+    claimed.worker == worker && matches!(ending, Ending::Dispatched(Outcome::Sent { .. }, _))
+}
+
+impl Engine {
+    /// Records messages of one workspace that `worker` claimed and sent. `false` where something
+    /// has come between for any of them: then nothing was recorded.
+    pub(super) async fn record_undisturbed(
+        &self,
+        workspace: WorkspaceId,
+        worker: WorkerId,
+        sent: &[&(Claimed, Ending)],
+    ) -> Result<bool> {
+        let mut recording = Recording::new(self, workspace);
+        for (claimed, ending) in sent {
+            recording.note(as_claimed(claimed), claimed, ending, &claimed.version)?;
+        }
+        let tx = self.db.begin().await?;
+        let ids: Vec<ExecutionId> = sent.iter().map(|one| one.0.execution_id).collect();
+        if !rows::lock_undisturbed(&tx, worker, &ids).await? {
+            tx.rollback().await.map_err(StoreError::from)?;
+            return Ok(false);
+        }
+        let progressed = recording.write(&tx).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        if progressed {
+            self.wake.log();
+        }
+        Ok(true)
+    }
+}
+
+/// The execution as its claim and hand-over left it.
+fn as_claimed(claimed: &Claimed) -> OpenExecution {
+    OpenExecution {
+        id: claimed.execution_id,
+        status: ExecutionStatus::Sending,
+        attempt: claimed.attempt,
+        worker_id: Some(claimed.worker),
+        step_key: claimed.step_key.clone(),
+        sender_id: claimed.sender_id(),
+        workspace: claimed.workspace,
+        handed: true,
+        quota_day: Some(claimed.sender.day(claimed.claimed_at)),
+        started_at: Some(claimed.claimed_at.timestamp_millis()),
+        version: claimed.version.id,
+        current_version: Some(claimed.version.id),
+        // Only a bounce asks for it.
+        email_key: None,
+        lead: claimed.lead.clone(),
+    }
+}
