@@ -277,7 +277,7 @@ const fn is_deceptive(char: char) -> bool {
 fn clean_body(text: &str) -> String {
     let mut clean = String::with_capacity(text.len() + text.len() / 32 + 2);
     let mut rest = text;
-    while let Some(at) = rest.find(['\r', '\n', '\0']) {
+    while let Some(at) = memchr::memchr3(b'\r', b'\n', b'\0', rest.as_bytes()) {
         let (line, end) = rest.split_at(at);
         clean.push_str(line);
         rest = if let Some(after) = end.strip_prefix("\r\n") {

@@ -373,12 +373,19 @@ fn said(reply: &Reply) -> String {
 /// it has none, and the final dot.
 fn stuff(bytes: &[u8], out: &mut Vec<u8>) {
     out.reserve(bytes.len() + bytes.len() / 64 + 8);
-    for line in bytes.split_inclusive(|&byte| byte == b'\n') {
-        if line.first() == Some(&b'.') {
-            out.push(b'.');
-        }
-        out.extend_from_slice(line);
+    if bytes.first() == Some(&b'.') {
+        out.push(b'.');
     }
+    let mut rest = bytes;
+    while let Some((line, after)) =
+        memchr::memmem::find(rest, b"\n.").and_then(|at| rest.split_at_checked(at + 1))
+    {
+        out.extend_from_slice(line);
+        out.push(b'.');
+        // The dot itself comes with what follows it.
+        rest = after;
+    }
+    out.extend_from_slice(rest);
     if !out.ends_with(b"\r\n") && !out.is_empty() {
         out.extend_from_slice(b"\r\n");
     }
