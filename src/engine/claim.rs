@@ -111,7 +111,7 @@ impl Engine {
                 ..Claim::default()
             });
         }
-        let Some(row) = lane::lock_sender(&tx, id).await? else {
+        let Some(row) = lane::keep_sender(&tx, id).await? else {
             tx.rollback().await.map_err(StoreError::from)?;
             return Ok(Claim {
                 next_at: Some(now + CONTENDED),

@@ -500,7 +500,8 @@ impl<'a> Recording<'a> {
         claim::save_leads(tx, &self.leads).await?;
         rows::keep(tx, self.workspace, &self.kept, self.now).await?;
         rows::suppress(tx, self.workspace, &self.suppressed, "BOUNCED", self.now).await?;
-        // Senders in one order and before their counts, as a claim locks them.
+        // Counts before senders, and both in one order, as a claim changes them.
+        lane::quota_add(tx, self.workspace, self.refunds).await?;
         let mut senders = self.healthy.clone();
         senders.extend(self.unhealthy.keys().chain(self.paced.keys()));
         for sender in senders {
@@ -513,7 +514,6 @@ impl<'a> Recording<'a> {
                 lane::set_next_free(tx, sender, next_free.timestamp_millis()).await?;
             }
         }
-        lane::quota_add(tx, self.workspace, self.refunds).await?;
         let progressed = !self.events.is_empty();
         event::append(tx, self.workspace, self.events).await?;
         Ok(progressed)

@@ -8,6 +8,8 @@ use super::{Db, Result};
 
 /// Any number that no other program takes by accident: "cadenza" in hexadecimal ASCII.
 const MIGRATION_LOCK: i64 = 0x0063_6164_656e_7a61;
+/// The same for the locks of subjects: "cade".
+const CLAIM_LOCK: i32 = 0x6361_6465;
 /// The channel on which PostgreSQL tells other nodes that something was committed.
 const WAKE_CHANNEL: &str = "cadenza";
 
@@ -75,6 +77,24 @@ pub fn for_update_skip_locked(connection: &impl ConnectionTrait, table: &str) ->
         DbBackend::Postgres => format!("FOR NO KEY UPDATE OF {table} SKIP LOCKED"),
         _ => String::new(),
     }
+}
+
+/// Keeps `subject` from others who ask the same until the transaction ends; `false` if somebody else
+/// has it. No row is locked. On SQLite a transaction that writes is alone anyway.
+///
+/// # Errors
+/// [`super::StoreError::Database`] where the database refuses.
+pub async fn try_keep(connection: &impl ConnectionTrait, subject: uuid::Uuid) -> Result<bool> {
+    if connection.get_database_backend() != DbBackend::Postgres {
+        return Ok(true);
+    }
+    // Two subjects with the same 32 bits only wait for each other.
+    let statement = "SELECT CASE WHEN pg_try_advisory_xact_lock($1, $2) THEN 1::bigint END AS n";
+    let [.., a, b, c, d] = *subject.as_bytes();
+    let arguments = Arguments::new()
+        .with(CLAIM_LOCK)
+        .with(i32::from_be_bytes([a, b, c, d]));
+    Ok(sql::number(connection, statement, arguments).await? == 1)
 }
 
 /// Rows that must not change before the transaction ends.

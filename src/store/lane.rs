@@ -127,16 +127,19 @@ pub async fn senders(
     sql::all(connection, &statement, arguments).await
 }
 
-/// Locks a sender, so that no other node reckons with its caps meanwhile. `None`: another node has
-/// it just now, or it is switched off.
+/// Keeps a sender from other claims, so that no other node reckons with its caps meanwhile. `None`:
+/// another node has it just now, or it is switched off. Its row is not locked: hand-overs and
+/// records go on meanwhile, and one that is switched off meanwhile is seen by the last look.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
-pub async fn lock_sender(tx: &impl ConnectionTrait, id: SenderId) -> Result<Option<SenderRow>> {
-    let statement = format!(
-        "SELECT {SENDER_COLUMNS} FROM sender d WHERE d.id = $1 AND d.enabled {}",
-        dialect::for_update_skip_locked(tx, "d")
-    );
+pub async fn keep_sender(tx: &impl ConnectionTrait, id: SenderId) -> Result<Option<SenderRow>> {
+    // Read by a statement of its own: one that began before it was kept might see the pace as it
+    // was before the last claim.
+    if !dialect::try_keep(tx, id.uuid()).await? {
+        return Ok(None);
+    }
+    let statement = format!("SELECT {SENDER_COLUMNS} FROM sender d WHERE d.id = $1 AND d.enabled");
     sql::one(tx, &statement, Arguments::new().with(id.uuid())).await
 }
 
