@@ -311,58 +311,64 @@ impl Furnished {
                 .map(|_| (entropy.id(now), entropy.id(now)))
                 .collect();
             let mut people = Arguments::new();
-            let rows = people.rows(ids.iter().map(|(person, _)| -> [Value; 9] {
-                let email = format!("{person}@example.org");
-                [
-                    person.uuid().into(),
-                    self.workspace.uuid().into(),
-                    email.clone().into(),
-                    email.into(),
-                    "Person".into(),
-                    serde_json::json!({}).into(),
-                    "".into(),
-                    ms.into(),
-                    ms.into(),
-                ]
-            }));
+            let rows = people.table(
+                &tx,
+                ids.iter().map(|(person, _)| -> [Value; 9] {
+                    let email = format!("{person}@example.org");
+                    [
+                        person.uuid().into(),
+                        self.workspace.uuid().into(),
+                        email.clone().into(),
+                        email.into(),
+                        "Person".into(),
+                        serde_json::json!({}).into(),
+                        "".into(),
+                        ms.into(),
+                        ms.into(),
+                    ]
+                }),
+            );
             let statement = format!(
                 "INSERT INTO person (id, workspace_id, email, email_key, first_name, attributes,
-                     search_text, created_at, updated_at) VALUES {rows}"
+                     search_text, created_at, updated_at) {rows}"
             );
             sql::execute(&tx, &statement, people)
                 .await
                 .expect("inserts");
             let mut leads = Arguments::new();
-            let rows = leads.rows(ids.iter().map(|(person, lead)| -> [Value; 21] {
-                [
-                    lead.uuid().into(),
-                    self.workspace.uuid().into(),
-                    self.sequence.uuid().into(),
-                    person.uuid().into(),
-                    1_i32.into(),
-                    "PENDING".into(),
-                    "one".into(),
-                    1_i16.into(),
-                    self.sender.uuid().into(),
-                    7_i32.into(),
-                    ms.into(),
-                    (ms + in_ms).into(),
-                    0_i32.into(),
-                    0_i32.into(),
-                    0_i32.into(),
-                    0_i32.into(),
-                    false.into(),
-                    false.into(),
-                    ms.into(),
-                    "API".into(),
-                    Value::BigInt(None),
-                ]
-            }));
+            let rows = leads.table(
+                &tx,
+                ids.iter().map(|(person, lead)| -> [Value; 21] {
+                    [
+                        lead.uuid().into(),
+                        self.workspace.uuid().into(),
+                        self.sequence.uuid().into(),
+                        person.uuid().into(),
+                        1_i32.into(),
+                        "PENDING".into(),
+                        "one".into(),
+                        1_i16.into(),
+                        self.sender.uuid().into(),
+                        7_i32.into(),
+                        ms.into(),
+                        (ms + in_ms).into(),
+                        0_i32.into(),
+                        0_i32.into(),
+                        0_i32.into(),
+                        0_i32.into(),
+                        false.into(),
+                        false.into(),
+                        ms.into(),
+                        "API".into(),
+                        Value::BigInt(None),
+                    ]
+                }),
+            );
             let statement = format!(
                 "INSERT INTO lead (id, workspace_id, sequence_id, person_id, round, status,
                      step_key, turn, sender_id, bucket, anchor_at, due_at, messages_sent, opens,
                      clicks, replies, bounced, unsubscribed, enrolled_at, enrolled_by,
-                     last_action_at) VALUES {rows}"
+                     last_action_at) {rows}"
             );
             sql::execute(&tx, &statement, leads).await.expect("inserts");
         }

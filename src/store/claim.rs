@@ -261,9 +261,9 @@ pub async fn take_leads(
         return Ok(());
     }
     let mut arguments = Arguments::new().with(worker.uuid());
-    let list = arguments.list(leads.iter().map(|id| id.uuid()));
+    let list = arguments.among(tx, leads.iter().map(|id| id.uuid()));
     let statement = format!(
-        "UPDATE lead SET status = 'IN_PROGRESS', hold = NULL, worker_id = $1 WHERE id IN ({list})"
+        "UPDATE lead SET status = 'IN_PROGRESS', hold = NULL, worker_id = $1 WHERE id {list}"
     );
     sql::execute(tx, &statement, arguments).await?;
     Ok(())
@@ -276,30 +276,33 @@ pub async fn take_leads(
 pub async fn save_leads(tx: &impl ConnectionTrait, leads: &[LeadRow]) -> Result<()> {
     for chunk in sql::chunks(leads) {
         let mut arguments = Arguments::new();
-        let rows = arguments.padded_rows(chunk.iter().map(|lead| -> [Value; 16] {
-            [
-                lead.id.into(),
-                lead.status.as_str().into(),
-                lead.stop_reason.clone().into(),
-                lead.step_key.clone().into(),
-                lead.turn.into(),
-                lead.sender_id.into(),
-                lead.anchor_at.into(),
-                lead.due_at.into(),
-                lead.hold.clone().into(),
-                lead.paused_rest_ms.into(),
-                lead.worker_id.into(),
-                json(lead.thread.clone()),
-                lead.messages_sent.into(),
-                lead.bounced.into(),
-                lead.last_action_at.into(),
-                lead.bucket.into(),
-            ]
-        }));
+        let rows = arguments.padded_table(
+            tx,
+            chunk.iter().map(|lead| -> [Value; 16] {
+                [
+                    lead.id.into(),
+                    lead.status.as_str().into(),
+                    lead.stop_reason.clone().into(),
+                    lead.step_key.clone().into(),
+                    lead.turn.into(),
+                    lead.sender_id.into(),
+                    lead.anchor_at.into(),
+                    lead.due_at.into(),
+                    lead.hold.clone().into(),
+                    lead.paused_rest_ms.into(),
+                    lead.worker_id.into(),
+                    json(lead.thread.clone()),
+                    lead.messages_sent.into(),
+                    lead.bounced.into(),
+                    lead.last_action_at.into(),
+                    lead.bucket.into(),
+                ]
+            }),
+        );
         let statement = format!(
             "WITH v (id, status, stop_reason, step_key, turn, sender_id, anchor_at, due_at, hold,
                      paused_rest_ms, worker_id, thread, messages_sent, bounced, last_action_at,
-                     bucket) AS (VALUES {rows})
+                     bucket) AS ({rows})
              UPDATE lead SET status = v.status, stop_reason = v.stop_reason,
                  step_key = v.step_key, turn = v.turn, sender_id = v.sender_id,
                  anchor_at = v.anchor_at, due_at = v.due_at, hold = v.hold,
@@ -368,37 +371,40 @@ pub async fn enter_executions(
 ) -> Result<()> {
     for chunk in sql::batches(executions) {
         let mut arguments = Arguments::new();
-        let rows = arguments.rows(chunk.iter().map(|new| -> [Value; 19] {
-            [
-                new.id.uuid().into(),
-                workspace.uuid().into(),
-                new.lead_id.uuid().into(),
-                new.sequence_id.uuid().into(),
-                new.version_id.uuid().into(),
-                new.step_key.as_str().into(),
-                new.variant.clone().into(),
-                "EMAIL".into(),
-                new.sender_id.uuid().into(),
-                <&str>::from(new.status).into(),
-                new.attempt.into(),
-                new.error.as_ref().map(|(code, _)| *code).into(),
-                new.error
-                    .as_ref()
-                    .map(|(_, message)| message.clone())
-                    .into(),
-                new.subject.clone().into(),
-                new.message_id.clone().into(),
-                new.worker_id.map(|id| id.uuid()).into(),
-                new.quota_day.clone().into(),
-                new.scheduled_at.into(),
-                new.started_at.timestamp_millis().into(),
-            ]
-        }));
+        let rows = arguments.table(
+            tx,
+            chunk.iter().map(|new| -> [Value; 19] {
+                [
+                    new.id.uuid().into(),
+                    workspace.uuid().into(),
+                    new.lead_id.uuid().into(),
+                    new.sequence_id.uuid().into(),
+                    new.version_id.uuid().into(),
+                    new.step_key.as_str().into(),
+                    new.variant.clone().into(),
+                    "EMAIL".into(),
+                    new.sender_id.uuid().into(),
+                    <&str>::from(new.status).into(),
+                    new.attempt.into(),
+                    new.error.as_ref().map(|(code, _)| *code).into(),
+                    new.error
+                        .as_ref()
+                        .map(|(_, message)| message.clone())
+                        .into(),
+                    new.subject.clone().into(),
+                    new.message_id.clone().into(),
+                    new.worker_id.map(|id| id.uuid()).into(),
+                    new.quota_day.clone().into(),
+                    new.scheduled_at.into(),
+                    new.started_at.timestamp_millis().into(),
+                ]
+            }),
+        );
         let statement = format!(
             "INSERT INTO execution (id, workspace_id, lead_id, sequence_id, version_id, step_key,
                  variant, channel, sender_id, status, attempt, error_code, error_message, subject,
                  message_id, worker_id, quota_day, scheduled_at, started_at)
-             VALUES {rows}
+             {rows}
              ON CONFLICT (id) DO UPDATE SET version_id = excluded.version_id,
                  variant = excluded.variant, sender_id = excluded.sender_id,
                  status = excluded.status, attempt = excluded.attempt,
@@ -426,9 +432,9 @@ async fn settle_at_once(tx: &impl ConnectionTrait, chunk: &[NewExecution]) -> Re
     if rows.is_empty() {
         return Ok(());
     }
-    let rows = arguments.padded_rows(rows);
+    let rows = arguments.padded_table(tx, rows);
     let statement = format!(
-        "WITH v (id, finished_at) AS (VALUES {rows})
+        "WITH v (id, finished_at) AS ({rows})
          UPDATE execution SET finished_at = v.finished_at FROM v WHERE execution.id = v.id"
     );
     sql::execute(tx, &statement, arguments).await?;

@@ -23,6 +23,11 @@ pub fn numbers_parameters(backend: DbBackend) -> bool {
     backend == DbBackend::Postgres
 }
 
+/// Whether rows are bound as one array for each column, instead of one parameter for each value.
+pub fn binds_columns(backend: DbBackend) -> bool {
+    backend == DbBackend::Postgres
+}
+
 /// Held while migrations run, so that two nodes that start at once do not both run them.
 pub struct MigrationLock(Option<sea_orm::sqlx::pool::PoolConnection<sea_orm::sqlx::Postgres>>);
 

@@ -58,7 +58,7 @@ pub async fn hand_over(
     now: DateTime<Utc>,
 ) -> Result<Vec<ExecutionId>> {
     let mut arguments = Arguments::new().with(worker.uuid());
-    let list = arguments.list(executions.iter().map(|id| id.uuid()));
+    let list = arguments.among(tx, executions.iter().map(|id| id.uuid()));
     // Rows are found by their keys alone and looked at afterwards: with more conditions PostgreSQL
     // goes through everything that the worker holds, twice, for each message.
     let statement = format!(
@@ -71,7 +71,7 @@ pub async fn hand_over(
          FROM execution e JOIN lead l ON l.id = e.lead_id JOIN person p ON p.id = l.person_id
          JOIN sequence q ON q.id = e.sequence_id JOIN sender d ON d.id = e.sender_id
          JOIN worker w ON w.id = $1
-         WHERE e.id IN ({list}) ORDER BY l.id {}",
+         WHERE e.id {list} ORDER BY l.id {}",
         dialect::for_share(tx, "l, q, d, w")
     );
     let seen: Vec<LastLook> = sql::all(tx, &statement, arguments).await?;
@@ -84,8 +84,8 @@ pub async fn hand_over(
         return Ok(Vec::new());
     }
     let mut arguments = Arguments::new().with(now.timestamp_millis());
-    let list = arguments.list(granted.iter().copied());
-    let statement = format!("UPDATE execution SET handed_at = $1 WHERE id IN ({list})");
+    let list = arguments.among(tx, granted.iter().copied());
+    let statement = format!("UPDATE execution SET handed_at = $1 WHERE id {list}");
     sql::execute(tx, &statement, arguments).await?;
     Ok(granted.into_iter().map(ExecutionId::from_uuid).collect())
 }
@@ -160,8 +160,8 @@ pub async fn open_executions(
     ids: &[ExecutionId],
 ) -> Result<Vec<OpenExecution>> {
     let mut arguments = Arguments::new();
-    let list = arguments.list(ids.iter().map(|id| id.uuid()));
-    open_where(tx, &format!("e.id IN ({list})"), arguments).await
+    let list = arguments.among(tx, ids.iter().map(|id| id.uuid()));
+    open_where(tx, &format!("e.id {list}"), arguments).await
 }
 
 /// Locks these executions and their leads until the transaction ends, where all of them are still as
@@ -176,13 +176,13 @@ pub async fn lock_undisturbed(
     executions: &[ExecutionId],
 ) -> Result<bool> {
     let mut arguments = Arguments::new().with(worker.uuid());
-    let list = arguments.list(executions.iter().map(|id| id.uuid()));
+    let list = arguments.among(tx, executions.iter().map(|id| id.uuid()));
     // IS NOT DISTINCT FROM, so that rows are found by their keys alone: the indexes by worker lead to
     // everything that the worker holds.
     let statement = format!(
         "SELECT e.id FROM execution e JOIN lead l ON l.id = e.lead_id
          JOIN sequence q ON q.id = l.sequence_id
-         WHERE e.id IN ({list}) AND e.status = 'SENDING'
+         WHERE e.id {list} AND e.status = 'SENDING'
            AND e.worker_id IS NOT DISTINCT FROM $1
            AND l.status = 'IN_PROGRESS' AND l.worker_id IS NOT DISTINCT FROM $1
            AND q.published_version_id = e.version_id
@@ -267,25 +267,28 @@ pub struct Settled {
 pub async fn settle(tx: &impl ConnectionTrait, settled: &[Settled]) -> Result<()> {
     for chunk in sql::chunks(settled) {
         let mut arguments = Arguments::new();
-        let rows = arguments.padded_rows(chunk.iter().map(|settled| -> [Value; 8] {
-            [
-                settled.id.uuid().into(),
-                <&str>::from(settled.status).into(),
-                settled.attempt.into(),
-                settled.error.as_ref().map(|(code, _)| *code).into(),
-                settled
-                    .error
-                    .as_ref()
-                    .map(|(_, message)| message.clone())
-                    .into(),
-                settled.response.clone().into(),
-                settled.retry_at.map(|at| at.timestamp_millis()).into(),
-                settled.finished_at.map(|at| at.timestamp_millis()).into(),
-            ]
-        }));
+        let rows = arguments.padded_table(
+            tx,
+            chunk.iter().map(|settled| -> [Value; 8] {
+                [
+                    settled.id.uuid().into(),
+                    <&str>::from(settled.status).into(),
+                    settled.attempt.into(),
+                    settled.error.as_ref().map(|(code, _)| *code).into(),
+                    settled
+                        .error
+                        .as_ref()
+                        .map(|(_, message)| message.clone())
+                        .into(),
+                    settled.response.clone().into(),
+                    settled.retry_at.map(|at| at.timestamp_millis()).into(),
+                    settled.finished_at.map(|at| at.timestamp_millis()).into(),
+                ]
+            }),
+        );
         let statement = format!(
             "WITH v (id, status, attempt, error_code, error_message, error_response, retry_at,
-                     finished_at) AS (VALUES {rows})
+                     finished_at) AS ({rows})
              UPDATE execution SET status = v.status, attempt = v.attempt,
                  error_code = v.error_code, error_message = v.error_message,
                  error_response = v.error_response, retry_at = v.retry_at,
@@ -315,18 +318,21 @@ pub async fn suppress(
     sorted.sort_unstable();
     sorted.dedup();
     let mut arguments = Arguments::new();
-    let rows = arguments.rows(sorted.into_iter().map(|address| -> [Value; 5] {
-        [
-            workspace.uuid().into(),
-            "EMAIL".into(),
-            address.into(),
-            reason.into(),
-            now.timestamp_millis().into(),
-        ]
-    }));
+    let rows = arguments.table(
+        tx,
+        sorted.into_iter().map(|address| -> [Value; 5] {
+            [
+                workspace.uuid().into(),
+                "EMAIL".into(),
+                address.into(),
+                reason.into(),
+                now.timestamp_millis().into(),
+            ]
+        }),
+    );
     let statement = format!(
         "INSERT INTO suppression (workspace_id, channel, address, reason, created_at)
-         VALUES {rows} ON CONFLICT (workspace_id, channel, address) DO NOTHING"
+         {rows} ON CONFLICT (workspace_id, channel, address) DO NOTHING"
     );
     sql::execute(tx, &statement, arguments).await?;
     Ok(())
@@ -357,19 +363,22 @@ pub async fn keep(
 ) -> Result<()> {
     for batch in sql::batches(messages) {
         let mut arguments = Arguments::new();
-        let rows = arguments.rows(batch.iter().map(|kept| -> [Value; 6] {
-            [
-                kept.execution_id.uuid().into(),
-                workspace.uuid().into(),
-                kept.sender_id.uuid().into(),
-                kept.recipient.as_str().into(),
-                kept.content.as_str().into(),
-                now.timestamp_millis().into(),
-            ]
-        }));
+        let rows = arguments.table(
+            tx,
+            batch.iter().map(|kept| -> [Value; 6] {
+                [
+                    kept.execution_id.uuid().into(),
+                    workspace.uuid().into(),
+                    kept.sender_id.uuid().into(),
+                    kept.recipient.as_str().into(),
+                    kept.content.as_str().into(),
+                    now.timestamp_millis().into(),
+                ]
+            }),
+        );
         let statement = format!(
             "INSERT INTO outbox_message (execution_id, workspace_id, sender_id, recipient, content,
-                 created_at) VALUES {rows}"
+                 created_at) {rows}"
         );
         sql::execute(tx, &statement, arguments).await?;
     }

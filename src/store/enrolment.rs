@@ -112,8 +112,8 @@ pub async fn by_ids(
     let mut arguments = Arguments::new()
         .with(workspace.uuid())
         .with(sequence.uuid());
-    let list = arguments.list(people.iter().map(|id| id.uuid()));
-    let statement = format!("{CANDIDATE} AND p.id IN ({list})");
+    let list = arguments.among(connection, people.iter().map(|id| id.uuid()));
+    let statement = format!("{CANDIDATE} AND p.id {list}");
     sql::all(connection, &statement, arguments).await
 }
 
@@ -216,35 +216,38 @@ pub async fn insert(
     let mut leads: Vec<&NewLead> = leads.iter().collect();
     leads.sort_unstable_by_key(|lead| lead.person);
     let mut arguments = Arguments::new();
-    let rows = arguments.rows(leads.into_iter().map(|lead| -> [Value; 20] {
-        [
-            lead.id.uuid().into(),
-            workspace.uuid().into(),
-            sequence.uuid().into(),
-            lead.person.into(),
-            lead.round.into(),
-            "PENDING".into(),
-            step_key.into(),
-            1_i16.into(),
-            lead.sender.uuid().into(),
-            lead.bucket.into(),
-            now.into(),
-            lead.due_at.timestamp_millis().into(),
-            0_i32.into(),
-            0_i32.into(),
-            0_i32.into(),
-            0_i32.into(),
-            false.into(),
-            false.into(),
-            now.into(),
-            "API".into(),
-        ]
-    }));
+    let rows = arguments.table(
+        tx,
+        leads.into_iter().map(|lead| -> [Value; 20] {
+            [
+                lead.id.uuid().into(),
+                workspace.uuid().into(),
+                sequence.uuid().into(),
+                lead.person.into(),
+                lead.round.into(),
+                "PENDING".into(),
+                step_key.into(),
+                1_i16.into(),
+                lead.sender.uuid().into(),
+                lead.bucket.into(),
+                now.into(),
+                lead.due_at.timestamp_millis().into(),
+                0_i32.into(),
+                0_i32.into(),
+                0_i32.into(),
+                0_i32.into(),
+                false.into(),
+                false.into(),
+                now.into(),
+                "API".into(),
+            ]
+        }),
+    );
     let statement = format!(
         "INSERT INTO lead (id, workspace_id, sequence_id, person_id, round, status, step_key, turn,
              sender_id, bucket, anchor_at, due_at, messages_sent, opens, clicks, replies, bounced,
              unsubscribed, enrolled_at, enrolled_by)
-         VALUES {rows} ON CONFLICT DO NOTHING RETURNING id"
+         {rows} ON CONFLICT DO NOTHING RETURNING id"
     );
     let made = sql::ids(tx, &statement, arguments).await?;
     Ok(made.into_iter().map(LeadId::from_uuid).collect())

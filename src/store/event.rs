@@ -42,13 +42,16 @@ pub async fn append(
     let mut entered = 0;
     for batch in sql::chunks(&events) {
         let mut arguments = Arguments::new();
-        let rows = arguments.padded_rows(batch.iter().map(|event| {
-            seq += 1;
-            row(workspace, seq, event)
-        }));
+        let rows = arguments.padded_table(
+            tx,
+            batch.iter().map(|event| {
+                seq += 1;
+                row(workspace, seq, event)
+            }),
+        );
         let statement = format!(
             "INSERT INTO event (workspace_id, seq, at, kind, sequence_id, lead_id, execution_id,
-                 step_key, channel, sender_id, detail) VALUES {rows}
+                 step_key, channel, sender_id, detail) {rows}
              ON CONFLICT (workspace_id, seq) DO NOTHING"
         );
         entered += sql::execute(tx, &statement, arguments).await?;

@@ -103,10 +103,10 @@ pub async fn lock_by_email(
             continue;
         }
         let mut arguments = Arguments::new().with(workspace.uuid());
-        let ids = arguments.list(ids);
+        let ids = arguments.among(tx, ids);
         // In one order, so that two imports of the same people wait for each other once.
         let statement = format!(
-            "SELECT * FROM person WHERE workspace_id = $1 AND id IN ({ids}) ORDER BY email_key {}",
+            "SELECT * FROM person WHERE workspace_id = $1 AND id {ids} ORDER BY email_key {}",
             dialect::for_update(tx, "person")
         );
         let rows: Vec<Row> = sql::all(tx, &statement, arguments).await?;
@@ -130,9 +130,9 @@ async fn ids_by_email(
     email_keys: &[String],
 ) -> Result<Vec<Uuid>> {
     let mut arguments = Arguments::new().with(workspace.uuid());
-    let keys = arguments.rows(email_keys.iter().map(|key| [Value::from(key.as_str())]));
+    let keys = arguments.table(tx, email_keys.iter().map(|key| [Value::from(key.as_str())]));
     let statement = format!(
-        "WITH v (email_key) AS (VALUES {keys}),
+        "WITH v (email_key) AS ({keys}),
               found (id) AS MATERIALIZED (
                   SELECT (SELECT p.id FROM person AS p
                           WHERE p.workspace_id = $1 AND p.email_key = v.email_key)
@@ -179,11 +179,11 @@ fn values(row: &Row) -> [Value; 14] {
 pub async fn insert_many(tx: &impl ConnectionTrait, rows: &[Row]) -> Result<()> {
     for chunk in rows.chunks(ROWS_PER_STATEMENT) {
         let mut arguments = Arguments::new();
-        let values = arguments.rows(chunk.iter().map(values));
+        let values = arguments.table(tx, chunk.iter().map(values));
         let statement = format!(
             "WITH v (id, workspace_id, email, email_key, phone, linkedin_url, first_name,
                      last_name, company, title, time_zone, attributes, search_text, updated_at)
-                 AS (VALUES {values})
+                 AS ({values})
              INSERT INTO person (id, workspace_id, email, email_key, phone, linkedin_url,
                  first_name, last_name, company, title, time_zone, attributes, search_text,
                  updated_at, created_at)
@@ -201,11 +201,11 @@ pub async fn insert_many(tx: &impl ConnectionTrait, rows: &[Row]) -> Result<()> 
 pub async fn update_many(tx: &impl ConnectionTrait, rows: &[Row]) -> Result<()> {
     for chunk in rows.chunks(ROWS_PER_STATEMENT) {
         let mut arguments = Arguments::new();
-        let values = arguments.rows(chunk.iter().map(values));
+        let values = arguments.table(tx, chunk.iter().map(values));
         let statement = format!(
             "WITH v (id, workspace_id, email, email_key, phone, linkedin_url, first_name,
                      last_name, company, title, time_zone, attributes, search_text, updated_at)
-                 AS (VALUES {values})
+                 AS ({values})
              UPDATE person SET email = v.email, email_key = v.email_key, phone = v.phone,
                  linkedin_url = v.linkedin_url, first_name = v.first_name,
                  last_name = v.last_name, company = v.company, title = v.title,
@@ -332,12 +332,12 @@ pub async fn release_leads(
         let mut arguments = Arguments::new()
             .with(workspace.uuid())
             .with(now.timestamp_millis());
-        let ids = arguments.list(chunk.iter().copied());
+        let ids = arguments.among(tx, chunk.iter().copied());
         let statement = format!(
             "UPDATE lead SET hold = NULL,
                  due_at = CASE WHEN status = 'PENDING' THEN $2 ELSE due_at END,
                  paused_rest_ms = CASE WHEN status = 'PAUSED' THEN 0 ELSE paused_rest_ms END
-             WHERE workspace_id = $1 AND person_id IN ({ids}) AND hold = 'MISSING_MERGE_DATA'
+             WHERE workspace_id = $1 AND person_id {ids} AND hold = 'MISSING_MERGE_DATA'
                AND status IN ('PENDING', 'PAUSED')"
         );
         released += sql::execute(tx, &statement, arguments).await?;

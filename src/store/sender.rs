@@ -248,12 +248,13 @@ pub async fn sent_on(
     let mut arguments = Arguments::new()
         .with(workspace.uuid())
         .with(QuotaKind::Sends.as_str());
-    let rows = arguments.rows(
+    let rows = arguments.table(
+        connection,
         days.iter()
             .map(|(id, day)| [id.uuid().into(), day.as_str().into()]),
     );
     let statement = format!(
-        "WITH v (sender_id, day) AS (VALUES {rows})
+        "WITH v (sender_id, day) AS ({rows})
          SELECT v.sender_id, v.day, q.used FROM v
          JOIN quota q ON q.subject_id = v.sender_id AND q.kind = $2 AND q.day = v.day
               AND q.workspace_id = $1"

@@ -1,11 +1,14 @@
 //! Hand-written statements: numbered arguments that both databases understand, many rows at once.
 //!
 //! Arguments are always bound, never written into the text. A statement that changes many rows
-//! gets them as a table of values: `WITH v (id, due_at) AS (VALUES ($1, $2), ($3, $4)) UPDATE …`.
+//! gets them as a table: `WITH v (id, due_at) AS (VALUES ($1, $2), ($3, $4)) UPDATE …`.
+
+mod column;
 
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult, RuntimeErr, Statement, Value};
 use uuid::Uuid;
 
+use self::column::Column;
 use super::{Result, dialect};
 
 /// The arguments of a statement, numbered from 1 in the order in which they are added.
@@ -31,19 +34,11 @@ impl Arguments {
         self
     }
 
-    /// Adds many for an IN and answers their placeholders, with commas; `NULL` for none, so that
-    /// `IN (NULL)` matches nothing. The last one is repeated up to a round number, which changes
-    /// nothing but that a few texts of the statement serve lists of every length.
+    /// Adds many and answers their placeholders, with commas, for an IN; `NULL` for none, so that
+    /// `IN (NULL)` matches nothing. For lists that people write, which are short; for long ones
+    /// there is [`Self::among`].
     pub fn list<T: Into<Value>>(&mut self, values: impl IntoIterator<Item = T>) -> String {
-        let first = self.0.len();
-        let mut placeholders: Vec<String> =
-            values.into_iter().map(|value| self.add(value)).collect();
-        let count = round_up(placeholders.len());
-        while let Some(last) = self.0.get(first..).and_then(<[Value]>::last).cloned()
-            && placeholders.len() < count
-        {
-            placeholders.push(self.add(last));
-        }
+        let placeholders: Vec<String> = values.into_iter().map(|value| self.add(value)).collect();
         if placeholders.is_empty() {
             "NULL".into()
         } else {
@@ -51,22 +46,74 @@ impl Arguments {
         }
     }
 
-    /// Like [`Self::rows`], with the last row repeated up to a round number, so that a few texts of
-    /// the statement serve any number of rows: for statements to which a row that comes twice is
-    /// like one that comes once.
-    pub fn padded_rows<const N: usize>(
+    /// Adds many ids and answers the condition that a column is one of them, which follows the
+    /// column's name: `IN ($1, $2)` or `= ANY($1)`.
+    pub fn among(
         &mut self,
+        connection: &impl ConnectionTrait,
+        ids: impl IntoIterator<Item = Uuid>,
+    ) -> String {
+        if dialect::binds_columns(connection.get_database_backend()) {
+            let column = Column::of(ids.into_iter().map(Value::from));
+            return format!("= ANY({}::uuid[])", self.add(column.text));
+        }
+        let mut ids: Vec<Uuid> = ids.into_iter().collect();
+        if let Some(last) = ids.last().copied() {
+            ids.resize(round_up(ids.len()), last);
+        }
+        format!("IN ({})", self.list(ids))
+    }
+
+    /// Adds rows and answers the query that they are the answer of, to insert from or to name by
+    /// `WITH v (id, due_at) AS (…)`. There must be at least one, and a column has one type.
+    ///
+    /// SQLite gets them as VALUES. PostgreSQL gets each column as one array: parsing and planning a
+    /// VALUES of ten thousand parameters costs it more than the rows do.
+    pub fn table<const N: usize>(
+        &mut self,
+        connection: &impl ConnectionTrait,
         rows: impl IntoIterator<Item = [Value; N]>,
     ) -> String {
+        if !dialect::binds_columns(connection.get_database_backend()) {
+            return format!("VALUES {}", self.rows(rows));
+        }
+        let mut columns: [Vec<Value>; N] = std::array::from_fn(|_| Vec::new());
+        for row in rows {
+            for (column, value) in columns.iter_mut().zip(row) {
+                column.push(value);
+            }
+        }
+        let arrays: Vec<String> = columns
+            .into_iter()
+            .map(|values| self.column(Column::of(values)))
+            .collect();
+        format!("SELECT * FROM unnest({})", arrays.join(", "))
+    }
+
+    /// Like [`Self::table`], perhaps with the last row repeated up to a round number, so that a few
+    /// texts of the statement serve any number of rows: for statements to which a row that comes
+    /// twice is like one that comes once.
+    pub fn padded_table<const N: usize>(
+        &mut self,
+        connection: &impl ConnectionTrait,
+        rows: impl IntoIterator<Item = [Value; N]>,
+    ) -> String {
+        if dialect::binds_columns(connection.get_database_backend()) {
+            return self.table(connection, rows);
+        }
         let mut rows: Vec<[Value; N]> = rows.into_iter().collect();
         if let Some(last) = rows.last().cloned() {
             rows.resize(round_up(rows.len()), last);
         }
-        self.rows(rows)
+        self.table(connection, rows)
     }
 
-    /// Adds rows and answers them as the body of a VALUES: `($1, $2), ($3, $4)`.
-    pub fn rows<const N: usize>(&mut self, rows: impl IntoIterator<Item = [Value; N]>) -> String {
+    fn column(&mut self, column: Column) -> String {
+        format!("{}::{}[]", self.add(column.text), column.of)
+    }
+
+    /// The body of a VALUES: `($1, $2), ($3, $4)`.
+    fn rows<const N: usize>(&mut self, rows: impl IntoIterator<Item = [Value; N]>) -> String {
         let mut text = String::new();
         for row in rows {
             text.push_str(if text.is_empty() { "(" } else { ", (" });
@@ -94,7 +141,7 @@ fn round_up(count: usize) -> usize {
     if count <= between { between } else { above }
 }
 
-/// The items in pieces that fit one statement with [`Arguments::padded_rows`].
+/// The items in pieces that fit one statement with [`Arguments::padded_table`].
 pub fn chunks<T>(items: &[T]) -> impl Iterator<Item = &[T]> {
     items.chunks(BATCH_MAX)
 }
@@ -252,21 +299,14 @@ mod tests {
     }
 
     #[test]
-    fn padding_adds_at_most_half_and_changes_no_row() {
+    fn padding_adds_at_most_half() {
         for count in 1..600_usize {
             let rounded = round_up(count);
             assert!(
                 rounded >= count && rounded * 2 <= count * 3,
                 "{count} {rounded}"
             );
-            let mut arguments = Arguments::new();
-            let number = |n: usize| Value::from(i64::try_from(n).unwrap());
-            let text = arguments.padded_rows((0..count).map(|n| [number(n)]));
-            assert_eq!(text.matches('(').count(), rounded);
-            let last = number(count - 1);
-            assert!(arguments.0[count..].iter().all(|value| *value == last));
         }
-        assert_eq!(Arguments::new().padded_rows::<1>([]), "");
     }
 
     #[test]

@@ -34,20 +34,23 @@ pub async fn insert_outcomes(
     let mut ordinal = first - 1;
     for chunk in outcomes.chunks(ROWS_PER_INSERT) {
         let mut arguments = Arguments::new();
-        let rows = arguments.rows(chunk.iter().map(|(subject, code, message)| -> [Value; 6] {
-            ordinal += 1;
-            [
-                operation.uuid().into(),
-                ordinal.into(),
-                workspace.uuid().into(),
-                (*subject).into(),
-                <&str>::from(*code).into(),
-                (*message).into(),
-            ]
-        }));
+        let rows = arguments.table(
+            tx,
+            chunk.iter().map(|(subject, code, message)| -> [Value; 6] {
+                ordinal += 1;
+                [
+                    operation.uuid().into(),
+                    ordinal.into(),
+                    workspace.uuid().into(),
+                    (*subject).into(),
+                    <&str>::from(*code).into(),
+                    (*message).into(),
+                ]
+            }),
+        );
         let statement = format!(
             "INSERT INTO bulk_outcome (operation_id, ordinal, workspace_id, subject, code, message)
-             VALUES {rows}"
+             {rows}"
         );
         sql::execute(tx, &statement, arguments).await?;
     }

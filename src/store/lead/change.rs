@@ -72,9 +72,9 @@ pub async fn lock(
     ids: &[LeadId],
 ) -> Result<Vec<LeadRow>> {
     let mut arguments = Arguments::new().with(workspace.uuid());
-    let list = arguments.list(ids.iter().map(|id| id.uuid()));
+    let list = arguments.among(tx, ids.iter().map(|id| id.uuid()));
     let statement = format!(
-        "SELECT {LEAD_COLUMNS} FROM lead l WHERE l.workspace_id = $1 AND l.id IN ({list})
+        "SELECT {LEAD_COLUMNS} FROM lead l WHERE l.workspace_id = $1 AND l.id {list}
          ORDER BY l.id {}",
         dialect::for_update(tx, "l")
     );
@@ -99,9 +99,9 @@ pub async fn apply(
     let mut arguments = Arguments::new()
         .with(now.timestamp_millis())
         .with(workspace.uuid());
-    let list = arguments.list(ids.iter().map(|id| id.uuid()));
+    let list = arguments.among(tx, ids.iter().map(|id| id.uuid()));
     let statement =
-        format!("UPDATE lead SET {set} WHERE workspace_id = $2 AND id IN ({list}) AND {from}");
+        format!("UPDATE lead SET {set} WHERE workspace_id = $2 AND id {list} AND {from}");
     sql::execute(tx, &statement, arguments).await
 }
 
@@ -118,11 +118,11 @@ pub async fn handed_over(
         return Ok(Vec::new());
     }
     let mut arguments = Arguments::new().with(workspace.uuid());
-    let list = arguments.list(ids.iter().map(|id| id.uuid()));
+    let list = arguments.among(tx, ids.iter().map(|id| id.uuid()));
     let workspace = dialect::unindexed(tx.get_database_backend(), "e.workspace_id");
     let statement = format!(
         "SELECT e.lead_id AS id FROM execution AS e
-         WHERE {workspace} = $1 AND e.lead_id IN ({list}) AND e.status = 'SENDING'
+         WHERE {workspace} = $1 AND e.lead_id {list} AND e.status = 'SENDING'
            AND e.handed_at IS NOT NULL"
     );
     sql::ids(tx, &statement, arguments).await

@@ -77,15 +77,18 @@ pub async fn replace_lanes(
     .await?;
     for chunk in senders.chunks(ROWS_PER_STATEMENT) {
         let mut arguments = Arguments::new();
-        let rows = arguments.rows(chunk.iter().map(|id| {
-            [
-                sequence.uuid().into(),
-                id.uuid().into(),
-                workspace.uuid().into(),
-            ]
-        }));
+        let rows = arguments.table(
+            tx,
+            chunk.iter().map(|id| {
+                [
+                    sequence.uuid().into(),
+                    id.uuid().into(),
+                    workspace.uuid().into(),
+                ]
+            }),
+        );
         let statement = format!(
-            "INSERT INTO lane (sequence_id, sender_id, workspace_id) VALUES {rows}
+            "INSERT INTO lane (sequence_id, sender_id, workspace_id) {rows}
              ON CONFLICT (sequence_id, sender_id) DO NOTHING"
         );
         sql::execute(tx, &statement, arguments).await?;
