@@ -37,8 +37,6 @@ pub struct Model {
     pub message_id: Option<String>,
     #[sea_orm(nullable)]
     pub worker_id: Option<Uuid>,
-    #[sea_orm(nullable)]
-    pub handed_at: Option<i64>,
     #[sea_orm(column_type = "Text", nullable)]
     pub quota_day: Option<String>,
     #[sea_orm(nullable)]

@@ -194,7 +194,6 @@ const UP: &[&str] = &[
         WHERE status IN ('PENDING', 'IN_PROGRESS', 'PAUSED')",
     "CREATE INDEX lead_due ON lead (sender_id, sequence_id, turn, due_at, id)
         WHERE due_at IS NOT NULL AND worker_id IS NULL",
-    "CREATE INDEX lead_worker ON lead (worker_id) WHERE worker_id IS NOT NULL",
     "CREATE INDEX lead_page ON lead (workspace_id, enrolled_at, id)",
     "CREATE INDEX lead_sequence_page ON lead (sequence_id, enrolled_at, id)",
     "CREATE INDEX lead_sequence_status ON lead (sequence_id, status)",
@@ -223,7 +222,6 @@ const UP: &[&str] = &[
         subject TEXT,
         message_id TEXT,
         worker_id UUID,
-        handed_at BIGINT,
         quota_day TEXT,
         scheduled_at BIGINT,
         started_at BIGINT,
@@ -304,6 +302,18 @@ const UP: &[&str] = &[
     )",
 ];
 
+/// Tables that SQLite keeps in the order of their keys: one tree less to write for each row and to
+/// search for each lookup. Rows that may be large are better off without.
+const BY_KEY: &[&str] = &[
+    "event_counter",
+    "lane",
+    "quota",
+    "worker",
+    "lead",
+    "execution",
+    "event",
+];
+
 /// Settings that only PostgreSQL has: room for updates in place, and a vacuum that keeps up with
 /// tables where every row changes several times.
 const UP_POSTGRES: &[&str] = &[
@@ -319,17 +329,28 @@ const UP_POSTGRES: &[&str] = &[
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
-        let (uuid, json) = match manager.get_database_backend() {
-            DbBackend::Postgres => ("uuid", "jsonb"),
-            _ => ("blob", "text"),
+        let is_postgres = manager.get_database_backend() == DbBackend::Postgres;
+        let (uuid, json) = if is_postgres {
+            ("uuid", "jsonb")
+        } else {
+            ("blob", "text")
+        };
+        let is_by_key = |statement: &str| {
+            let mut words = statement.split_whitespace();
+            words.next() == Some("CREATE")
+                && words.next() == Some("TABLE")
+                && words.next().is_some_and(|table| BY_KEY.contains(&table))
         };
         for statement in UP {
-            let statement = statement
+            let mut statement = statement
                 .replace(" UUID", &format!(" {uuid}"))
                 .replace(" JSON", &format!(" {json}"));
+            if !is_postgres && is_by_key(&statement) {
+                statement.push_str(" WITHOUT ROWID");
+            }
             connection.execute_unprepared(&statement).await?;
         }
-        if manager.get_database_backend() == DbBackend::Postgres {
+        if is_postgres {
             for statement in UP_POSTGRES {
                 connection.execute_unprepared(statement).await?;
             }

@@ -60,7 +60,7 @@ pub async fn record(
         if let Ok(stopped) = row.state()?.apply(&stop, at) {
             row.set_state(stopped);
             row.last_action_at = Some(at.timestamp_millis());
-            claim::save_leads(&tx, std::slice::from_ref(&row)).await?;
+            claim::save_leads(&tx, std::slice::from_ref(&row), None).await?;
             let stopped = NewEvent::of_lead(at, EventKind::LeadStopped, sequence, lead);
             events.push(stopped.with_detail(serde_json::json!({ "reason": "REPLIED" })));
         }

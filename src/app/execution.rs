@@ -94,14 +94,14 @@ struct Settling<'a> {
 }
 
 impl Settling<'_> {
-    /// The message left when it was handed over; the next step waits from then.
+    /// The message left when it was claimed; the next step waits from then.
     async fn sent(
         &mut self,
         tx: &impl ConnectionTrait,
         open: OpenExecution,
         row: &Row,
     ) -> Result<(), AppError> {
-        let done_at = row.handed_at.or(row.finished_at).map_or(self.now, from_ms);
+        let done_at = row.started_at.or(row.finished_at).map_or(self.now, from_ms);
         let settled = Settled {
             id: open.id,
             status: ExecutionStatus::Sent,
@@ -111,7 +111,7 @@ impl Settling<'_> {
             retry_at: None,
             finished_at: Some(done_at),
         };
-        dispatch::settle(tx, &[settled]).await?;
+        dispatch::settle(tx, &[settled], None).await?;
         let detail = json!({ "settledBy": self.caller.name });
         self.execution_event(&open, EventKind::ExecutionSent, detail);
         let plan = self.plan(tx, &open, row, done_at).await?;
@@ -154,7 +154,7 @@ impl Settling<'_> {
             lead.last_action_at = Some(self.now.timestamp_millis());
             lead.set_state(after);
         }
-        save_leads(tx, &[lead]).await?;
+        save_leads(tx, &[lead], None).await?;
         Ok(())
     }
 
@@ -187,10 +187,10 @@ impl Settling<'_> {
             response: None,
             retry_at: None,
         };
-        dispatch::settle(tx, &[settled]).await?;
+        dispatch::settle(tx, &[settled], None).await?;
         if let Ok(state) = let_go {
             lead.set_state(state);
-            save_leads(tx, &[lead]).await?;
+            save_leads(tx, &[lead], None).await?;
         }
         Ok(())
     }

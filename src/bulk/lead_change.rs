@@ -114,8 +114,8 @@ pub(super) async fn chunk(
         decided.insert(row.lead_id(), (state, verdict.map(|_| ())));
     }
     change::apply(tx, workspace, change, &taking, now).await?;
-    // Asked after the leads are locked: whoever hands a message over does so before or sees this.
-    let handed: HashSet<Uuid> = change::handed_over(tx, workspace, &busy)
+    // Asked after the leads are locked: whoever claims one does so before or sees this.
+    let sending: HashSet<Uuid> = change::sending(tx, workspace, &busy)
         .await?
         .into_iter()
         .collect();
@@ -143,7 +143,7 @@ pub(super) async fn chunk(
             Some((_, Ok(()))) if again => ALREADY,
             Some((_, Ok(()))) => (
                 BulkOutcomeCode::Done,
-                done(change, handed.contains(&id.uuid())),
+                done(change, sending.contains(&id.uuid())),
             ),
             Some((state, Err(refused))) => not_done(state, *refused),
         };
@@ -235,13 +235,11 @@ fn event(change: Change, row: &LeadRow, now: chrono::DateTime<chrono::Utc>) -> N
     }
 }
 
-const fn done(change: Change, handed_over: bool) -> &'static str {
-    match (change, handed_over) {
+const fn done(change: Change, sending: bool) -> &'static str {
+    match (change, sending) {
         // What travels cannot be called back; nothing follows it.
-        (Change::Pause, true) => "Paused; a message was already being handed over and may arrive.",
-        (Change::Remove, true) => {
-            "Removed; a message was already being handed over and may arrive."
-        }
+        (Change::Pause, true) => "Paused; a message was already being sent and may arrive.",
+        (Change::Remove, true) => "Removed; a message was already being sent and may arrive.",
         (Change::Pause, false) => "Paused.",
         (Change::Remove, false) => "Removed.",
         (Change::Resume, _) => "Resumed.",

@@ -134,10 +134,15 @@ impl Engine {
                 ..Claim::default()
             });
         }
+        // What is claimed leaves without another look: no sequence is disabled or published anew
+        // before the commit, and one that was since the survey is left alone.
+        let sequences: Vec<_> = lanes.iter().map(|lane| lane.sequence_id).collect();
+        let published = lane::keep_published(&tx, &sequences).await?;
+        let is_current = |lane: &&OpenLane| published.contains(&lane.version.id);
         let mut taking = Taking::new(self, &tx, worker, Arc::clone(&sender), (limit, now)).await?;
         // Follow-ups of every lane go before first messages of any.
         for turn in [Turn::FollowUp, Turn::First] {
-            for lane in lanes {
+            for lane in lanes.iter().filter(is_current) {
                 taking.take_from_lane(lane, turn).await?;
             }
         }
@@ -256,7 +261,7 @@ impl<'a> Taking<'a> {
             leads.into_iter().partition(|lead| lead.worker_id.is_some());
         let taken: Vec<_> = taken.iter().map(LeadRow::lead_id).collect();
         rows::take_leads(self.tx, self.worker, &taken).await?;
-        rows::save_leads(self.tx, &moved).await?;
+        rows::save_leads(self.tx, &moved, None).await?;
         Ok(())
     }
 

@@ -1,12 +1,12 @@
-//! The engine: claim, decide, hand over, dispatch, record, publish.
+//! The engine: claim, decide, dispatch, record, publish.
 //!
 //! - **Claim** ([`claim`]), one short transaction for a sender: due leads are locked, decided upon,
-//!   and their executions entered as SENDING, with caps and pace reserved.
+//!   and their executions entered as SENDING, with caps and pace reserved. No more is claimed than
+//!   leaves right away (`flight`): SENDING is the mark that a message may be on the wire, and one
+//!   whose worker died is UNCONFIRMED and never sent again by itself.
 //! - **Decide** ([`decide`]) is pure: what a due lead's step comes to.
-//! - **Hand over** ([`hand_over`]), right before a message goes: the last look, which also marks
-//!   the message as handed over. A message without the mark certainly has not left; one with it,
-//!   whose worker died, is UNCONFIRMED and never sent again by itself.
-//! - **Dispatch** is the channel's: no transaction is open while a message travels.
+//! - **Dispatch** is the channel's: no transaction is open while a message travels. One that had to
+//!   wait gets a second last look ([`last_look`]).
 //! - **Record** ([`record`]): how it ended, where the lead goes next, events, all in one transaction.
 //! - **Publish** is the bus's: it tails the log.
 //! - **Rescue** ([`rescue`]) takes back what a dead worker held.
@@ -15,13 +15,13 @@
 
 pub mod claim;
 pub mod decide;
-pub mod hand_over;
+mod flight;
 mod lane;
+pub mod last_look;
 pub mod plan;
 pub mod record;
 pub mod rescue;
 pub mod run;
-mod turn;
 mod undisturbed;
 pub mod version;
 
@@ -105,7 +105,7 @@ pub enum EngineError {
 /// What stages answer.
 pub type Result<T, E = EngineError> = std::result::Result<T, E>;
 
-/// A message that has been claimed and is to be handed over, sent and recorded.
+/// A message that has been claimed and is to be sent and recorded.
 #[derive(Debug, Clone)]
 pub struct Claimed {
     /// The workspace.

@@ -16,7 +16,7 @@ use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
-use crate::domain::id::{ExecutionId, SenderId, VersionId, WorkspaceId};
+use crate::domain::id::{ExecutionId, SenderId, VersionId, WorkerId, WorkspaceId};
 use crate::domain::lead::{Happening, LeadState, LeadStatus, Onward, StopReason};
 use crate::domain::outcome::{ErrorCode, Outcome, Scope};
 use crate::domain::retry::retry_delay;
@@ -36,7 +36,7 @@ const SENDER_REST: (Duration, Duration) = (Duration::seconds(5), Duration::minut
 pub enum Ending {
     /// The channel's verdict, and what an outbox kept.
     Dispatched(Outcome, Option<Kept>),
-    /// It was not handed over; nothing left.
+    /// It was not sent; nothing left.
     Released,
 }
 
@@ -358,7 +358,7 @@ impl<'a> Recording<'a> {
         )
     }
 
-    /// It was not handed over: nothing left, and the lead is due as it was.
+    /// It was not sent: nothing left, and the lead is due as it was.
     pub(super) fn released(&mut self, open: OpenExecution, zone: Option<&Zone>) -> Result<()> {
         self.refund(&open, zone);
         self.refund_new_lead(&open, zone);
@@ -494,14 +494,34 @@ impl<'a> Recording<'a> {
             .or_default() -= 1;
     }
 
-    /// Writes it all; events last. Answers whether there were any.
+    /// Writes it all. Answers whether there is anything to publish.
     pub(super) async fn write(self, tx: &sea_orm::DatabaseTransaction) -> Result<bool> {
-        rows::settle(tx, &self.settled).await?;
-        claim::save_leads(tx, &self.leads).await?;
+        claim::save_leads(tx, &self.leads, None).await?;
+        rows::settle(tx, &self.settled, None).await?;
+        self.write_rest(tx).await
+    }
+
+    /// Like [`Self::write`], where `worker` still holds every lead and every execution. `None` where
+    /// not: then nothing of it may be committed.
+    pub(super) async fn write_undisturbed(
+        self,
+        tx: &sea_orm::DatabaseTransaction,
+        worker: WorkerId,
+    ) -> Result<Option<bool>> {
+        let leads = claim::save_leads(tx, &self.leads, Some(worker)).await?;
+        let settled = rows::settle(tx, &self.settled, Some(worker)).await?;
+        let all = |written: u64, of: usize| usize::try_from(written) == Ok(of);
+        if !all(leads, self.leads.len()) || !all(settled, self.settled.len()) {
+            return Ok(None);
+        }
+        self.write_rest(tx).await.map(Some)
+    }
+
+    /// Everything but leads and executions; events last.
+    async fn write_rest(self, tx: &sea_orm::DatabaseTransaction) -> Result<bool> {
         rows::keep(tx, self.workspace, &self.kept, self.now).await?;
         rows::suppress(tx, self.workspace, &self.suppressed, "BOUNCED", self.now).await?;
-        // Counts before senders, and both in one order, as a claim changes them.
-        lane::quota_add(tx, self.workspace, self.refunds).await?;
+        // Senders before counts, and both in one order, as a claim locks them.
         let mut senders = self.healthy.clone();
         senders.extend(self.unhealthy.keys().chain(self.paced.keys()));
         for sender in senders {
@@ -514,6 +534,7 @@ impl<'a> Recording<'a> {
                 lane::set_next_free(tx, sender, next_free.timestamp_millis()).await?;
             }
         }
+        lane::quota_add(tx, self.workspace, self.refunds).await?;
         let progressed = !self.events.is_empty();
         event::append(tx, self.workspace, self.events).await?;
         Ok(progressed)

@@ -1,15 +1,15 @@
 //! Rescue: what a dead worker held is taken back.
 //!
-//! A message that was not handed over certainly did not leave: its lead is due as it was. One that
-//! was handed over may have left: it is UNCONFIRMED. The worker's row goes in the same transaction,
-//! so that a worker that was only asleep can do nothing with what it held.
+//! What it was sending may or may not have left: it is UNCONFIRMED. The worker's row goes in the same
+//! transaction, so that a worker that was only asleep can do nothing with what it held, but tell
+//! how it ended.
 
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::record::Recording;
-use super::{Engine, EngineError, Result};
+use super::{Engine, Result};
 use crate::domain::id::WorkspaceId;
 use crate::store::StoreError;
 use crate::store::dispatch::{self as rows, OpenExecution};
@@ -110,16 +110,7 @@ impl Engine {
         for (workspace, open) in by_workspace {
             let mut recording = Recording::new(self, workspace);
             for one in open {
-                if one.handed {
-                    recording.ambiguous(one, "the process died while sending it")?;
-                } else {
-                    let zone = match self.version(tx, one.version).await {
-                        Ok(version) => Some(version.zone.clone()),
-                        Err(EngineError::Version { .. }) => None,
-                        Err(error @ EngineError::Store(_)) => return Err(error),
-                    };
-                    recording.released(one, zone.as_ref())?;
-                }
+                recording.ambiguous(one, "the process died while sending it")?;
             }
             recording.write(tx).await?;
         }

@@ -1,111 +1,56 @@
 //! The loop that joins the stages, and its tasks.
 //!
-//! One task claims; for each claimed message one task hands over and dispatches; one task commits
-//! the hand-overs and one the records, each taking whatever has gathered since its last commit.
+//! One task claims; for each claimed message one task composes and dispatches it; one task records,
+//! taking whatever has gathered since its last commit.
 //! The claiming task sleeps until the earliest instant at which anything is due, or until it is
 //! woken: by a commit elsewhere that may have made something due, or by room that became free.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::hand_over::{self, HandOverDesk};
+use super::flight::Flight;
 use super::record::Ending;
-use super::turn::Turns;
 use super::{Claimed, Engine};
-use crate::domain::id::SenderId;
 use crate::domain::outcome::{Outcome, Phase, Scope};
 
 /// How many endings one commit records.
 const RECORD_MAX: usize = 512;
+/// A claim of fewer messages than this is followed by a pause.
+const SMALL_CLAIM: usize = 16;
+/// How long that is.
+const SMALL_CLAIM_PAUSE: Duration = Duration::from_millis(10);
 /// How long after a failure the claiming task tries again.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The claiming task looks at least this often, should every bell have been missed.
 const LOOK_AT_LEAST: Duration = Duration::from_secs(30);
 
-/// What is in flight, for the claiming task to know how much room there is.
-#[derive(Default)]
-struct InFlight {
-    total: AtomicUsize,
-    by_sender: Mutex<HashMap<SenderId, usize>>,
-    freed: Notify,
-}
-
-impl InFlight {
-    fn add(&self, sender: SenderId) {
-        self.total.fetch_add(1, Ordering::SeqCst);
-        let mut by_sender = self
-            .by_sender
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *by_sender.entry(sender).or_default() += 1;
-    }
-
-    fn remove(&self, senders: impl IntoIterator<Item = SenderId>) {
-        let mut by_sender = self
-            .by_sender
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for sender in senders {
-            self.total.fetch_sub(1, Ordering::SeqCst);
-            if let Some(count) = by_sender.get_mut(&sender) {
-                *count -= 1;
-                if *count == 0 {
-                    by_sender.remove(&sender);
-                }
-            }
-        }
-        drop(by_sender);
-        self.freed.notify_one();
-    }
-
-    fn of(&self, sender: SenderId) -> usize {
-        let by_sender = self
-            .by_sender
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        by_sender.get(&sender).copied().unwrap_or(0)
-    }
-
-    fn total(&self) -> usize {
-        self.total.load(Ordering::SeqCst)
-    }
-}
-
 impl Engine {
     /// Works until `shutdown` is cancelled, then finishes what was handed over, releases the rest
     /// and leaves. [`Engine::join`] must have succeeded before.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
-        let in_flight = Arc::new(InFlight::default());
-        let (desk, asked) = HandOverDesk::open();
+        let flight = Arc::new(Flight::new(&self.config));
         let (endings, ended) = mpsc::channel(RECORD_MAX * 4);
         let mut services = JoinSet::new();
-        let engine = Arc::clone(&self);
-        let turns = Arc::new(Turns::new(self.config.sends_per_sender));
-        let widened = Arc::clone(&turns);
-        services.spawn(async move { hand_over::serve(&engine, asked, &widened).await });
-        let (engine, counted) = (Arc::clone(&self), Arc::clone(&in_flight));
+        let (engine, counted) = (Arc::clone(&self), Arc::clone(&flight));
         let recorder = tokio::spawn(async move { engine.record_all(ended, &counted).await });
         let lease = CancellationToken::new();
         let (engine, until) = (Arc::clone(&self), lease.clone());
         services.spawn(async move { engine.keep_lease(until).await });
         let dispatcher = Dispatcher {
             engine: Arc::clone(&self),
-            desk,
             endings,
-            turns,
+            flight: Arc::clone(&flight),
             stopping: shutdown.clone(),
         };
-        self.claim_until(shutdown, &in_flight, dispatcher).await;
-        // The dispatcher is gone and with it every dispatch: its channels end, and so do the tasks
-        // that serve them. The lease is kept until the last record is written.
+        self.claim_until(shutdown, &flight, dispatcher).await;
+        // The dispatcher is gone and with it every dispatch: its channel ends, and so does the
+        // recorder. The lease is kept until the last record is written.
         if let Err(error) = recorder.await {
             tracing::error!(%error, "the recorder ended badly; what it held is rescued later");
         }
@@ -126,7 +71,7 @@ impl Engine {
     async fn claim_until(
         &self,
         shutdown: CancellationToken,
-        in_flight: &Arc<InFlight>,
+        flight: &Flight,
         dispatcher: Dispatcher,
     ) {
         let dispatcher = Arc::new(dispatcher);
@@ -134,21 +79,27 @@ impl Engine {
         let mut due = self.wake.on_due();
         while !shutdown.is_cancelled() {
             due.mark_unchanged();
-            let room = self.config.in_flight_max.saturating_sub(in_flight.total());
-            let per_sender = self.config.in_flight_per_sender_max;
-            let sender_room = |sender| {
-                let free = per_sender.saturating_sub(in_flight.of(sender));
-                // Small bites cost as much as large ones: wait until a good part is free.
-                if free * 2 < per_sender { 0 } else { free }
-            };
             let mut wake_at = self.clock.after_real(LOOK_AT_LEAST);
-            match self.claim(room, &sender_room).await {
+            let mut pause = SMALL_CLAIM_PAUSE;
+            match self
+                .claim(flight.room(), &|sender| flight.room_of(sender))
+                .await
+            {
                 Ok(claim) => {
                     if let Some(next_at) = claim.next_at {
                         wake_at = wake_at.min(next_at);
                     }
+                    if claim.messages.len() >= SMALL_CLAIM {
+                        pause = Duration::ZERO;
+                    }
+                    for of_sender in claim
+                        .messages
+                        .chunk_by(|a, b| a.sender_id() == b.sender_id())
+                    {
+                        let sender = of_sender.first().map(Claimed::sender_id);
+                        sender.inspect(|&sender| flight.claimed(sender, of_sender.len()));
+                    }
                     for claimed in claim.messages {
-                        in_flight.add(claimed.sender_id());
                         let dispatcher = Arc::clone(&dispatcher);
                         dispatches.spawn(async move { dispatcher.dispatch(claimed).await });
                     }
@@ -162,11 +113,16 @@ impl Engine {
                 }
             }
             while dispatches.try_join_next().is_some() {}
+            // A claim of one message costs the database as much as one of many: let room gather.
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = self.clock.sleep_real(pause) => {}
+            }
             // Each branch only waits; what it wakes for is read again above.
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = self.clock.sleep_until(wake_at) => {}
-                () = in_flight.freed.notified() => {}
+                () = flight.changed() => {}
                 changed = due.changed() => if changed.is_err() { break },
             }
         }
@@ -178,7 +134,7 @@ impl Engine {
         }
     }
 
-    async fn record_all(&self, mut ended: mpsc::Receiver<(Claimed, Ending)>, in_flight: &InFlight) {
+    async fn record_all(&self, mut ended: mpsc::Receiver<(Claimed, Ending)>, flight: &Flight) {
         let mut batch = Vec::with_capacity(RECORD_MAX);
         while ended.recv_many(&mut batch, RECORD_MAX).await > 0 {
             let mut wait = Duration::from_millis(100);
@@ -192,7 +148,7 @@ impl Engine {
                 self.clock.sleep_real(wait).await;
                 wait = (wait * 2).min(Duration::from_secs(10));
             }
-            in_flight.remove(batch.drain(..).map(|(claimed, _)| claimed.sender_id()));
+            flight.recorded(batch.drain(..).map(|(claimed, _)| claimed.sender_id()));
         }
     }
 
@@ -224,48 +180,55 @@ impl Engine {
 /// Brings claimed messages on their way.
 struct Dispatcher {
     engine: Arc<Engine>,
-    desk: HandOverDesk,
     endings: mpsc::Sender<(Claimed, Ending)>,
-    turns: Arc<Turns>,
+    flight: Arc<Flight>,
     stopping: CancellationToken,
 }
 
 impl Dispatcher {
     async fn dispatch(&self, claimed: Claimed) {
-        let turns = self.turns.of(claimed.sender_id());
-        let Ok(turn) = turns.acquire().await else {
-            return;
-        };
         let ending = self.send(&claimed).await;
-        drop(turn);
+        self.flight.arrived(claimed.sender_id());
         if self.endings.send((claimed, ending)).await.is_err() {
             tracing::error!("the recorder is gone; the message is rescued at the next start");
         }
     }
 
     async fn send(&self, claimed: &Claimed) -> Ending {
-        // Composed before the last look, so that nothing slow lies between the look and the wire.
+        // Composed first, so that nothing slow lies between the last look and the wire.
         let preparing = || self.engine.channel.prepare(&claimed.email);
         let prepared = match catch_unwind(AssertUnwindSafe(preparing)) {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(outcome)) => return Ending::Dispatched(*outcome, None),
             Err(_) => return Ending::Dispatched(unpreparable(), None),
         };
-        if self.stopping.is_cancelled()
-            || !self.engine.window_is_open(claimed)
-            || !self.desk.ask(claimed).await
-        {
+        let connections = self.flight.connections(claimed.sender_id());
+        let Ok(_connection) = connections.acquire().await else {
+            return Ending::Released;
+        };
+        if self.stopping.is_cancelled() || !self.may_leave(claimed).await {
             return Ending::Released;
         }
         let sending = self.engine.channel.send(&claimed.sender.route, prepared);
         // A message that makes its channel panic must not take the others with it.
         let sent = AssertUnwindSafe(sending).catch_unwind().await;
-        self.turns.arrived(claimed.sender_id());
         match sent {
             Ok(sent) => Ending::Dispatched(sent.outcome, sent.kept),
             Err(_) => {
                 let reason = "the channel failed while sending it".to_owned();
                 Ending::Dispatched(Outcome::Ambiguous { reason }, None)
+            }
+        }
+    }
+
+    async fn may_leave(&self, claimed: &Claimed) -> bool {
+        match self.engine.may_leave(claimed).await {
+            Ok(may) => may,
+            Err(error) => {
+                tracing::warn!(execution.id = %claimed.execution_id,
+                    error = &error as &dyn std::error::Error,
+                    "the last look failed; the message is released and claimed again");
+                false
             }
         }
     }

@@ -5,13 +5,15 @@
 //! before the transaction begins, from what the claim knew, and the database only says whether it
 //! all still holds. If anything does not, all of it is recorded the careful way.
 
+use std::collections::BTreeSet;
+
 use super::record::{Ending, Recording};
 use super::{Claimed, Engine, Result};
 use crate::domain::execution::ExecutionStatus;
-use crate::domain::id::{ExecutionId, WorkerId, WorkspaceId};
+use crate::domain::id::{WorkerId, WorkspaceId};
 use crate::domain::outcome::Outcome;
-use crate::store::StoreError;
-use crate::store::dispatch::{self as rows, OpenExecution};
+use crate::store::dispatch::OpenExecution;
+use crate::store::{StoreError, lane};
 
 /// Whether an ending can be recorded like this.
 pub(super) fn is_sent_by(worker: WorkerId, (claimed, ending): &(Claimed, Ending)) -> bool {
@@ -31,13 +33,18 @@ impl Engine {
         for (claimed, ending) in sent {
             recording.note(as_claimed(claimed), claimed, ending, &claimed.version)?;
         }
+        let sequences: BTreeSet<_> = sent.iter().map(|one| one.0.sequence_id).collect();
+        let sequences: Vec<_> = sequences.into_iter().collect();
         let tx = self.db.begin().await?;
-        let ids: Vec<ExecutionId> = sent.iter().map(|one| one.0.execution_id).collect();
-        if !rows::lock_undisturbed(&tx, worker, &ids).await? {
+        let running = lane::running_versions(&tx, &sequences).await?;
+        if !sent.iter().all(|one| running.contains(&one.0.version.id)) {
             tx.rollback().await.map_err(StoreError::from)?;
             return Ok(false);
         }
-        let progressed = recording.write(&tx).await?;
+        let Some(progressed) = recording.write_undisturbed(&tx, worker).await? else {
+            tx.rollback().await.map_err(StoreError::from)?;
+            return Ok(false);
+        };
         tx.commit().await.map_err(StoreError::from)?;
         if progressed {
             self.wake.log();
@@ -46,7 +53,7 @@ impl Engine {
     }
 }
 
-/// The execution as its claim and hand-over left it.
+/// The execution as its claim left it.
 fn as_claimed(claimed: &Claimed) -> OpenExecution {
     OpenExecution {
         id: claimed.execution_id,
@@ -56,7 +63,6 @@ fn as_claimed(claimed: &Claimed) -> OpenExecution {
         step_key: claimed.step_key.clone(),
         sender_id: claimed.sender_id(),
         workspace: claimed.workspace,
-        handed: true,
         quota_day: Some(claimed.sender.day(claimed.claimed_at)),
         started_at: Some(claimed.claimed_at.timestamp_millis()),
         version: claimed.version.id,

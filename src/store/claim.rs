@@ -269,11 +269,17 @@ pub async fn take_leads(
     Ok(())
 }
 
-/// Writes leads back; their rows must be locked by this transaction.
+/// Writes leads back and answers how many. Their rows must be locked by this transaction, or, with
+/// `still_of`, only those are written that are still in the step for which this worker took them up.
 ///
 /// # Errors
 /// [`StoreError`] as the database has it.
-pub async fn save_leads(tx: &impl ConnectionTrait, leads: &[LeadRow]) -> Result<()> {
+pub async fn save_leads(
+    tx: &impl ConnectionTrait,
+    leads: &[LeadRow],
+    still_of: Option<WorkerId>,
+) -> Result<u64> {
+    let mut written = 0;
     for chunk in sql::chunks(leads) {
         let mut arguments = Arguments::new();
         let rows = arguments.padded_table(
@@ -299,6 +305,14 @@ pub async fn save_leads(tx: &impl ConnectionTrait, leads: &[LeadRow]) -> Result<
                 ]
             }),
         );
+        // IS NOT DISTINCT FROM, so that rows are found by their keys alone: an index by worker leads
+        // to everything that the worker holds.
+        let condition = still_of.map_or_else(String::new, |worker| {
+            let worker = arguments.add(worker.uuid());
+            format!(
+                " AND lead.status = 'IN_PROGRESS' AND lead.worker_id IS NOT DISTINCT FROM {worker}"
+            )
+        });
         let statement = format!(
             "WITH v (id, status, stop_reason, step_key, turn, sender_id, anchor_at, due_at, hold,
                      paused_rest_ms, worker_id, thread, messages_sent, bounced, last_action_at,
@@ -309,11 +323,11 @@ pub async fn save_leads(tx: &impl ConnectionTrait, leads: &[LeadRow]) -> Result<
                  paused_rest_ms = v.paused_rest_ms, worker_id = v.worker_id, thread = v.thread,
                  messages_sent = v.messages_sent, bounced = v.bounced,
                  last_action_at = v.last_action_at
-             FROM v WHERE lead.id = v.id"
+             FROM v WHERE lead.id = v.id{condition}"
         );
-        sql::execute(tx, &statement, arguments).await?;
+        written += sql::execute(tx, &statement, arguments).await?;
     }
-    Ok(())
+    Ok(written)
 }
 
 fn json(value: Option<serde_json::Value>) -> Value {
@@ -411,8 +425,7 @@ pub async fn enter_executions(
                  error_code = excluded.error_code, error_message = excluded.error_message,
                  error_response = NULL, retry_at = NULL, subject = excluded.subject,
                  message_id = excluded.message_id, worker_id = excluded.worker_id,
-                 handed_at = NULL, quota_day = excluded.quota_day,
-                 started_at = excluded.started_at
+                 quota_day = excluded.quota_day, started_at = excluded.started_at
              WHERE execution.status = 'SCHEDULED'"
         );
         sql::execute(tx, &statement, arguments).await?;

@@ -13,10 +13,8 @@ use crate::domain::id::{ExecutionId, SenderId, VersionId, WorkerId, WorkspaceId}
 /// What the last look sees.
 #[derive(FromQueryResult)]
 struct LastLook {
-    id: Uuid,
     status: String,
     worker_id: Option<Uuid>,
-    handed_at: Option<i64>,
     lead_status: String,
     lead_worker: Option<Uuid>,
     sequence_status: String,
@@ -31,7 +29,6 @@ impl LastLook {
     fn allows(&self, worker: WorkerId, now: DateTime<Utc>) -> bool {
         self.status == "SENDING"
             && self.worker_id == Some(worker.uuid())
-            && self.handed_at.is_none()
             && self.lead_status == "IN_PROGRESS"
             && self.lead_worker == Some(worker.uuid())
             && self.sequence_status == "PUBLISHED"
@@ -43,51 +40,29 @@ impl LastLook {
     }
 }
 
-/// The last look: of these executions, those that may still be sent are marked as handed over and
-/// answered; the others must be released.
-///
-/// The rows that a stop, a pause or a disabling would change stay locked until the commit. So
-/// either the stop was committed before and is seen here, or it waits, and finds the mark.
+/// Whether nothing has come between a claim of `worker` and now that forbids the message.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
-pub async fn hand_over(
-    tx: &impl ConnectionTrait,
+pub async fn may_leave(
+    connection: &impl ConnectionTrait,
     worker: WorkerId,
-    executions: &[ExecutionId],
+    execution: ExecutionId,
     now: DateTime<Utc>,
-) -> Result<Vec<ExecutionId>> {
-    let mut arguments = Arguments::new().with(worker.uuid());
-    let list = arguments.among(tx, executions.iter().map(|id| id.uuid()));
-    // Rows are found by their keys alone and looked at afterwards: with more conditions PostgreSQL
-    // goes through everything that the worker holds, twice, for each message.
-    let statement = format!(
-        "SELECT e.id, e.status, e.worker_id, e.handed_at, l.status AS lead_status,
-                l.worker_id AS lead_worker, q.status AS sequence_status, d.enabled,
-                COALESCE(q.published_version_id = e.version_id, FALSE) AS is_current,
-                w.lease_until,
-                EXISTS (SELECT 1 FROM suppression s WHERE s.workspace_id = l.workspace_id
-                        AND s.channel = 'EMAIL' AND s.address = p.email_key) AS suppressed
+) -> Result<bool> {
+    let statement = "SELECT e.status, e.worker_id, l.status AS lead_status,
+            l.worker_id AS lead_worker, q.status AS sequence_status, d.enabled,
+            COALESCE(q.published_version_id = e.version_id, FALSE) AS is_current,
+            w.lease_until,
+            EXISTS (SELECT 1 FROM suppression s WHERE s.workspace_id = l.workspace_id
+                    AND s.channel = 'EMAIL' AND s.address = p.email_key) AS suppressed
          FROM execution e JOIN lead l ON l.id = e.lead_id JOIN person p ON p.id = l.person_id
          JOIN sequence q ON q.id = e.sequence_id JOIN sender d ON d.id = e.sender_id
          JOIN worker w ON w.id = $1
-         WHERE e.id {list} ORDER BY l.id {}",
-        dialect::for_share(tx, "l, q, d, w")
-    );
-    let seen: Vec<LastLook> = sql::all(tx, &statement, arguments).await?;
-    let granted: Vec<Uuid> = seen
-        .into_iter()
-        .filter(|look| look.allows(worker, now))
-        .map(|look| look.id)
-        .collect();
-    if granted.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut arguments = Arguments::new().with(now.timestamp_millis());
-    let list = arguments.among(tx, granted.iter().copied());
-    let statement = format!("UPDATE execution SET handed_at = $1 WHERE id {list}");
-    sql::execute(tx, &statement, arguments).await?;
-    Ok(granted.into_iter().map(ExecutionId::from_uuid).collect())
+         WHERE e.id = $2";
+    let arguments = Arguments::new().with(worker.uuid()).with(execution.uuid());
+    let seen: Option<LastLook> = sql::one(connection, statement, arguments).await?;
+    Ok(seen.is_some_and(|look| look.allows(worker, now)))
 }
 
 /// An execution that is being recorded, with its lead, both locked.
@@ -107,8 +82,6 @@ pub struct OpenExecution {
     pub sender_id: SenderId,
     /// The workspace.
     pub workspace: WorkspaceId,
-    /// Whether it was handed over.
-    pub handed: bool,
     /// The sender's day on which it counts.
     pub quota_day: Option<String>,
     /// When this attempt was claimed; tells it from another one under the same number.
@@ -132,7 +105,6 @@ struct OpenColumns {
     execution_step: String,
     execution_sender: Uuid,
     workspace_id: Uuid,
-    handed_at: Option<i64>,
     quota_day: Option<String>,
     started_at: Option<i64>,
     version_id: Uuid,
@@ -164,34 +136,6 @@ pub async fn open_executions(
     open_where(tx, &format!("e.id {list}"), arguments).await
 }
 
-/// Locks these executions and their leads until the transaction ends, where all of them are still as
-/// `worker` claimed them and the version that they run under is still the published one. `false`,
-/// and perhaps not all of them locked, where not.
-///
-/// # Errors
-/// [`super::StoreError`] as the database has it.
-pub async fn lock_undisturbed(
-    tx: &impl ConnectionTrait,
-    worker: WorkerId,
-    executions: &[ExecutionId],
-) -> Result<bool> {
-    let mut arguments = Arguments::new().with(worker.uuid());
-    let list = arguments.among(tx, executions.iter().map(|id| id.uuid()));
-    // IS NOT DISTINCT FROM, so that rows are found by their keys alone: the indexes by worker lead to
-    // everything that the worker holds.
-    let statement = format!(
-        "SELECT e.id FROM execution e JOIN lead l ON l.id = e.lead_id
-         JOIN sequence q ON q.id = l.sequence_id
-         WHERE e.id {list} AND e.status = 'SENDING'
-           AND e.worker_id IS NOT DISTINCT FROM $1
-           AND l.status = 'IN_PROGRESS' AND l.worker_id IS NOT DISTINCT FROM $1
-           AND q.published_version_id = e.version_id
-         ORDER BY l.id {}",
-        dialect::for_update(tx, "l, e")
-    );
-    Ok(sql::ids(tx, &statement, arguments).await?.len() == executions.len())
-}
-
 /// Everything that a worker is sending, locked until the transaction ends; at most `limit`.
 ///
 /// # Errors
@@ -211,7 +155,7 @@ async fn open_where(
     let statement = format!(
         "SELECT e.id AS execution_id, e.status AS execution_status, e.attempt,
                 e.worker_id AS execution_worker, e.step_key AS execution_step,
-                e.sender_id AS execution_sender, e.workspace_id, e.handed_at, e.quota_day,
+                e.sender_id AS execution_sender, e.workspace_id, e.quota_day,
                 e.started_at, e.version_id, q.published_version_id, p.email_key, {LEAD_COLUMNS}
          FROM execution e JOIN lead l ON l.id = e.lead_id JOIN person p ON p.id = l.person_id
          JOIN sequence q ON q.id = l.sequence_id
@@ -229,7 +173,6 @@ async fn open_where(
                 step_key: row.execution_step,
                 sender_id: SenderId::from_uuid(row.execution_sender),
                 workspace: WorkspaceId::from_uuid(row.workspace_id),
-                handed: row.handed_at.is_some(),
                 quota_day: row.quota_day,
                 started_at: row.started_at,
                 version: VersionId::from_uuid(row.version_id),
@@ -260,11 +203,17 @@ pub struct Settled {
     pub finished_at: Option<DateTime<Utc>>,
 }
 
-/// Writes how executions ended; their rows must be locked by this transaction.
+/// Writes how executions ended and answers how many. Their rows must be locked by this transaction,
+/// or, with `still_of`, only those are written that this worker is still sending.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
-pub async fn settle(tx: &impl ConnectionTrait, settled: &[Settled]) -> Result<()> {
+pub async fn settle(
+    tx: &impl ConnectionTrait,
+    settled: &[Settled],
+    still_of: Option<WorkerId>,
+) -> Result<u64> {
+    let mut written = 0;
     for chunk in sql::chunks(settled) {
         let mut arguments = Arguments::new();
         let rows = arguments.padded_table(
@@ -286,6 +235,12 @@ pub async fn settle(tx: &impl ConnectionTrait, settled: &[Settled]) -> Result<()
                 ]
             }),
         );
+        // IS NOT DISTINCT FROM, so that rows are found by their keys alone: the index by worker leads
+        // to everything that the worker holds.
+        let condition = still_of.map_or_else(String::new, |worker| {
+            let worker = arguments.add(worker.uuid());
+            format!(" AND execution.status = 'SENDING' AND execution.worker_id IS NOT DISTINCT FROM {worker}")
+        });
         let statement = format!(
             "WITH v (id, status, attempt, error_code, error_message, error_response, retry_at,
                      finished_at) AS ({rows})
@@ -293,11 +248,11 @@ pub async fn settle(tx: &impl ConnectionTrait, settled: &[Settled]) -> Result<()
                  error_code = v.error_code, error_message = v.error_message,
                  error_response = v.error_response, retry_at = v.retry_at,
                  finished_at = v.finished_at, worker_id = NULL
-             FROM v WHERE execution.id = v.id"
+             FROM v WHERE execution.id = v.id{condition}"
         );
-        sql::execute(tx, &statement, arguments).await?;
+        written += sql::execute(tx, &statement, arguments).await?;
     }
-    Ok(())
+    Ok(written)
 }
 
 /// Notes addresses that must not be contacted any more; those already noted stay as they are.

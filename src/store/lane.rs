@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
-use crate::domain::id::{SenderId, VersionId, WorkspaceId};
+use crate::domain::id::{SenderId, SequenceId, VersionId, WorkspaceId};
 
 /// A lane and the earliest work in it.
 #[derive(Debug, Clone, FromQueryResult)]
@@ -127,9 +127,9 @@ pub async fn senders(
     sql::all(connection, &statement, arguments).await
 }
 
-/// Keeps a sender from other claims, so that no other node reckons with its caps meanwhile. `None`:
-/// another node has it just now, or it is switched off. Its row is not locked: hand-overs and
-/// records go on meanwhile, and one that is switched off meanwhile is seen by the last look.
+/// Keeps a sender from other claims, so that no other node reckons with its caps meanwhile, and as it
+/// is, so that nobody switches it off before the claim is committed. `None`: another node has it just
+/// now, or it is switched off.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
@@ -139,8 +139,49 @@ pub async fn keep_sender(tx: &impl ConnectionTrait, id: SenderId) -> Result<Opti
     if !dialect::try_keep(tx, id.uuid()).await? {
         return Ok(None);
     }
-    let statement = format!("SELECT {SENDER_COLUMNS} FROM sender d WHERE d.id = $1 AND d.enabled");
+    let statement = format!(
+        "SELECT {SENDER_COLUMNS} FROM sender d WHERE d.id = $1 AND d.enabled {}",
+        dialect::for_share(tx, "d")
+    );
     sql::one(tx, &statement, Arguments::new().with(id.uuid())).await
+}
+
+/// The versions that those of the sequences run which are published; none of them is published anew
+/// or disabled before the transaction ends.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn keep_published(
+    tx: &impl ConnectionTrait,
+    sequences: &[SequenceId],
+) -> Result<Vec<VersionId>> {
+    let mut arguments = Arguments::new();
+    let list = arguments.among(tx, sequences.iter().map(|id| id.uuid()));
+    let statement = format!(
+        "SELECT q.published_version_id AS id FROM sequence q
+         WHERE q.id {list} AND q.status = 'PUBLISHED' ORDER BY q.id {}",
+        dialect::for_share(tx, "q")
+    );
+    let ids = sql::ids(tx, &statement, arguments).await?;
+    Ok(ids.into_iter().map(VersionId::from_uuid).collect())
+}
+
+/// The versions that these sequences run, published or disabled.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn running_versions(
+    connection: &impl ConnectionTrait,
+    sequences: &[SequenceId],
+) -> Result<Vec<VersionId>> {
+    let mut arguments = Arguments::new();
+    let list = arguments.among(connection, sequences.iter().map(|id| id.uuid()));
+    let statement = format!(
+        "SELECT q.published_version_id AS id FROM sequence q
+         WHERE q.id {list} AND q.published_version_id IS NOT NULL"
+    );
+    let ids = sql::ids(connection, &statement, arguments).await?;
+    Ok(ids.into_iter().map(VersionId::from_uuid).collect())
 }
 
 /// What a daily cap counts.

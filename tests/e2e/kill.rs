@@ -88,8 +88,8 @@ async fn kill(database: Database) {
             "{email} got a message that we do not know of"
         );
     }
-    // Only what was handed over is in doubt. Of that, what never left is at most what may be handed
-    // over at once: four messages for each connection.
+    // Only what was claimed is in doubt. Of that, what never left is at most what may be claimed at
+    // once: four messages for each connection.
     assert!(unconfirmed > 0, "no kill left anything in doubt");
     assert!(never_left <= KILLS * 64 * 4, "{never_left} never left");
     assert!(server.terminate().await, "a proper goodbye");

@@ -15,7 +15,7 @@ both!(executions_are_paged_and_filtered, |h: Harness| async move {
     for (id, status) in [(&leads[0], "FAILED"), (&leads[1], "SENT")] {
         later(&h, Duration::seconds(1));
         ids.push(
-            execution(&h, id.parse().expect("an id"), status, None, Some(1))
+            execution(&h, id.parse().expect("an id"), status, None, h.clock.now())
                 .await
                 .to_string(),
         );
@@ -96,11 +96,11 @@ both!(executions_are_paged_and_filtered, |h: Harness| async move {
     assert_eq!(theirs["data"]["executions"]["nodes"], json!([]));
 });
 
-/// Makes a lead's step one UNCONFIRMED, handed over an hour ago; answers the execution.
+/// Makes a lead's step one UNCONFIRMED, claimed an hour ago; answers the execution.
 async fn unconfirmed(h: &Harness, lead: &str) -> String {
     let id: LeadId = lead.parse().expect("an id");
-    let handed = (h.clock.now() - Duration::hours(1)).timestamp_millis();
-    let execution = execution(h, id, "UNCONFIRMED", None, Some(handed)).await;
+    let claimed_at = h.clock.now() - Duration::hours(1);
+    let execution = execution(h, id, "UNCONFIRMED", None, claimed_at).await;
     run(
         h,
         "UPDATE lead SET status = 'IN_PROGRESS', due_at = NULL, hold = 'UNCONFIRMED'
@@ -133,7 +133,7 @@ both!(
         );
         later(&h, Duration::hours(3));
         let settled = resolve(&h, &id, true).await;
-        // It was handed over on Tuesday at eight; a day later, the window opens at nine.
+        // It was claimed on Tuesday at eight; a day later, the window opens at nine.
         assert_eq!(
             settled,
             json!({ "userErrors": [], "execution": {

@@ -102,7 +102,8 @@ pub async fn log_explains_state(db: &Db) -> Vec<event::Model> {
     events
 }
 
-/// A message may be handed over only while its lead is in the step and its sequence sends.
+/// A message may be claimed, and leave later, only while its lead is in the step and its sequence
+/// sends.
 pub async fn may_go(db: &Db, execution_id: uuid::Uuid) {
     let execution = execution::Entity::find_by_id(execution_id)
         .one(db.read())
@@ -119,11 +120,8 @@ pub async fn may_go(db: &Db, execution_id: uuid::Uuid) {
         .await
         .expect("reads")
         .expect("exists");
-    assert_eq!(
-        lead.status, "IN_PROGRESS",
-        "handed over after a stop: {lead:?}"
-    );
-    assert_eq!(sequence.status, "PUBLISHED", "handed over while disabled");
+    assert_eq!(lead.status, "IN_PROGRESS", "sent after a stop: {lead:?}");
+    assert_eq!(sequence.status, "PUBLISHED", "sent while disabled");
 }
 
 /// Everything ended: what is left waits for a person, and says for what.

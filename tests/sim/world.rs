@@ -1,6 +1,6 @@
 //! A world in which the engine lives: a database, a clock, workers, people who interfere.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
@@ -9,8 +9,9 @@ use cadenza::bulk;
 use cadenza::clock::Clock;
 use cadenza::domain::bulk::BulkKind;
 use cadenza::domain::flow::{Action, EmailAction, EmailVariant, Flow, Step};
-use cadenza::domain::id::{ExecutionId, SenderId};
+use cadenza::domain::id::SenderId;
 use cadenza::domain::settings::{Settings, WindowClock};
+use cadenza::engine::last_look::FRESH;
 use cadenza::engine::record::Ending;
 use cadenza::engine::{Claimed, Engine, EngineConfig};
 use cadenza::entropy::Entropy;
@@ -24,7 +25,7 @@ use crate::oracle;
 use crate::provider::{Provider, Troubles};
 
 /// Where a worker can die.
-pub const CRASH_POINTS: [&str; 4] = ["claimed", "handed over", "sent", "recorded"];
+pub const CRASH_POINTS: [&str; 4] = ["claimed", "about to leave", "sent", "recorded"];
 
 /// What a seed draws.
 #[derive(Debug, Clone, Copy)]
@@ -433,6 +434,10 @@ impl World {
         let point = match stage {
             0 => {
                 let claim = worker.engine.claim(5, &|_| 5).await.expect("claims");
+                for claimed in &claim.messages {
+                    oracle::may_go(&self.services.db, claimed.execution_id.uuid()).await;
+                }
+                let worker = &mut self.workers[index];
                 worker.claimed.extend(claim.messages);
                 "claimed"
             }
@@ -450,35 +455,18 @@ impl World {
         let count = self.index(self.workers[index].claimed.len() + 1);
         let worker = &mut self.workers[index];
         let batch: Vec<Claimed> = worker.claimed.drain(..count).collect();
-        let (open, closed): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .partition(|claimed| worker.engine.window_is_open(claimed));
-        worker.ended.extend(
-            closed
-                .into_iter()
-                .map(|claimed| (claimed, Ending::Released)),
-        );
-        let mut by_worker: BTreeMap<_, Vec<Claimed>> = BTreeMap::new();
-        for claimed in open {
-            by_worker.entry(claimed.worker).or_default().push(claimed);
-        }
-        for (name, batch) in by_worker {
-            let ids: Vec<ExecutionId> = batch.iter().map(|claimed| claimed.execution_id).collect();
-            let granted = worker.engine.hand_over(name, &ids).await.expect("looks");
-            for id in &granted {
-                oracle::may_go(&self.services.db, id.uuid()).await;
+        for claimed in batch {
+            if !worker.engine.may_leave(&claimed).await.expect("looks") {
+                worker.ended.push((claimed, Ending::Released));
+                continue;
             }
-            for claimed in batch {
-                if granted.contains(&claimed.execution_id) {
-                    worker.granted.push(claimed);
-                } else {
-                    worker.ended.push((claimed, Ending::Released));
-                }
+            if self.clock.now() - claimed.claimed_at > FRESH {
+                oracle::may_go(&self.services.db, claimed.execution_id.uuid()).await;
             }
+            worker.granted.push(claimed);
         }
-        // A crash right here is what makes messages UNCONFIRMED.
         if self.draw(1_000) < self.options.crashes && !self.workers[index].granted.is_empty() {
-            return "handed over";
+            return "about to leave";
         }
         let worker = &mut self.workers[index];
         for claimed in std::mem::take(&mut worker.granted) {
@@ -494,7 +482,7 @@ impl World {
     }
 
     async fn maybe_crash(&mut self, index: usize, point: &'static str) {
-        let dies = point == "handed over" && !self.workers[index].granted.is_empty();
+        let dies = point == "about to leave" && !self.workers[index].granted.is_empty();
         if dies || self.draw(1_000) < self.options.crashes {
             self.crossed.insert(point);
             // Whatever it held in memory is gone; a new process takes its place.

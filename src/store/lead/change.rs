@@ -105,11 +105,11 @@ pub async fn apply(
     sql::execute(tx, &statement, arguments).await
 }
 
-/// Which of the leads have a message that is being handed over and can no longer be held back.
+/// Which of the leads have a message that is being sent and perhaps cannot be held back any more.
 ///
 /// # Errors
 /// [`crate::store::StoreError`] as the database has it.
-pub async fn handed_over(
+pub async fn sending(
     tx: &impl ConnectionTrait,
     workspace: WorkspaceId,
     ids: &[LeadId],
@@ -122,8 +122,7 @@ pub async fn handed_over(
     let workspace = dialect::unindexed(tx.get_database_backend(), "e.workspace_id");
     let statement = format!(
         "SELECT e.lead_id AS id FROM execution AS e
-         WHERE {workspace} = $1 AND e.lead_id {list} AND e.status = 'SENDING'
-           AND e.handed_at IS NOT NULL"
+         WHERE {workspace} = $1 AND e.lead_id {list} AND e.status = 'SENDING'"
     );
     sql::ids(tx, &statement, arguments).await
 }

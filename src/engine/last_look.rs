@@ -1,0 +1,38 @@
+//! The last look, right before a message leaves.
+//!
+//! A claim looks at everything that could forbid a message, in the transaction that marks it as
+//! being sent, and messages leave right after that commit. One that had to wait, for a connection or
+//! because the process stood still, is looked at again: whatever was stopped meanwhile stays.
+
+use chrono::Duration;
+
+use super::{Claimed, Engine, Result, plan};
+use crate::domain::schedule;
+use crate::store::dispatch as rows;
+
+/// So long after its claim a message is as its claim saw it, but for its window, which is always
+/// asked for.
+pub const FRESH: Duration = Duration::seconds(1);
+
+impl Engine {
+    /// Whether a claimed message may leave now. One that may not must be recorded as released.
+    ///
+    /// # Errors
+    /// As the database has it; then the message must not be sent.
+    pub async fn may_leave(&self, claimed: &Claimed) -> Result<bool> {
+        let now = self.clock.now();
+        let calendar = plan::calendar(
+            &claimed.version,
+            &claimed.sender.zone,
+            claimed.person_zone.as_ref(),
+        );
+        if !schedule::is_open(now, &calendar) {
+            return Ok(false);
+        }
+        if now - claimed.claimed_at <= FRESH {
+            return Ok(true);
+        }
+        let (worker, execution) = (claimed.worker, claimed.execution_id);
+        Ok(rows::may_leave(self.db.read(), worker, execution, now).await?)
+    }
+}
