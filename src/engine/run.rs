@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::flight::Flight;
@@ -38,7 +39,7 @@ impl Engine {
         let (endings, ended) = mpsc::channel(RECORD_MAX * 4);
         let mut services = JoinSet::new();
         let (engine, counted) = (Arc::clone(&self), Arc::clone(&flight));
-        let recorder = tokio::spawn(async move { engine.record_all(ended, &counted).await });
+        let recorder = undelayed(async move { engine.record_all(ended, &counted).await });
         let lease = CancellationToken::new();
         let (engine, until) = (Arc::clone(&self), lease.clone());
         services.spawn(async move { engine.keep_lease(until).await });
@@ -48,7 +49,12 @@ impl Engine {
             flight: Arc::clone(&flight),
             stopping: shutdown.clone(),
         };
-        self.claim_until(shutdown, &flight, dispatcher).await;
+        let engine = Arc::clone(&self);
+        let claiming =
+            undelayed(async move { engine.claim_until(shutdown, &flight, dispatcher).await });
+        if let Err(error) = claiming.await {
+            tracing::error!(%error, "claiming ended badly");
+        }
         // The dispatcher is gone and with it every dispatch: its channel ends, and so does the
         // recorder. The lease is kept until the last record is written.
         if let Err(error) = recorder.await {
@@ -175,6 +181,14 @@ impl Engine {
             }
         }
     }
+}
+
+/// Runs a task on a thread of its own. A task that holds a transaction would else wait, after each
+/// statement, behind all the messages that are just ready to go on, and with it everybody who waits
+/// for the transaction.
+fn undelayed(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || runtime.block_on(task))
 }
 
 /// Brings claimed messages on their way.
