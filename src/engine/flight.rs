@@ -26,6 +26,7 @@ pub(super) struct Flight {
     unrecorded_per_sender_max: usize,
     state: Mutex<State>,
     changed: Notify,
+    gathered: Notify,
 }
 
 #[derive(Default)]
@@ -53,6 +54,7 @@ impl Flight {
             unrecorded_per_sender_max: config.in_flight_per_sender_max,
             state: Mutex::default(),
             changed: Notify::new(),
+            gathered: Notify::new(),
         }
     }
 
@@ -89,8 +91,12 @@ impl Flight {
         let mut state = self.state();
         let of = self.of(&mut state, sender);
         of.travelling = of.travelling.saturating_sub(1);
+        let gathered = of.has_gathered();
         drop(state);
         self.changed.notify_one();
+        if gathered {
+            self.gathered.notify_one();
+        }
     }
 
     /// How messages of these senders ended was recorded.
@@ -110,6 +116,18 @@ impl Flight {
         self.changed.notified().await;
     }
 
+    /// Returns when one of these senders has room for a claim that is worth its while.
+    pub(super) async fn gathered(&self, senders: &[SenderId]) {
+        let has_gathered = || {
+            let state = self.state();
+            let of = |sender| state.senders.get(sender);
+            senders.iter().filter_map(of).any(UnderWay::has_gathered)
+        };
+        while !has_gathered() {
+            self.gathered.notified().await;
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,6 +145,10 @@ impl Flight {
 impl UnderWay {
     fn free(&self) -> usize {
         self.width.saturating_sub(self.travelling)
+    }
+
+    fn has_gathered(&self) -> bool {
+        self.free() * 2 >= self.width
     }
 
     /// Sees, when `count` were claimed and committed, whether there were too few or too many.

@@ -22,10 +22,8 @@ use crate::domain::outcome::{Outcome, Phase, Scope};
 
 /// How many endings one commit records.
 const RECORD_MAX: usize = 512;
-/// A claim of fewer messages than this is followed by a pause.
-const SMALL_CLAIM: usize = 16;
-/// How long that is.
-const SMALL_CLAIM_PAUSE: Duration = Duration::from_millis(10);
+/// A claim of few messages costs the database as much as one of many: so long at most room gathers.
+const GATHER_MAX: Duration = Duration::from_millis(10);
 /// How long after a failure the claiming task tries again.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The claiming task looks at least this often, should every bell have been missed.
@@ -86,7 +84,7 @@ impl Engine {
         while !shutdown.is_cancelled() {
             due.mark_unchanged();
             let mut wake_at = self.clock.after_real(LOOK_AT_LEAST);
-            let mut pause = SMALL_CLAIM_PAUSE;
+            let mut claimed_of = Vec::new();
             match self
                 .claim(flight.room(), &|sender| flight.room_of(sender))
                 .await
@@ -95,15 +93,13 @@ impl Engine {
                     if let Some(next_at) = claim.next_at {
                         wake_at = wake_at.min(next_at);
                     }
-                    if claim.messages.len() >= SMALL_CLAIM {
-                        pause = Duration::ZERO;
-                    }
-                    for of_sender in claim
-                        .messages
-                        .chunk_by(|a, b| a.sender_id() == b.sender_id())
-                    {
-                        let sender = of_sender.first().map(Claimed::sender_id);
-                        sender.inspect(|&sender| flight.claimed(sender, of_sender.len()));
+                    let is_same = |a: &Claimed, b: &Claimed| a.sender_id() == b.sender_id();
+                    for of_sender in claim.messages.chunk_by(is_same) {
+                        let Some(first) = of_sender.first() else {
+                            continue;
+                        };
+                        flight.claimed(first.sender_id(), of_sender.len());
+                        claimed_of.push(first.sender_id());
                     }
                     for claimed in claim.messages {
                         let dispatcher = Arc::clone(&dispatcher);
@@ -119,10 +115,10 @@ impl Engine {
                 }
             }
             while dispatches.try_join_next().is_some() {}
-            // A claim of one message costs the database as much as one of many: let room gather.
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                () = self.clock.sleep_real(pause) => {}
+                () = flight.gathered(&claimed_of) => {}
+                () = self.clock.sleep_real(GATHER_MAX) => {}
             }
             // Each branch only waits; what it wakes for is read again above.
             tokio::select! {

@@ -383,9 +383,10 @@ pub async fn enter_executions(
     workspace: WorkspaceId,
     executions: &[NewExecution],
 ) -> Result<()> {
-    for chunk in sql::batches(executions) {
+    for chunk in sql::chunks(executions) {
         let mut arguments = Arguments::new();
-        let rows = arguments.table(
+        // What is entered is not SCHEDULED, so that a row that comes twice changes nothing.
+        let rows = arguments.padded_table(
             tx,
             chunk.iter().map(|new| -> [Value; 19] {
                 [
