@@ -6,7 +6,8 @@
 //! `TEST_POSTGRES_URL` names a server, on PostgreSQL. Last, the claim's latency with few and with
 //! many leads waiting.
 //!
-//! The receiver runs in this process on a thread of its own, so all three share two cores.
+//! The receiver runs in this process on a thread of its own, so all three share two cores; another
+//! one, such as Postfix's `smtp-sink`, is used where `CADENZA_BENCH_SINK` names its port.
 
 #[path = "../tests/support/smtp_sink.rs"]
 #[expect(
@@ -42,7 +43,7 @@ const CONNECTIONS: usize = 64;
 
 fn main() {
     // `cargo bench` and `cargo test --benches` pass flags of the standard harness; none matters.
-    let sink = sink_on_its_own_thread();
+    let sink = receiver();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -55,9 +56,9 @@ fn main() {
             let sessions = sessions_alone(&sink).await;
             println!("round {round}: our sessions alone: {sessions:.0} mails/s");
             for (name, url) in databases().await {
-                let rate = engine(&sink, &url).await;
+                let (rate, each) = engine(&sink, &url).await;
                 println!(
-                    "round {round}: engine on {name}: {rate:.0} mails/s, ratio {:.2}",
+                    "round {round}: engine on {name}: {rate:.0} mails/s, ratio {:.2}, {each:?} each",
                     rate / limit
                 );
                 match ratios.iter_mut().find(|(known, _)| *known == name) {
@@ -77,6 +78,25 @@ fn main() {
             claim_latency(&name, &url).await;
         }
     });
+}
+
+/// Who gets the mails.
+struct Receiver {
+    port: u16,
+    _sink: Option<Arc<SmtpSink>>,
+}
+
+/// The receiver that `CADENZA_BENCH_SINK` names by its port on 127.0.0.1, or else the tests' own.
+fn receiver() -> Receiver {
+    if let Ok(port) = std::env::var("CADENZA_BENCH_SINK") {
+        let port = port.parse().expect("CADENZA_BENCH_SINK is a port");
+        return Receiver { port, _sink: None };
+    }
+    let sink = sink_on_its_own_thread();
+    Receiver {
+        port: sink.port(),
+        _sink: Some(sink),
+    }
 }
 
 fn sink_on_its_own_thread() -> Arc<SmtpSink> {
@@ -128,8 +148,8 @@ fn text() -> String {
 
 /// lettre's messages and lettre's connections, a connection for each task, with TCP_NODELAY, which
 /// lettre itself does not set.
-async fn lettre_alone(sink: &SmtpSink) -> f64 {
-    let (clock, port) = (Clock::system(), sink.port());
+async fn lettre_alone(sink: &Receiver) -> f64 {
+    let (clock, port) = (Clock::system(), sink.port);
     let started = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..CONNECTIONS {
@@ -164,10 +184,10 @@ async fn lettre_alone(sink: &SmtpSink) -> f64 {
     rate(MAILS, started.elapsed())
 }
 
-/// The same mails over our own sessions, which pipeline: what the engine could hand over if the
+/// The same mails over our own sessions, which pipeline: what the engine could send if the
 /// database cost nothing.
-async fn sessions_alone(sink: &SmtpSink) -> f64 {
-    let mut config = SmtpConfig::new("127.0.0.1", sink.port(), Security::None);
+async fn sessions_alone(sink: &Receiver) -> f64 {
+    let mut config = SmtpConfig::new("127.0.0.1", sink.port, Security::None);
     config.max_connections = CONNECTIONS;
     let pool = Arc::new(SmtpPool::new(config));
     let clock = Clock::system();
@@ -395,13 +415,15 @@ impl Furnished {
 }
 
 /// Everything due at once; the clock runs from the claim of the first to the record of the last.
-async fn engine(sink: &SmtpSink, url: &str) -> f64 {
-    let furnished = furnish(url, sink.port()).await;
+/// Answers mails a second, and the processor time that this process, receiver included, took for
+/// each.
+async fn engine(sink: &Receiver, url: &str) -> (f64, Duration) {
+    let furnished = furnish(url, sink.port).await;
     furnished.leads(MAILS, -1_000).await;
     let engine = furnished.engine();
     engine.join().await.expect("joins");
     let shutdown = CancellationToken::new();
-    let (started, spent) = (Instant::now(), cpu_us());
+    let (started, spent) = (Instant::now(), processor_time());
     let running = tokio::spawn(Arc::clone(&engine).run(shutdown.clone()));
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     loop {
@@ -425,23 +447,23 @@ async fn engine(sink: &SmtpSink, url: &str) -> f64 {
             "not done after two minutes"
         );
     }
-    let (rate, spent) = (rate(MAILS, started.elapsed()), cpu_us() - spent);
-    println!(
-        "  of it {} µs of processor time a mail, {:.0} % of two cores",
-        spent / u64::try_from(MAILS).expect("few"),
-        spent as f64 / 20_000.0 / started.elapsed().as_secs_f64()
-    );
+    let took = started.elapsed();
+    let each = (processor_time() - spent) / u32::try_from(MAILS).expect("few");
     shutdown.cancel();
     running.await.expect("ends");
-    rate
+    (rate(MAILS, took), each)
 }
 
-fn cpu_us() -> u64 {
+/// The processor time of this process so far (proc_pid_stat(5): fields 14 and 15, in hundredths of a
+/// second).
+fn processor_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    let after = stat.rsplit_once(')').expect("a name").1;
-    let mut fields = after.split_whitespace().skip(11);
-    let mut ticks = || -> u64 { fields.next().expect("a field").parse().expect("a number") };
-    (ticks() + ticks()) * 10_000
+    let (_, after_name) = stat.rsplit_once(')').expect("a name in brackets");
+    let fields = after_name.split_whitespace().skip(11).take(2);
+    let ticks: u64 = fields
+        .map(|field| field.parse::<u64>().expect("a number"))
+        .sum();
+    Duration::from_millis(ticks * 10)
 }
 
 /// The median time of a claim of 100 due leads, with few and with many leads that wait.

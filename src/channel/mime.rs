@@ -30,7 +30,7 @@ pub const REFERENCES_MAX: usize = 20;
 /// A Message-ID longer than this does not fit a header line (RFC 5322 §2.1.1) and is not ours.
 const MESSAGE_ID_BYTES_MAX: usize = 250;
 
-/// A message ready to be handed over.
+/// A message ready to be sent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Composed {
     /// Where bounces go.

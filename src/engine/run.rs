@@ -30,7 +30,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const LOOK_AT_LEAST: Duration = Duration::from_secs(30);
 
 impl Engine {
-    /// Works until `shutdown` is cancelled, then finishes what was handed over, releases the rest
+    /// Works until `shutdown` is cancelled, then finishes what is on the wire, releases the rest
     /// and leaves. [`Engine::join`] must have succeeded before.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let flight = Arc::new(Flight::new(&self.config));

@@ -1,6 +1,6 @@
 //! The simulator: the production engine and store on a manual clock, driven by a seed.
 //!
-//! Virtual workers claim, hand over, send and record in whatever order the seed says; they crash
+//! Virtual workers claim, send and record in whatever order the seed says; they crash
 //! between any two stages, fall asleep until their lease runs out and wake as zombies; providers
 //! fail in every way; people pause, resume and remove leads and disable and publish the sequence.
 //! After every step the oracle checks what must always hold, and at the end that everything ended.
