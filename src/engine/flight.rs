@@ -209,7 +209,7 @@ mod tests {
         for leaving in 1..CONNECTIONS {
             let width = settled(leaving);
             assert!(width >= CONNECTIONS, "{leaving}: {width}");
-            assert!(width <= CONNECTIONS + leaving, "{leaving}: {width}");
+            assert!(width <= CONNECTIONS * 2, "{leaving}: {width}");
         }
     }
 
