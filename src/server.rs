@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, interval_at, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -291,6 +291,8 @@ impl Server {
         let ended_early = tokio::select! {
             () = end => None,
             served = &mut serving => Some(served),
+            // A server that answers but sends nothing would deceive everybody who watches it.
+            error = failed(&mut tasks) => Some(Err(error)),
         };
         tracing::info!("ending: no new work is begun");
         shutdown.cancel();
@@ -322,6 +324,17 @@ impl Server {
             Some(Ok(served)) => served,
             Some(Err(error)) => Err(std::io::Error::other(error)),
             None => Ok(()),
+        }
+    }
+}
+
+/// Returns when a task has failed; those that have done their work are no failure.
+async fn failed(tasks: &mut JoinSet<()>) -> JoinError {
+    loop {
+        match tasks.join_next().await {
+            Some(Err(error)) => return error,
+            Some(Ok(())) => {}
+            None => std::future::pending().await,
         }
     }
 }
@@ -400,5 +413,18 @@ async fn listen(db: &Db, wake: &Wake) -> Result<(), StoreError> {
         wake.due();
         wake.log();
         dialect::heard(&mut listener).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_fails_is_noticed_among_those_that_are_done() {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async {});
+        tasks.spawn(async { panic!("on purpose") });
+        assert!(failed(&mut tasks).await.is_panic());
     }
 }

@@ -63,6 +63,21 @@ impl Engine {
         room: usize,
         sender_room: &(dyn Fn(SenderId) -> usize + Send + Sync),
     ) -> Result<Claim> {
+        let mut messages = Vec::new();
+        let claim = self
+            .claim_each(room, sender_room, &mut |claimed| messages.extend(claimed))
+            .await?;
+        Ok(Claim { messages, ..claim })
+    }
+
+    /// Like [`Self::claim`], but the messages of each sender go to `claimed` as soon as their claim is
+    /// committed, so that none waits for the claims of other senders.
+    pub(super) async fn claim_each(
+        &self,
+        room: usize,
+        sender_room: &(dyn Fn(SenderId) -> usize + Send + Sync),
+        claimed: &mut (dyn FnMut(Vec<Claimed>) + Send),
+    ) -> Result<Claim> {
         let now = self.clock.now();
         let mut claim = Claim::default();
         let mut left = room;
@@ -72,11 +87,14 @@ impl Engine {
                 // Room comes with the next record, which wakes the loop.
                 continue;
             }
-            match self.claim_sender(sender_id, &lanes, limit, now).await {
+            match self.claim_sender(sender_id, &lanes, limit).await {
                 Ok(taken) => {
                     left -= taken.messages.len().min(left);
-                    claim.progressed |= taken.progressed;
-                    claim.messages.extend(taken.messages);
+                    if taken.progressed {
+                        claim.progressed = true;
+                        self.wake.log();
+                    }
+                    claimed(taken.messages);
                     if let Some(next_at) = taken.next_at {
                         claim.at_latest(next_at);
                     }
@@ -88,20 +106,12 @@ impl Engine {
                 }
             }
         }
-        if claim.progressed {
-            self.wake.log();
-        }
         Ok(claim)
     }
 
-    async fn claim_sender(
-        &self,
-        id: SenderId,
-        lanes: &[OpenLane],
-        limit: usize,
-        now: DateTime<Utc>,
-    ) -> Result<Claim> {
+    async fn claim_sender(&self, id: SenderId, lanes: &[OpenLane], limit: usize) -> Result<Claim> {
         let tx = self.db.begin().await?;
+        let now = self.clock.now();
         let worker = self.worker();
         // What is claimed under a name that was given up would never be rescued.
         if !worker::holds(&tx, worker, now).await? {

@@ -56,12 +56,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Stops being a worker; nothing may be in flight any more.
+    /// Stops being a worker. What is in flight all the same is rescued when the lease has run out.
     ///
     /// # Errors
     /// As the database has it.
     pub async fn leave(&self) -> Result<()> {
-        Ok(worker::remove(self.db.write(), self.worker()).await?)
+        Ok(worker::sign_off(self.db.write(), self.worker()).await?)
     }
 
     /// Takes back what workers held whose lease has run out, and with `everyone` what any worker

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::flight::Flight;
@@ -37,7 +37,11 @@ impl Engine {
         let (endings, ended) = mpsc::channel(RECORD_MAX * 4);
         let mut services = JoinSet::new();
         let (engine, counted) = (Arc::clone(&self), Arc::clone(&flight));
-        let recorder = undelayed(async move { engine.record_all(ended, &counted).await });
+        // Should this task itself be given up, so are those that it began.
+        let given_up = CancellationToken::new();
+        let _guard = given_up.clone().drop_guard();
+        let record = async move { engine.record_all(ended, &counted).await };
+        let recorder = undelayed(record, given_up.clone());
         let lease = CancellationToken::new();
         let (engine, until) = (Arc::clone(&self), lease.clone());
         services.spawn(async move { engine.keep_lease(until).await });
@@ -48,20 +52,19 @@ impl Engine {
             stopping: shutdown.clone(),
         };
         let engine = Arc::clone(&self);
-        let claiming =
-            undelayed(async move { engine.claim_until(shutdown, &flight, dispatcher).await });
-        if let Err(error) = claiming.await {
-            tracing::error!(%error, "claiming ended badly");
-        }
+        let claim = async move { engine.claim_until(shutdown, &flight, dispatcher).await };
+        let claiming = undelayed(claim, given_up).await;
         // The dispatcher is gone and with it every dispatch: its channel ends, and so does the
         // recorder. The lease is kept until the last record is written.
-        if let Err(error) = recorder.await {
-            tracing::error!(%error, "the recorder ended badly; what it held is rescued later");
-        }
+        let recording = recorder.await;
         lease.cancel();
-        while let Some(ended) = services.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a task of the engine ended badly");
+        let kept_lease = services.join_next().await.transpose();
+        for ended in [claiming, recording, kept_lease.map(|_| ())] {
+            // The server ends then, and what was held is rescued when the lease has run out.
+            if let Err(error) = ended.map_err(JoinError::try_into_panic)
+                && let Ok(panic) = error
+            {
+                std::panic::resume_unwind(panic);
             }
         }
         if let Err(error) = self.leave().await {
@@ -85,25 +88,25 @@ impl Engine {
             due.mark_unchanged();
             let mut wake_at = self.clock.after_real(LOOK_AT_LEAST);
             let mut claimed_of = Vec::new();
+            let mut dispatch = |messages: Vec<Claimed>| {
+                let Some(first) = messages.first() else {
+                    return;
+                };
+                flight.claimed(first.sender_id(), messages.len());
+                claimed_of.push(first.sender_id());
+                for claimed in messages {
+                    let dispatcher = Arc::clone(&dispatcher);
+                    dispatches.spawn(async move { dispatcher.dispatch(claimed).await });
+                }
+            };
+            let room_of = |sender| flight.room_of(sender);
             match self
-                .claim(flight.room(), &|sender| flight.room_of(sender))
+                .claim_each(flight.room(), &room_of, &mut dispatch)
                 .await
             {
                 Ok(claim) => {
                     if let Some(next_at) = claim.next_at {
                         wake_at = wake_at.min(next_at);
-                    }
-                    let is_same = |a: &Claimed, b: &Claimed| a.sender_id() == b.sender_id();
-                    for of_sender in claim.messages.chunk_by(is_same) {
-                        let Some(first) = of_sender.first() else {
-                            continue;
-                        };
-                        flight.claimed(first.sender_id(), of_sender.len());
-                        claimed_of.push(first.sender_id());
-                    }
-                    for claimed in claim.messages {
-                        let dispatcher = Arc::clone(&dispatcher);
-                        dispatches.spawn(async move { dispatcher.dispatch(claimed).await });
                     }
                 }
                 Err(error) => {
@@ -114,7 +117,9 @@ impl Engine {
                     wake_at = self.clock.after_real(AFTER_FAILURE);
                 }
             }
-            while dispatches.try_join_next().is_some() {}
+            while let Some(ended) = dispatches.try_join_next() {
+                self.note_end(ended);
+            }
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = flight.gathered(&claimed_of) => {}
@@ -130,9 +135,14 @@ impl Engine {
         }
         drop(dispatcher);
         while let Some(ended) = dispatches.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a dispatch ended badly; its message is rescued later");
-            }
+            self.note_end(ended);
+        }
+    }
+
+    fn note_end(&self, ended: Result<(), JoinError>) {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a dispatch ended badly; its message is rescued later");
+            self.lose_track();
         }
     }
 
@@ -182,9 +192,20 @@ impl Engine {
 /// Runs a task on a thread of its own. A task that holds a transaction would else wait, after each
 /// statement, behind all the messages that are just ready to go on, and with it everybody who waits
 /// for the transaction.
-fn undelayed(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+fn undelayed(
+    task: impl Future<Output = ()> + Send + 'static,
+    given_up: CancellationToken,
+) -> JoinHandle<()> {
     let runtime = Handle::current();
-    tokio::task::spawn_blocking(move || runtime.block_on(task))
+    tokio::task::spawn_blocking(move || {
+        runtime.block_on(async {
+            // Dropped between two of its steps, like any task that is aborted.
+            tokio::select! {
+                () = task => {}
+                () = given_up.cancelled() => {}
+            }
+        });
+    })
 }
 
 /// Brings claimed messages on their way.

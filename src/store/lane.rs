@@ -4,7 +4,7 @@
 //! and the earliest due first message are one index probe each, so the survey costs the number of
 //! lanes, never the number of leads that wait.
 
-use sea_orm::{ConnectionTrait, FromQueryResult};
+use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
 
 use super::sql::{self, Arguments};
@@ -272,29 +272,43 @@ pub async fn quota_add(
     workspace: WorkspaceId,
     amounts: impl IntoIterator<Item = (QuotaKey, i32)>,
 ) -> Result<()> {
-    let mut amounts: Vec<_> = amounts
-        .into_iter()
-        .filter(|(_, amount)| *amount != 0)
-        .collect();
+    let mut amounts: Vec<_> = amounts.into_iter().collect();
     // One order for everybody, so that two nodes never wait for each other.
     amounts.sort_by(|(a, _), (b, _)| {
         (a.subject, a.kind.as_str(), &a.day).cmp(&(b.subject, b.kind.as_str(), &b.day))
     });
-    for (key, amount) in amounts {
-        sql::execute(
-            tx,
-            "INSERT INTO quota (subject_id, kind, day, workspace_id, used)
-             VALUES ($1, $2, $3, $4, CASE WHEN $5 > 0 THEN $5 ELSE 0 END)
-             ON CONFLICT (subject_id, kind, day) DO UPDATE SET used =
-                 CASE WHEN quota.used + $5 > 0 THEN quota.used + $5 ELSE 0 END",
-            Arguments::new()
-                .with(key.subject)
-                .with(key.kind.as_str())
-                .with(key.day)
-                .with(workspace.uuid())
-                .with(amount),
-        )
-        .await?;
+    let row = |(key, amount): (QuotaKey, i32)| -> [Value; 5] {
+        [
+            key.subject.into(),
+            key.kind.as_str().into(),
+            key.day.into(),
+            workspace.uuid().into(),
+            amount.into(),
+        ]
+    };
+    let (uses, refunds): (Vec<_>, Vec<_>) = amounts
+        .into_iter()
+        .filter(|(_, amount)| *amount != 0)
+        .partition(|(_, amount)| *amount > 0);
+    if !uses.is_empty() {
+        let mut arguments = Arguments::new();
+        let rows = arguments.table(tx, uses.into_iter().map(row));
+        let statement = format!(
+            "INSERT INTO quota (subject_id, kind, day, workspace_id, used) {rows}
+             ON CONFLICT (subject_id, kind, day) DO UPDATE SET used = quota.used + excluded.used"
+        );
+        sql::execute(tx, &statement, arguments).await?;
+    }
+    if !refunds.is_empty() {
+        let mut arguments = Arguments::new();
+        let rows = arguments.table(tx, refunds.into_iter().map(row));
+        let statement = format!(
+            "WITH v (subject_id, kind, day, workspace_id, amount) AS ({rows})
+             UPDATE quota SET used = CASE WHEN used + v.amount > 0 THEN used + v.amount ELSE 0 END
+             FROM v WHERE quota.subject_id = v.subject_id AND quota.kind = v.kind
+               AND quota.day = v.day AND quota.workspace_id = v.workspace_id"
+        );
+        sql::execute(tx, &statement, arguments).await?;
     }
     Ok(())
 }

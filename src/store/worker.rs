@@ -110,3 +110,19 @@ pub async fn remove(connection: &impl ConnectionTrait, worker: WorkerId) -> Resu
     .await?;
     Ok(())
 }
+
+/// Removes a worker that holds nothing any more. One that does stays until its lease runs out and
+/// what it holds is taken back.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn sign_off(connection: &impl ConnectionTrait, worker: WorkerId) -> Result<()> {
+    sql::execute(
+        connection,
+        "DELETE FROM worker WHERE id = $1
+           AND NOT EXISTS (SELECT 1 FROM execution WHERE worker_id = $1)",
+        Arguments::new().with(worker.uuid()),
+    )
+    .await?;
+    Ok(())
+}
