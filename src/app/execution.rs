@@ -18,7 +18,7 @@ use crate::domain::zone::Zone;
 use crate::store::claim::{LeadRow, save_leads};
 use crate::store::dispatch::{self, OpenExecution, Settled};
 use crate::store::execution::{self, Row};
-use crate::store::{StoreError, dialect, event, person, sender, sequence};
+use crate::store::{StoreError, dialect, event, lane, person, sender, sequence};
 
 /// Settles an UNCONFIRMED execution. Where the message was sent, the lead goes on as if that had
 /// been known at once; where it was not, it is sent again. Settling twice alike is no error.
@@ -39,9 +39,12 @@ pub async fn resolve(
         Refusal::not_found(message, &["id"])
     };
     // Before any lock: what is another workspace's is not touched.
-    execution::find(&tx, workspace, id)
+    let seen = execution::find(&tx, workspace, id)
         .await?
         .ok_or_else(missing)?;
+    // Where the lead goes must be read from the version that is published when it is written.
+    let sequence = SequenceId::from_uuid(seen.sequence_id);
+    lane::running_versions(&tx, &[sequence]).await?;
     let open = dispatch::open_executions(&tx, &[id]).await?.pop();
     let open = open
         .filter(|open| open.workspace == workspace)

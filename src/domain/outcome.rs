@@ -45,6 +45,9 @@ pub enum Outcome {
         /// Whose trouble it is.
         scope: Scope,
     },
+    /// Nothing of it was begun, and nothing is wrong with it: the connection took so long that
+    /// whether it may leave must be asked again.
+    NotBegun,
     /// The end of the message may have arrived and no verdict came back: it may or may not have
     /// been delivered, and must never be repeated by itself.
     Ambiguous {
@@ -202,7 +205,7 @@ impl Outcome {
     pub const fn scope(&self) -> Option<Scope> {
         match self {
             Self::Rejected { scope, .. } | Self::Retry { scope, .. } => Some(*scope),
-            Self::Sent { .. } | Self::Ambiguous { .. } => None,
+            Self::Sent { .. } | Self::NotBegun | Self::Ambiguous { .. } => None,
         }
     }
 
@@ -212,6 +215,7 @@ impl Outcome {
             Self::Sent { response } | Self::Rejected { response, .. } => Some(response),
             Self::Retry { response, .. } => response.as_deref(),
             Self::Ambiguous { reason } => Some(reason),
+            Self::NotBegun => None,
         }
     }
 
@@ -220,6 +224,7 @@ impl Outcome {
         match self {
             Self::Sent { .. } => None,
             Self::Ambiguous { .. } => Some(ErrorCode::Interrupted),
+            Self::NotBegun => Some(ErrorCode::Timeout),
             Self::Rejected {
                 phase,
                 code,
@@ -292,6 +297,9 @@ impl Outcome {
                         format!("The server's answer made no sense at {at}: {said}.")
                     }
                 }
+            }
+            Self::NotBegun => {
+                "The connection took long to open; the message was not sent yet.".to_owned()
             }
             Self::Ambiguous { reason } => {
                 format!("The message may or may not have been delivered: {reason}.")

@@ -3,14 +3,14 @@
 //! Which lanes are open is reckoned before ([`super::lane`]). The earliest instant at which any
 //! lane has work is the next wake-up.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
 use sea_orm::DatabaseTransaction;
 
+use super::caps::Caps;
 use super::decide::{Decision, Message, decide};
-use super::lane::{OpenLane, sender_quota, sequence_quota};
+use super::lane::OpenLane;
 use super::plan::{self, RunningSender};
 use super::{Claimed, Engine, EngineError, Result, RunningVersion};
 use crate::clock::from_ms;
@@ -22,7 +22,7 @@ use crate::domain::lead::{Happening, Onward, StopReason};
 use crate::store::StoreError;
 use crate::store::claim::{self as rows, DueLead, LeadRow, NewExecution, Turn};
 use crate::store::event;
-use crate::store::lane::{self, QuotaKey, QuotaKind};
+use crate::store::lane;
 use crate::store::worker;
 
 /// How many leads one transaction takes.
@@ -149,14 +149,31 @@ impl Engine {
         let sequences: Vec<_> = lanes.iter().map(|lane| lane.sequence_id).collect();
         let published = lane::keep_published(&tx, &sequences).await?;
         let is_current = |lane: &&OpenLane| published.contains(&lane.version.id);
-        let mut taking = Taking::new(self, &tx, worker, Arc::clone(&sender), (limit, now)).await?;
+        let left_out = !lanes.iter().all(|lane| is_current(&lane));
+        let lanes: Vec<&OpenLane> = lanes.iter().filter(is_current).collect();
+        let caps = Caps::read(&tx, &sender, &lanes, now).await?;
+        let is_paced = sender.min_gap > Duration::zero();
+        let mut taking = Taking {
+            engine: self,
+            tx: &tx,
+            worker,
+            sender: Arc::clone(&sender),
+            now,
+            left: if is_paced { limit.min(1) } else { limit },
+            caps,
+            events: Vec::new(),
+            claim: Claim::default(),
+        };
         // Follow-ups of every lane go before first messages of any.
         for turn in [Turn::FollowUp, Turn::First] {
-            for lane in lanes.iter().filter(is_current) {
+            for lane in &lanes {
                 taking.take_from_lane(lane, turn).await?;
             }
         }
-        let claim = taking.finish().await?;
+        let mut claim = taking.finish().await?;
+        if left_out {
+            claim.at_latest(now + CONTENDED);
+        }
         if let Err(error) = tx.commit().await {
             // It may have been committed all the same, and then nobody sends what it holds.
             self.lose_track();
@@ -174,44 +191,15 @@ struct Taking<'a> {
     sender: Arc<RunningSender>,
     now: DateTime<Utc>,
     left: usize,
-    quotas: HashMap<QuotaKey, i32>,
+    caps: Caps<'a>,
     events: Vec<NewEvent>,
     claim: Claim,
 }
 
-impl<'a> Taking<'a> {
-    async fn new(
-        engine: &'a Engine,
-        tx: &'a DatabaseTransaction,
-        worker: WorkerId,
-        sender: Arc<RunningSender>,
-        (limit, now): (usize, DateTime<Utc>),
-    ) -> Result<Self> {
-        let mut left = limit;
-        if let Some(cap) = sender.cap_at(now) {
-            let used =
-                lane::quota_locked(tx, sender.workspace, &sender_quota(&sender, now)).await?;
-            left = left.min(remaining(cap, used));
-        }
-        if sender.min_gap > Duration::zero() {
-            left = left.min(1);
-        }
-        Ok(Self {
-            engine,
-            tx,
-            worker,
-            sender,
-            now,
-            left,
-            quotas: HashMap::new(),
-            events: Vec::new(),
-            claim: Claim::default(),
-        })
-    }
-
+impl Taking<'_> {
     async fn take_from_lane(&mut self, lane: &OpenLane, turn: Turn) -> Result<()> {
         for _ in 0..ROUNDS_MAX {
-            let limit = self.lane_limit(lane, turn).await?;
+            let limit = few_sizes(self.left.min(self.caps.left(lane, turn)));
             if limit == 0 {
                 return Ok(());
             }
@@ -229,28 +217,13 @@ impl<'a> Taking<'a> {
             if found < limit {
                 return Ok(());
             }
+            if self.left < limit / 2 {
+                break;
+            }
         }
-        // More is due that had nothing to send: the next claim goes on from here.
+        // More is due; the next claim goes on from here.
         self.claim.at_latest(self.now);
         Ok(())
-    }
-
-    /// How many messages the lane may still get, under the sender's and the sequence's caps.
-    async fn lane_limit(&self, lane: &OpenLane, turn: Turn) -> Result<usize> {
-        let settings = &lane.version.settings;
-        let mut caps = vec![(QuotaKind::Sends, settings.max_sends_per_day)];
-        if turn == Turn::First {
-            caps.push((QuotaKind::NewLeads, settings.max_new_leads_per_day));
-        }
-        let mut limit = self.left;
-        for (kind, cap) in caps {
-            let Some(cap) = cap else { continue };
-            let key = sequence_quota(&lane.version, kind, self.now);
-            let used = lane::quota_locked(self.tx, self.sender.workspace, &key).await?;
-            let taken = self.quotas.get(&key).copied().unwrap_or(0);
-            limit = limit.min(remaining(cap, used + i64::from(taken)));
-        }
-        Ok(limit)
     }
 
     async fn take(&mut self, due: Vec<DueLead>, version: &Arc<RunningVersion>) -> Result<()> {
@@ -308,7 +281,10 @@ impl<'a> Taking<'a> {
         let mut lead = due.lead;
         let happening = match decision {
             Decision::Send(message) => {
-                self.note_send(&lead, attempt, version, new.started_at);
+                self.left = self.left.saturating_sub(1);
+                // A first message that is tried again is not a new lead a second time.
+                let is_new_lead = lead.turn == Turn::First.as_i16() && attempt == 1;
+                self.caps.take(version, is_new_lead);
                 new.variant = Some(message.variant.clone());
                 new.subject = Some(message.email.subject.clone());
                 new.message_id = Some(message.email.message_id.clone());
@@ -405,31 +381,6 @@ impl<'a> Taking<'a> {
             scheduled_at: due.lead.due_at,
             started_at: self.now,
             finished_at: None,
-        }
-    }
-
-    fn note_send(
-        &mut self,
-        lead: &LeadRow,
-        attempt: i32,
-        version: &RunningVersion,
-        now: DateTime<Utc>,
-    ) {
-        self.left = self.left.saturating_sub(1);
-        *self
-            .quotas
-            .entry(sender_quota(&self.sender, now))
-            .or_default() += 1;
-        *self
-            .quotas
-            .entry(sequence_quota(version, QuotaKind::Sends, now))
-            .or_default() += 1;
-        // A first message that is tried again is not a new lead a second time.
-        if lead.turn == Turn::First.as_i16() && attempt == 1 {
-            *self
-                .quotas
-                .entry(sequence_quota(version, QuotaKind::NewLeads, now))
-                .or_default() += 1;
         }
     }
 
@@ -551,7 +502,7 @@ impl<'a> Taking<'a> {
 
     async fn finish(mut self) -> Result<Claim> {
         let sent = self.claim.messages.len();
-        lane::quota_add(self.tx, self.sender.workspace, self.quotas.drain()).await?;
+        self.caps.write(self.tx).await?;
         if sent > 0 && self.sender.min_gap > Duration::zero() {
             let next_free = self.now + self.sender.min_gap;
             lane::set_next_free(self.tx, self.sender.id, next_free.timestamp_millis()).await?;
@@ -587,6 +538,33 @@ fn settle(
     new.finished_at = Some(now);
 }
 
-fn remaining(cap: u32, used: i64) -> usize {
-    usize::try_from(i64::from(cap) - used).unwrap_or(0)
+/// `limit`, or for a large one the greatest number of the form 2^n or 1.5·2^n that is not above it:
+/// limits are written into the text of a statement, and the database keeps only so many texts
+/// prepared.
+fn few_sizes(limit: usize) -> usize {
+    if limit <= 32 {
+        return limit;
+    }
+    let power = 1 << limit.ilog2();
+    if limit >= power + power / 2 {
+        power + power / 2
+    } else {
+        power
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::few_sizes;
+
+    #[test]
+    fn limits_have_few_sizes_and_lose_at_most_a_third() {
+        let mut sizes = std::collections::BTreeSet::new();
+        for limit in 0..=512 {
+            let size = few_sizes(limit);
+            assert!(size <= limit && size * 3 >= limit * 2, "{limit}: {size}");
+            sizes.insert(size);
+        }
+        assert!(sizes.len() <= 41, "{sizes:?}");
+    }
 }

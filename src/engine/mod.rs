@@ -13,6 +13,7 @@
 //!
 //! Each stage is a function that a test can drive alone; [`run`] is the loop that joins them.
 
+mod caps;
 pub mod claim;
 pub mod decide;
 mod flight;

@@ -16,7 +16,7 @@ use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
-use crate::domain::id::{ExecutionId, SenderId, VersionId, WorkerId, WorkspaceId};
+use crate::domain::id::{ExecutionId, SenderId, SequenceId, VersionId, WorkerId, WorkspaceId};
 use crate::domain::lead::{Happening, LeadState, LeadStatus, Onward, StopReason};
 use crate::domain::outcome::{ErrorCode, Outcome, Scope};
 use crate::domain::retry::retry_delay;
@@ -75,6 +75,7 @@ impl Engine {
             .iter()
             .map(|(claimed, _)| claimed.execution_id)
             .collect();
+        lane::running_versions(&tx, &sequences_of(batch)).await?;
         let open = rows::open_executions(&tx, &ids).await?;
         let mut current: HashMap<VersionId, Arc<RunningVersion>> = HashMap::new();
         for id in open.iter().filter_map(|open| open.current_version) {
@@ -114,6 +115,12 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The sequences of these messages, each once.
+pub(super) fn sequences_of(batch: &[&(Claimed, Ending)]) -> Vec<SequenceId> {
+    let all: BTreeSet<SequenceId> = batch.iter().map(|one| one.0.sequence_id).collect();
+    all.into_iter().collect()
 }
 
 fn is_ours(open: &OpenExecution, claimed: &Claimed) -> bool {
@@ -188,12 +195,18 @@ impl<'a> Recording<'a> {
         ending: &Ending,
         current: &RunningVersion,
     ) -> Result<()> {
-        if claimed.sender.min_gap > Duration::zero() && !matches!(ending, Ending::Released) {
+        let nothing_left = matches!(
+            ending,
+            Ending::Released | Ending::Dispatched(Outcome::NotBegun, _)
+        );
+        if claimed.sender.min_gap > Duration::zero() && !nothing_left {
             self.paced
                 .insert(open.sender_id, self.now + claimed.sender.min_gap);
         }
         match ending {
-            Ending::Released => self.released(open, Some(&claimed.version.zone)),
+            Ending::Released | Ending::Dispatched(Outcome::NotBegun, _) => {
+                self.released(open, Some(&claimed.version.zone))
+            }
             Ending::Dispatched(Outcome::Sent { response }, kept) => {
                 self.sent(open, claimed, response, kept.as_ref(), current)
             }
@@ -508,6 +521,8 @@ impl<'a> Recording<'a> {
         tx: &sea_orm::DatabaseTransaction,
         worker: WorkerId,
     ) -> Result<Option<bool>> {
+        let ids: Vec<_> = self.leads.iter().map(LeadRow::lead_id).collect();
+        claim::lock_leads(tx, &ids).await?;
         let leads = claim::save_leads(tx, &self.leads, Some(worker)).await?;
         let settled = rows::settle(tx, &self.settled, Some(worker)).await?;
         let all = |written: u64, of: usize| usize::try_from(written) == Ok(of);

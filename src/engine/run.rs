@@ -12,12 +12,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::flight::Flight;
 use super::record::Ending;
 use super::{Claimed, Engine};
+use crate::domain::id::SenderId;
 use crate::domain::outcome::{Outcome, Phase, Scope};
 
 /// How many endings one commit records.
@@ -35,37 +36,43 @@ impl Engine {
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let flight = Arc::new(Flight::new(&self.config));
         let (endings, ended) = mpsc::channel(RECORD_MAX * 4);
-        let mut services = JoinSet::new();
-        let (engine, counted) = (Arc::clone(&self), Arc::clone(&flight));
+        let mut tasks = JoinSet::new();
         // Should this task itself be given up, so are those that it began.
         let given_up = CancellationToken::new();
         let _guard = given_up.clone().drop_guard();
-        let record = async move { engine.record_all(ended, &counted).await };
-        let recorder = undelayed(record, given_up.clone());
+        // Without its recorder or its lease the engine must not go on claiming.
+        let ending = shutdown.child_token();
+        // The lease is kept until the last record is written.
         let lease = CancellationToken::new();
+
         let (engine, until) = (Arc::clone(&self), lease.clone());
-        services.spawn(async move { engine.keep_lease(until).await });
+        tasks.spawn(async move { engine.keep_lease(until).await });
+        let (engine, counted) = (Arc::clone(&self), Arc::clone(&flight));
+        let record = async move {
+            let _until_the_end = lease.drop_guard();
+            engine.record_all(ended, &counted).await;
+        };
+        undelayed(&mut tasks, record, given_up.clone());
         let dispatcher = Dispatcher {
             engine: Arc::clone(&self),
             endings,
             flight: Arc::clone(&flight),
-            stopping: shutdown.clone(),
+            stopping: ending.clone(),
         };
-        let engine = Arc::clone(&self);
-        let claim = async move { engine.claim_until(shutdown, &flight, dispatcher).await };
-        let claiming = undelayed(claim, given_up).await;
-        // The dispatcher is gone and with it every dispatch: its channel ends, and so does the
-        // recorder. The lease is kept until the last record is written.
-        let recording = recorder.await;
-        lease.cancel();
-        let kept_lease = services.join_next().await.transpose();
-        for ended in [claiming, recording, kept_lease.map(|_| ())] {
+        let (engine, until) = (Arc::clone(&self), ending.clone());
+        // The dispatcher goes with the claiming, and with it every dispatch: their channel ends, and
+        // so does the recorder.
+        let claim = async move { engine.claim_until(until, &flight, dispatcher).await };
+        undelayed(&mut tasks, claim, given_up);
+
+        let mut panic = None;
+        while let Some(ended) = tasks.join_next().await {
+            ending.cancel();
+            panic = panic.or(ended.err().and_then(|error| error.try_into_panic().ok()));
+        }
+        if let Some(panic) = panic {
             // The server ends then, and what was held is rescued when the lease has run out.
-            if let Err(error) = ended.map_err(JoinError::try_into_panic)
-                && let Ok(panic) = error
-            {
-                std::panic::resume_unwind(panic);
-            }
+            std::panic::resume_unwind(panic);
         }
         if let Err(error) = self.leave().await {
             tracing::warn!(
@@ -193,11 +200,12 @@ impl Engine {
 /// statement, behind all the messages that are just ready to go on, and with it everybody who waits
 /// for the transaction.
 fn undelayed(
+    tasks: &mut JoinSet<()>,
     task: impl Future<Output = ()> + Send + 'static,
     given_up: CancellationToken,
-) -> JoinHandle<()> {
+) {
     let runtime = Handle::current();
-    tokio::task::spawn_blocking(move || {
+    tasks.spawn_blocking(move || {
         runtime.block_on(async {
             // Dropped between two of its steps, like any task that is aborted.
             tokio::select! {
@@ -205,7 +213,7 @@ fn undelayed(
                 () = given_up.cancelled() => {}
             }
         });
-    })
+    });
 }
 
 /// Brings claimed messages on their way.
@@ -218,10 +226,14 @@ struct Dispatcher {
 
 impl Dispatcher {
     async fn dispatch(&self, claimed: Claimed) {
+        let mut counted = Counted::new(&self.flight, claimed.sender_id());
         let ending = self.send(&claimed).await;
-        self.flight.arrived(claimed.sender_id());
-        if self.endings.send((claimed, ending)).await.is_err() {
-            tracing::error!("the recorder is gone; the message is rescued at the next start");
+        counted.arrived();
+        match self.endings.send((claimed, ending)).await {
+            Ok(()) => counted.is_handed_on = true,
+            Err(_) => {
+                tracing::error!("the recorder is gone; the message is rescued at the next start");
+            }
         }
     }
 
@@ -261,6 +273,41 @@ impl Dispatcher {
                     "the last look failed; the message is released and claimed again");
                 false
             }
+        }
+    }
+}
+
+/// A claimed message in the count of what is under way, from which it goes even if its task fails.
+struct Counted<'a> {
+    flight: &'a Flight,
+    sender: SenderId,
+    has_arrived: bool,
+    /// The recorder takes it out of the count of what is not recorded.
+    is_handed_on: bool,
+}
+
+impl<'a> Counted<'a> {
+    fn new(flight: &'a Flight, sender: SenderId) -> Self {
+        Self {
+            flight,
+            sender,
+            has_arrived: false,
+            is_handed_on: false,
+        }
+    }
+
+    fn arrived(&mut self) {
+        if !std::mem::replace(&mut self.has_arrived, true) {
+            self.flight.arrived(self.sender);
+        }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.arrived();
+        if !self.is_handed_on {
+            self.flight.recorded([self.sender]);
         }
     }
 }

@@ -5,9 +5,7 @@
 //! before the transaction begins, from what the claim knew, and the database only says whether it
 //! all still holds. If anything does not, all of it is recorded the careful way.
 
-use std::collections::BTreeSet;
-
-use super::record::{Ending, Recording};
+use super::record::{Ending, Recording, sequences_of};
 use super::{Claimed, Engine, Result};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::id::{WorkerId, WorkspaceId};
@@ -33,10 +31,8 @@ impl Engine {
         for (claimed, ending) in sent {
             recording.note(as_claimed(claimed), claimed, ending, &claimed.version)?;
         }
-        let sequences: BTreeSet<_> = sent.iter().map(|one| one.0.sequence_id).collect();
-        let sequences: Vec<_> = sequences.into_iter().collect();
         let tx = self.db.begin().await?;
-        let running = lane::running_versions(&tx, &sequences).await?;
+        let running = lane::running_versions(&tx, &sequences_of(sent)).await?;
         if !sent.iter().all(|one| running.contains(&one.0.version.id)) {
             tx.rollback().await.map_err(StoreError::from)?;
             return Ok(false);

@@ -269,6 +269,41 @@ pub async fn take_leads(
     Ok(())
 }
 
+/// Locks leads in the order of their ids, as everybody does who locks several, so that nobody waits in
+/// a circle. On SQLite a transaction that writes is alone anyway.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn lock_leads(tx: &impl ConnectionTrait, leads: &[LeadId]) -> Result<()> {
+    if !dialect::is_shared(tx) {
+        return Ok(());
+    }
+    let mut arguments = Arguments::new();
+    let list = arguments.among(tx, leads.iter().map(|id| id.uuid()));
+    lock_leads_where(tx, &format!("l.id {list}"), arguments).await
+}
+
+/// Like [`lock_leads`], for the leads `l` that a condition holds for.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn lock_leads_where(
+    tx: &impl ConnectionTrait,
+    condition: &str,
+    arguments: Arguments,
+) -> Result<()> {
+    if !dialect::is_shared(tx) {
+        return Ok(());
+    }
+    let statement = format!(
+        "SELECT count(*) AS n FROM
+             (SELECT 1 FROM lead AS l WHERE {condition} ORDER BY l.id {}) AS locked",
+        dialect::for_update(tx, "l")
+    );
+    sql::number(tx, &statement, arguments).await?;
+    Ok(())
+}
+
 /// Writes leads back and answers how many. Their rows must be locked by this transaction, or, with
 /// `still_of`, only those are written that are still in the step for which this worker took them up.
 ///
@@ -284,7 +319,7 @@ pub async fn save_leads(
         let mut arguments = Arguments::new();
         let rows = arguments.padded_table(
             tx,
-            chunk.iter().map(|lead| -> [Value; 16] {
+            chunk.iter().map(|lead| -> [Value; 15] {
                 [
                     lead.id.into(),
                     lead.status.as_str().into(),
@@ -301,7 +336,6 @@ pub async fn save_leads(
                     lead.messages_sent.into(),
                     lead.bounced.into(),
                     lead.last_action_at.into(),
-                    lead.bucket.into(),
                 ]
             }),
         );
@@ -315,8 +349,8 @@ pub async fn save_leads(
         });
         let statement = format!(
             "WITH v (id, status, stop_reason, step_key, turn, sender_id, anchor_at, due_at, hold,
-                     paused_rest_ms, worker_id, thread, messages_sent, bounced, last_action_at,
-                     bucket) AS ({rows})
+                     paused_rest_ms, worker_id, thread, messages_sent, bounced, last_action_at)
+                 AS ({rows})
              UPDATE lead SET status = v.status, stop_reason = v.stop_reason,
                  step_key = v.step_key, turn = v.turn, sender_id = v.sender_id,
                  anchor_at = v.anchor_at, due_at = v.due_at, hold = v.hold,

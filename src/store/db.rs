@@ -126,7 +126,7 @@ fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
                 .foreign_keys(true)
                 .busy_timeout(Duration::from_secs(20))
                 .statement_cache_capacity(500)
-                // Rows are written thrice within seconds: fewer checkpoints write each page once.
+                // Rows are written twice within seconds: fewer checkpoints write each page once.
                 .pragma("wal_autocheckpoint", "8000")
                 .pragma("temp_store", "memory")
                 .pragma("cache_size", "-32000")

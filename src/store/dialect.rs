@@ -110,6 +110,15 @@ pub fn for_share(connection: &impl ConnectionTrait, tables: &str) -> String {
     }
 }
 
+/// Rows that must not change before the transaction ends; those that somebody is changing just now are
+/// left out.
+pub fn for_share_skip_locked(connection: &impl ConnectionTrait, tables: &str) -> String {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => format!("FOR SHARE OF {tables} SKIP LOCKED"),
+        _ => String::new(),
+    }
+}
+
 /// A column that rows must not be looked for by, because another one finds them better: SQLite keeps
 /// no statistics and may else walk through a whole workspace.
 pub fn unindexed(backend: DbBackend, column: &str) -> String {

@@ -136,7 +136,7 @@ pub async fn open_executions(
     open_where(tx, &format!("e.id {list}"), arguments).await
 }
 
-/// Everything that a worker is sending, locked until the transaction ends; at most `limit`.
+/// Everything that a worker is sending, locked until the transaction ends.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.

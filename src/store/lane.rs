@@ -4,9 +4,13 @@
 //! and the earliest due first message are one index probe each, so the survey costs the number of
 //! lanes, never the number of leads that wait.
 
+use std::collections::HashMap;
+
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
+use strum::EnumString;
 use uuid::Uuid;
 
+use super::claim::parse;
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::domain::id::{SenderId, SequenceId, VersionId, WorkspaceId};
@@ -129,7 +133,8 @@ pub async fn senders(
 
 /// Keeps a sender from other claims, so that no other node reckons with its caps meanwhile, and as it
 /// is, so that nobody switches it off before the claim is committed. `None`: another node has it just
-/// now, or it is switched off.
+/// now, or somebody is changing it, or it is switched off. A claim waits for nobody: much would wait
+/// for the claim.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
@@ -141,13 +146,14 @@ pub async fn keep_sender(tx: &impl ConnectionTrait, id: SenderId) -> Result<Opti
     }
     let statement = format!(
         "SELECT {SENDER_COLUMNS} FROM sender d WHERE d.id = $1 AND d.enabled {}",
-        dialect::for_share(tx, "d")
+        dialect::for_share_skip_locked(tx, "d")
     );
     sql::one(tx, &statement, Arguments::new().with(id.uuid())).await
 }
 
 /// The versions that those of the sequences run which are published; none of them is published anew
-/// or disabled before the transaction ends.
+/// or disabled before the transaction ends. One that is being published or disabled just now is left
+/// out.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
@@ -160,37 +166,41 @@ pub async fn keep_published(
     let statement = format!(
         "SELECT q.published_version_id AS id FROM sequence q
          WHERE q.id {list} AND q.status = 'PUBLISHED' ORDER BY q.id {}",
+        dialect::for_share_skip_locked(tx, "q")
+    );
+    let ids = sql::ids(tx, &statement, arguments).await?;
+    Ok(ids.into_iter().map(VersionId::from_uuid).collect())
+}
+
+/// The versions that these sequences run, published or disabled. Nothing is published anew before the
+/// transaction ends: a lead that is recorded meanwhile would go on by the old version, and whoever
+/// publishes would not see it. To be asked before any lead is locked, as publishing does.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn running_versions(
+    tx: &impl ConnectionTrait,
+    sequences: &[SequenceId],
+) -> Result<Vec<VersionId>> {
+    let mut arguments = Arguments::new();
+    let list = arguments.among(tx, sequences.iter().map(|id| id.uuid()));
+    let statement = format!(
+        "SELECT q.published_version_id AS id FROM sequence q
+         WHERE q.id {list} AND q.published_version_id IS NOT NULL ORDER BY q.id {}",
         dialect::for_share(tx, "q")
     );
     let ids = sql::ids(tx, &statement, arguments).await?;
     Ok(ids.into_iter().map(VersionId::from_uuid).collect())
 }
 
-/// The versions that these sequences run, published or disabled.
-///
-/// # Errors
-/// [`super::StoreError`] as the database has it.
-pub async fn running_versions(
-    connection: &impl ConnectionTrait,
-    sequences: &[SequenceId],
-) -> Result<Vec<VersionId>> {
-    let mut arguments = Arguments::new();
-    let list = arguments.among(connection, sequences.iter().map(|id| id.uuid()));
-    let statement = format!(
-        "SELECT q.published_version_id AS id FROM sequence q
-         WHERE q.id {list} AND q.published_version_id IS NOT NULL"
-    );
-    let ids = sql::ids(connection, &statement, arguments).await?;
-    Ok(ids.into_iter().map(VersionId::from_uuid).collect())
-}
-
 /// What a daily cap counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum QuotaKind {
-    /// Messages.
-    Sends,
     /// Leads that get their first message.
     NewLeads,
+    /// Messages.
+    Sends,
 }
 
 impl QuotaKind {
@@ -204,7 +214,7 @@ impl QuotaKind {
 }
 
 /// A daily count: of a sender or a sequence, on a day of its own clock.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QuotaKey {
     /// The sender or the sequence.
     pub subject: Uuid,
@@ -231,36 +241,74 @@ pub async fn quota_used(connection: &impl ConnectionTrait, key: &QuotaKey) -> Re
     .await
 }
 
-/// How much of a daily count is used; no other node changes it before the transaction ends.
+/// How much of these daily counts is used; nobody else changes them before the transaction ends.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
-pub async fn quota_locked(
+pub async fn quotas_locked(
     tx: &impl ConnectionTrait,
     workspace: WorkspaceId,
-    key: &QuotaKey,
-) -> Result<i64> {
-    sql::execute(
-        tx,
-        "INSERT INTO quota (subject_id, kind, day, workspace_id, used) VALUES ($1, $2, $3, $4, 0)
-         ON CONFLICT (subject_id, kind, day) DO NOTHING",
-        Arguments::new()
-            .with(key.subject)
-            .with(key.kind.as_str())
-            .with(key.day.as_str())
-            .with(workspace.uuid()),
-    )
-    .await?;
+    mut keys: Vec<QuotaKey>,
+) -> Result<HashMap<QuotaKey, i64>> {
+    keys.sort_unstable();
+    keys.dedup();
+    let none_yet = keys.iter().map(|key| row(workspace, key, 0));
+    let mut arguments = Arguments::new();
+    let rows = arguments.table(tx, none_yet);
     let statement = format!(
-        "SELECT CAST(used AS BIGINT) AS n FROM quota
-         WHERE subject_id = $1 AND kind = $2 AND day = $3 {}",
-        dialect::for_update(tx, "quota")
+        "INSERT INTO quota (subject_id, kind, day, workspace_id, used) {rows}
+         ON CONFLICT (subject_id, kind, day) DO NOTHING"
     );
-    let arguments = Arguments::new()
-        .with(key.subject)
-        .with(key.kind.as_str())
-        .with(key.day.as_str());
-    sql::number(tx, &statement, arguments).await
+    sql::execute(tx, &statement, arguments).await?;
+    lock_quotas(tx, workspace, &keys).await
+}
+
+/// Locks those of the daily counts that there are, in one order for everybody, so that two claims or
+/// records never wait for each other in a circle.
+async fn lock_quotas(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    keys: &[QuotaKey],
+) -> Result<HashMap<QuotaKey, i64>> {
+    let mut arguments = Arguments::new();
+    let rows = arguments.table(tx, keys.iter().map(|key| row(workspace, key, 0)));
+    let statement = format!(
+        "WITH v (subject_id, kind, day, workspace_id, used) AS ({rows})
+         SELECT q.subject_id, q.kind, q.day, q.used FROM quota q
+         JOIN v ON q.subject_id = v.subject_id AND q.kind = v.kind AND q.day = v.day
+         ORDER BY q.subject_id, q.kind, q.day {}",
+        dialect::for_update(tx, "q")
+    );
+    let found: Vec<Used> = sql::all(tx, &statement, arguments).await?;
+    found
+        .into_iter()
+        .map(|row| {
+            let key = QuotaKey {
+                subject: row.subject_id,
+                kind: parse("kind of quota", &row.kind)?,
+                day: row.day,
+            };
+            Ok((key, i64::from(row.used)))
+        })
+        .collect()
+}
+
+#[derive(FromQueryResult)]
+struct Used {
+    subject_id: Uuid,
+    kind: String,
+    day: String,
+    used: i32,
+}
+
+fn row(workspace: WorkspaceId, key: &QuotaKey, amount: i32) -> [Value; 5] {
+    [
+        key.subject.into(),
+        key.kind.as_str().into(),
+        key.day.as_str().into(),
+        workspace.uuid().into(),
+        amount.into(),
+    ]
 }
 
 /// Changes daily counts by these amounts; a refund is negative. A count never falls below zero.
@@ -273,26 +321,18 @@ pub async fn quota_add(
     amounts: impl IntoIterator<Item = (QuotaKey, i32)>,
 ) -> Result<()> {
     let mut amounts: Vec<_> = amounts.into_iter().collect();
-    // One order for everybody, so that two nodes never wait for each other.
-    amounts.sort_by(|(a, _), (b, _)| {
-        (a.subject, a.kind.as_str(), &a.day).cmp(&(b.subject, b.kind.as_str(), &b.day))
-    });
-    let row = |(key, amount): (QuotaKey, i32)| -> [Value; 5] {
-        [
-            key.subject.into(),
-            key.kind.as_str().into(),
-            key.day.into(),
-            workspace.uuid().into(),
-            amount.into(),
-        ]
-    };
+    amounts.sort_unstable();
     let (uses, refunds): (Vec<_>, Vec<_>) = amounts
         .into_iter()
         .filter(|(_, amount)| *amount != 0)
         .partition(|(_, amount)| *amount > 0);
     if !uses.is_empty() {
         let mut arguments = Arguments::new();
-        let rows = arguments.table(tx, uses.into_iter().map(row));
+        let rows = arguments.table(
+            tx,
+            uses.iter()
+                .map(|(key, amount)| row(workspace, key, *amount)),
+        );
         let statement = format!(
             "INSERT INTO quota (subject_id, kind, day, workspace_id, used) {rows}
              ON CONFLICT (subject_id, kind, day) DO UPDATE SET used = quota.used + excluded.used"
@@ -300,8 +340,13 @@ pub async fn quota_add(
         sql::execute(tx, &statement, arguments).await?;
     }
     if !refunds.is_empty() {
+        let keys: Vec<QuotaKey> = refunds.iter().map(|(key, _)| key.clone()).collect();
+        lock_quotas(tx, workspace, &keys).await?;
         let mut arguments = Arguments::new();
-        let rows = arguments.table(tx, refunds.into_iter().map(row));
+        let amounts = refunds
+            .iter()
+            .map(|(key, amount)| row(workspace, key, *amount));
+        let rows = arguments.table(tx, amounts);
         let statement = format!(
             "WITH v (subject_id, kind, day, workspace_id, amount) AS ({rows})
              UPDATE quota SET used = CASE WHEN used + v.amount > 0 THEN used + v.amount ELSE 0 END

@@ -10,6 +10,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+use super::claim::lock_leads_where;
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::domain::id::{PersonId, WorkspaceId};
@@ -333,12 +334,16 @@ pub async fn release_leads(
             .with(workspace.uuid())
             .with(now.timestamp_millis());
         let ids = arguments.among(tx, chunk.iter().copied());
+        let which = format!(
+            "workspace_id = $1 AND person_id {ids} AND hold = 'MISSING_MERGE_DATA'
+             AND status IN ('PENDING', 'PAUSED')"
+        );
+        lock_leads_where(tx, &which, arguments.clone()).await?;
         let statement = format!(
             "UPDATE lead SET hold = NULL,
                  due_at = CASE WHEN status = 'PENDING' THEN $2 ELSE due_at END,
                  paused_rest_ms = CASE WHEN status = 'PAUSED' THEN 0 ELSE paused_rest_ms END
-             WHERE workspace_id = $1 AND person_id {ids} AND hold = 'MISSING_MERGE_DATA'
-               AND status IN ('PENDING', 'PAUSED')"
+             WHERE {which}"
         );
         released += sql::execute(tx, &statement, arguments).await?;
     }

@@ -266,6 +266,28 @@ async fn a_slow_server_in_time_is_no_trouble() {
     assert_sent(&timely(&pool, &to("late-slow")).await);
 }
 
+/// What let the message leave may no longer hold once such a server has spoken.
+#[tokio::test]
+async fn a_server_that_is_slow_to_greet_gets_no_message_on_that_turn() {
+    let sink = SmtpSink::start(Options {
+        greets_after: Duration::from_millis(1_200),
+        ..Options::default()
+    })
+    .await
+    .expect("a receiver");
+    let mut config = config(sink.port());
+    config.timeouts = SmtpTimeouts::default();
+    let pool = SmtpPool::new(config);
+    assert_eq!(pool.send(&to("ada")).await, Outcome::NotBegun);
+    assert_eq!(sink.accepted(), 0);
+    assert_sent(&pool.send(&to("ada")).await);
+    assert_eq!(
+        sink.sessions(),
+        1,
+        "the connection is kept for the next turn"
+    );
+}
+
 #[tokio::test]
 async fn a_soft_refusal_passes() {
     let (sink, pool) = sink(Options::default()).await;
@@ -660,7 +682,7 @@ async fn verdicts_agree_with_the_ledger() {
             assert!(got.len() <= 1, "{rcpt} got it twice");
             match outcome {
                 Outcome::Sent { .. } => assert!(got.first().is_some_and(|got| got.acked), "{rcpt}"),
-                Outcome::Rejected { .. } | Outcome::Retry { .. } => {
+                Outcome::Rejected { .. } | Outcome::Retry { .. } | Outcome::NotBegun => {
                     assert!(got.is_empty(), "{rcpt}: {outcome:?}, but it was delivered");
                 }
                 Outcome::Ambiguous { .. } => {
@@ -756,7 +778,9 @@ async fn wherever_the_connection_is_cut_the_verdict_is_true() {
                     assert!(!delivered, "cut at {up}/{down}: would be sent twice");
                 }
                 Outcome::Ambiguous { .. } => seen[2] += 1,
-                Outcome::Rejected { .. } => panic!("cut at {up}/{down}: nobody refused it"),
+                Outcome::Rejected { .. } | Outcome::NotBegun => {
+                    panic!("cut at {up}/{down}: nobody refused it");
+                }
             }
         }
         assert!(

@@ -49,6 +49,8 @@ pub struct Options {
     pub greeting: &'static str,
     /// After how many accepted messages a connection is closed without a word.
     pub close_after: Option<u32>,
+    /// How long after a connection its first line is said.
+    pub greets_after: Duration,
     /// How long `late-slow` takes.
     pub slow: Duration,
     /// Whether the ledger keeps whole messages.
@@ -73,6 +75,7 @@ impl Default for Options {
             tls: None,
             injected: "",
             greeting: "220 sink ESMTP",
+            greets_after: Duration::ZERO,
             close_after: None,
             slow: Duration::from_secs(20),
             keep_bytes: true,
@@ -307,6 +310,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
             if self.shared.options.greeting.is_empty() {
                 return self.hang().await;
             }
+            self.wait(self.shared.options.greets_after).await;
             self.say(self.shared.options.greeting);
         }
         loop {

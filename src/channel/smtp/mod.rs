@@ -114,16 +114,6 @@ impl SmtpTimeouts {
         }
     }
 
-    /// The longest that a message of `bytes` may take once it has a connection to try: a lease
-    /// must be longer. A connection found dead is replaced, so opening counts once and RSET and
-    /// MAIL twice.
-    pub fn longest(&self, bytes: usize) -> Duration {
-        // EHLO, HELO, STARTTLS, EHLO again, and up to three turns of AUTH.
-        let opening = self.connect * 2 + self.greeting + self.hello * 7;
-        let message = self.mail * 4 + self.rcpt + self.data * 2 + self.dot * 2;
-        opening + message + self.body(bytes)
-    }
-
     /// How long `bytes` of a message may take.
     fn body(&self, bytes: usize) -> Duration {
         let blocks = u32::try_from(bytes / BLOCK_BYTES + 1).unwrap_or(u32::MAX);

@@ -2,11 +2,12 @@
 //!
 //! Owns which connection a message takes. Never looks into the protocol.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::{Duration, MissedTickBehavior, interval};
+use tokio::time::{Duration, MissedTickBehavior, interval, timeout};
 
 use super::SmtpConfig;
 use super::session::Session;
@@ -16,6 +17,16 @@ use crate::domain::outcome::{Outcome, Phase, RetryReason};
 /// How many rounds of the sweep an idle connection may see; the sweep goes round twice in the idle
 /// time.
 const IDLE_ROUNDS_MAX: u8 = 2;
+
+/// A message whose connection took longer to open is not sent by it yet: whoever wants to send it
+/// should look first whether it still may leave.
+const OPENING_MAX: Duration = Duration::from_secs(1);
+
+/// How a connection was opened.
+enum Opened {
+    Quickly,
+    Slowly,
+}
 
 /// The connections to one server. Messages that find all of them busy are served in the order they
 /// came.
@@ -54,7 +65,8 @@ impl SmtpPool {
         }))
     }
 
-    /// Sends one message and says what became of it. Ends by itself in bounded time once it is its
+    /// Sends one message and says what became of it; [`Outcome::NotBegun`] where its connection took
+    /// long to open, which is then kept for the next. Ends by itself in bounded time once it is its
     /// turn. Dropping the future closes the connection; if that happens after the message began to
     /// leave, nobody knows what became of it.
     pub async fn send(&self, message: &Composed) -> Outcome {
@@ -65,8 +77,12 @@ impl SmtpPool {
         loop {
             let mut session = match idle.take() {
                 Some(session) => session,
-                None => match Session::open(&self.0.config).await {
-                    Ok(session) => session,
+                None => match self.open().await {
+                    Ok((session, Opened::Quickly)) => session,
+                    Ok((session, Opened::Slowly)) => {
+                        self.put_back(session).await;
+                        return Outcome::NotBegun;
+                    }
                     Err(outcome) => return outcome,
                 },
             };
@@ -81,6 +97,14 @@ impl SmtpPool {
                 self.put_back(session).await;
             }
             return verdict.outcome;
+        }
+    }
+
+    async fn open(&self) -> Result<(Session, Opened), Outcome> {
+        let mut opening = pin!(Session::open(&self.0.config));
+        match timeout(OPENING_MAX, &mut opening).await {
+            Ok(opened) => Ok((opened?, Opened::Quickly)),
+            Err(_elapsed) => Ok((opening.await?, Opened::Slowly)),
         }
     }
 

@@ -262,7 +262,9 @@ fn parse_reply(heard: &[u8]) -> Result<Option<(Reply, usize)>, Broken> {
             [b'-', text @ ..] => (true, text),
             _ => return Err(Broken::Malformed),
         };
-        lines.push(String::from_utf8_lossy(text).into_owned());
+        // Kept and shown: a reply is one line of words (RFC 5321 §4.2), and PostgreSQL holds no NUL.
+        let words = String::from_utf8_lossy(text).replace(char::is_control, " ");
+        lines.push(words);
         if !more {
             return Ok(Some((
                 Reply {
@@ -334,6 +336,14 @@ mod tests {
         assert_eq!(
             parse("571-a\r\n571 b\r\n"),
             Some((571, vec!["a".into(), "b".into()], 14))
+        );
+    }
+
+    #[test]
+    fn a_reply_is_kept_as_words() {
+        assert_eq!(
+            parse("250 ok\0 \u{1b}[31m\r\n").map(|(_, lines, _)| lines),
+            Some(vec!["ok   [31m".to_owned()])
         );
     }
 

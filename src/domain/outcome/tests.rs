@@ -16,7 +16,9 @@ fn check(phase: Phase, reply: &str, scope: Scope, code: ErrorCode) {
         Outcome::Retry { code, reason, .. } => {
             assert_eq!((code, reason), (Some(number), RetryReason::Refused4xx));
         }
-        Outcome::Sent { .. } | Outcome::Ambiguous { .. } => panic!("{reply} is a refusal"),
+        Outcome::Sent { .. } | Outcome::NotBegun | Outcome::Ambiguous { .. } => {
+            panic!("{reply} is a refusal")
+        }
     }
 }
 

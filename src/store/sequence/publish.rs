@@ -1,13 +1,15 @@
 //! What publishing writes besides the sequence and its version: the lanes, and the leads whose step
 //! or sender is gone. Everything about leads is a set statement over one step.
 //!
-//! Leads that a worker holds are left to it: it reads the new version when it records. A lead whose
+//! Leads that a worker holds are left to it: whoever records keeps the sequence from being published
+//! meanwhile, and so goes on by the new version or is seen here. A lead whose
 //! message may or may not have left keeps its place until somebody settles that.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use crate::domain::id::{LeadId, SenderId, SequenceId, WorkspaceId};
+use crate::store::claim::lock_leads_where;
 use crate::store::sql::{self, Arguments};
 use crate::store::{Result, dialect};
 
@@ -213,10 +215,13 @@ pub async fn release_held(
     place: Place<'_>,
     now: DateTime<Utc>,
 ) -> Result<u64> {
+    let which = format!(
+        "workspace_id = $1 AND sequence_id = $2 AND step_key = $3
+         AND hold = 'MISSING_MERGE_DATA' AND {MOVABLE}"
+    );
+    lock_leads_where(tx, &which, place.arguments()).await?;
     let statement = format!(
-        "UPDATE lead SET {}
-         WHERE workspace_id = $1 AND sequence_id = $2 AND step_key = $3
-           AND hold = 'MISSING_MERGE_DATA' AND {MOVABLE}",
+        "UPDATE lead SET {} WHERE {which}",
         DUE_AGAIN.replace("{now}", "$4")
     );
     sql::execute(
@@ -248,13 +253,16 @@ pub async fn reassign(
         cases.push_str(&format!(" WHEN {index} THEN {placeholder}"));
         list.push(placeholder);
     }
+    let which = format!(
+        "workspace_id = $1 AND sequence_id = $2 AND step_key = $3
+         AND status IN ('PENDING', 'IN_PROGRESS', 'PAUSED') AND worker_id IS NULL
+         AND (sender_id IS NULL OR sender_id NOT IN ({}))",
+        list.join(", "),
+    );
+    lock_leads_where(tx, &which, arguments.clone()).await?;
     let statement = format!(
-        "UPDATE lead SET sender_id = CASE bucket % {count}{cases} END
-         WHERE workspace_id = $1 AND sequence_id = $2 AND step_key = $3
-           AND status IN ('PENDING', 'IN_PROGRESS', 'PAUSED') AND worker_id IS NULL
-           AND (sender_id IS NULL OR sender_id NOT IN ({list}))",
-        count = senders.len(),
-        list = list.join(", "),
+        "UPDATE lead SET sender_id = CASE bucket % {}{cases} END WHERE {which}",
+        senders.len(),
     );
     sql::execute(tx, &statement, arguments).await
 }

@@ -1,0 +1,94 @@
+//! Caps: what a claim may still take of the daily counts of its sender and its sequences, and what it
+//! took.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sea_orm::DatabaseTransaction;
+
+use super::lane::{OpenLane, sender_quota, sequence_quota};
+use super::plan::RunningSender;
+use super::{Result, RunningVersion};
+use crate::store::claim::Turn;
+use crate::store::lane::{self, QuotaKey, QuotaKind};
+
+/// The daily counts of a claim.
+pub(super) struct Caps<'a> {
+    sender: &'a RunningSender,
+    now: DateTime<Utc>,
+    /// What was used when the claim began; read only where anything has a cap.
+    used: HashMap<QuotaKey, i64>,
+    /// What this claim takes.
+    taken: HashMap<QuotaKey, i32>,
+}
+
+impl<'a> Caps<'a> {
+    /// Reads the counts and keeps them from changing, all that the claim may change at once: they are
+    /// locked in one order by everybody.
+    pub(super) async fn read(
+        tx: &DatabaseTransaction,
+        sender: &'a RunningSender,
+        lanes: &[&OpenLane],
+        now: DateTime<Utc>,
+    ) -> Result<Self> {
+        let has_caps = |lane: &&OpenLane| {
+            let settings = &lane.version.settings;
+            settings.max_sends_per_day.is_some() || settings.max_new_leads_per_day.is_some()
+        };
+        let mut used = HashMap::new();
+        if sender.cap_at(now).is_some() || lanes.iter().any(has_caps) {
+            let of_lanes = lanes.iter().flat_map(|lane| {
+                [QuotaKind::Sends, QuotaKind::NewLeads]
+                    .map(|kind| sequence_quota(&lane.version, kind, now))
+            });
+            let keys = std::iter::once(sender_quota(sender, now)).chain(of_lanes);
+            used = lane::quotas_locked(tx, sender.workspace, keys.collect()).await?;
+        }
+        Ok(Self {
+            sender,
+            now,
+            used,
+            taken: HashMap::new(),
+        })
+    }
+
+    /// How many messages a lane may still get.
+    pub(super) fn left(&self, lane: &OpenLane, turn: Turn) -> usize {
+        let settings = &lane.version.settings;
+        let of = |kind| sequence_quota(&lane.version, kind, self.now);
+        let new_leads = match turn {
+            Turn::First => settings.max_new_leads_per_day,
+            Turn::FollowUp => None,
+        };
+        let caps = [
+            (
+                sender_quota(self.sender, self.now),
+                self.sender.cap_at(self.now),
+            ),
+            (of(QuotaKind::Sends), settings.max_sends_per_day),
+            (of(QuotaKind::NewLeads), new_leads),
+        ];
+        let left = caps.into_iter().filter_map(|(key, cap)| {
+            let used = self.used.get(&key).copied().unwrap_or(0);
+            let taken = self.taken.get(&key).copied().unwrap_or(0);
+            let left = i64::from(cap?) - used - i64::from(taken);
+            Some(usize::try_from(left).unwrap_or(0))
+        });
+        left.min().unwrap_or(usize::MAX)
+    }
+
+    /// A message is taken.
+    pub(super) fn take(&mut self, version: &RunningVersion, is_new_lead: bool) {
+        let mut add = |key| *self.taken.entry(key).or_default() += 1;
+        add(sender_quota(self.sender, self.now));
+        add(sequence_quota(version, QuotaKind::Sends, self.now));
+        if is_new_lead {
+            add(sequence_quota(version, QuotaKind::NewLeads, self.now));
+        }
+    }
+
+    /// Writes down what was taken.
+    pub(super) async fn write(self, tx: &DatabaseTransaction) -> Result<()> {
+        Ok(lane::quota_add(tx, self.sender.workspace, self.taken).await?)
+    }
+}
