@@ -13,11 +13,24 @@ help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: ## build and start the server with its demo workspace; prints where to look
+run: web ## build and start the server with its demo workspace; prints where to look
 	cargo run -- demo
 
+.PHONY: build
+build: web ## build the binary to run: target/release/cadenza
+	cargo build --release
+
+.PHONY: web
+web: web/dist/graphiql.js ## get what the page at / is made of, for the next build to take in
+
+web/dist/graphiql.js: web/package-lock.json web/copy.mjs
+	@command -v npm >/dev/null || { echo "the page at / needs Node.js 20 or newer with npm to be built: install the packages nodejs and npm" >&2; exit 1; }
+	npm --prefix web ci --no-audit --no-fund
+	npm --prefix web run --silent build
+	@touch $@
+
 .PHONY: test
-test: fmt-check lint ## check everything, on SQLite and on PostgreSQL, from nothing (installs what tests need)
+test: web fmt-check lint ## check everything, on SQLite and on PostgreSQL, from nothing (installs what tests need)
 	.ci/with-postgres $(MAKE) --no-print-directory test-rust test-clients
 
 .PHONY: test-rust
@@ -26,7 +39,7 @@ test-rust: ## the Rust tests alone; needs TEST_POSTGRES_URL: .ci/with-postgres m
 
 .PHONY: test-clients
 test-clients: export CADENZA_BIN ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/cadenza
-test-clients: ## the tests with npm clients alone: .ci/with-postgres make test-clients
+test-clients: web ## the tests with npm clients alone: .ci/with-postgres make test-clients
 	@command -v npm >/dev/null || { echo "make test needs Node.js 20 or newer with npm: install the packages nodejs and npm" >&2; exit 1; }
 	cargo build --bin cadenza
 	npm --prefix $(CLIENTS) ci --no-audit --no-fund

@@ -56,7 +56,7 @@ impl Http {
     /// The routes.
     pub fn router(&self) -> Router {
         Router::new()
-            .route("/", get(graphiql::page))
+            .merge(graphiql::router())
             .route("/graphql", get(post::get).post(post::post))
             .route("/healthz", get(health::health))
             .fallback(answer::not_found)

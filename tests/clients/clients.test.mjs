@@ -112,6 +112,20 @@ for (const kind of databaseKinds()) {
       assert.equal((await fetch(server.health)).status, 200);
     });
 
+    it("serves GraphiQL, all of it itself", async () => {
+      const page = await fetch(server.page);
+      assert.equal(page.status, 200);
+      const html = await page.text();
+      const parts = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map((match) => match[1]).filter((part) => part !== "data:,");
+      assert.deepEqual(parts.sort(), ["css", "js"].map((kind) => `graphiql/graphiql.${kind}`).concat(["graphiql/react-dom.js", "graphiql/react.js", "graphiql/start.js"]));
+      for (const part of parts) {
+        const answer = await fetch(new URL(part, server.page));
+        assert.equal(answer.status, 200, part);
+        assert.match(answer.headers.get("content-type"), part.endsWith(".css") ? /^text\/css/ : /^text\/javascript/);
+        assert.ok((await answer.text()).length > 200, `${part} is there`);
+      }
+    });
+
     it("refuses HTTP without a token and with a wrong one", async () => {
       for (const token of [undefined, WRONG_TOKEN]) {
         for (const accept of ["application/json", "application/graphql-response+json", "text/event-stream"]) {

@@ -132,6 +132,7 @@ export async function startServer(kind) {
       tokens,
       http: `${origin}/graphql`,
       ws: `${origin.replace("http:", "ws:")}/graphql`,
+      page: `${origin}/`,
       health: `${origin}/healthz`,
       log: () => serve.said.err,
       stop,
