@@ -27,6 +27,9 @@ use crate::store::worker;
 
 /// How many leads one transaction takes.
 const CLAIM_MAX: usize = 512;
+/// How many due leads are looked at at least, even if fewer messages may go: a closed window of many
+/// contacts must not hold up those whose window is open.
+const LOOK_MIN: usize = 64;
 /// How often one transaction looks again when leads were due but had nothing to send.
 const ROUNDS_MAX: usize = 4;
 /// When to look again at a sender that another node was just working on.
@@ -160,6 +163,7 @@ impl Engine {
             sender: Arc::clone(&sender),
             now,
             left: if is_paced { limit.min(1) } else { limit },
+            lane_left: 0,
             caps,
             events: Vec::new(),
             claim: Claim::default(),
@@ -191,6 +195,8 @@ struct Taking<'a> {
     sender: Arc<RunningSender>,
     now: DateTime<Utc>,
     left: usize,
+    /// How many messages the lane may still get that is being looked at.
+    lane_left: usize,
     caps: Caps<'a>,
     events: Vec<NewEvent>,
     claim: Claim,
@@ -203,18 +209,20 @@ impl Taking<'_> {
             if limit == 0 {
                 return Ok(());
             }
+            let look = limit.max(LOOK_MIN);
             let due = rows::due(
                 self.tx,
                 self.sender.id,
                 lane.sequence_id,
                 turn,
                 self.now,
-                limit,
+                look,
             );
             let due = due.await?;
             let found = due.len();
+            self.lane_left = limit;
             self.take(due, &lane.version).await?;
-            if found < limit {
+            if found < look {
                 return Ok(());
             }
             if self.left < limit / 2 {
@@ -230,14 +238,15 @@ impl Taking<'_> {
         let mut leads = Vec::with_capacity(due.len());
         let mut executions = Vec::with_capacity(due.len());
         for due in due {
-            self.claim.progressed = true;
             let older = match due.ran_under.filter(|id| *id != version.id) {
                 Some(id) => self.older_version(id).await?,
                 None => None,
             };
-            let (lead, execution) = self.take_one(due, version, older.as_deref())?;
-            leads.push(lead);
-            executions.extend(execution);
+            if let Some((lead, execution)) = self.take_one(due, version, older.as_deref())? {
+                self.claim.progressed = true;
+                leads.push(lead);
+                executions.extend(execution);
+            }
         }
         rows::enter_executions(self.tx, self.sender.workspace, &executions).await?;
         let (taken, moved): (Vec<_>, Vec<_>) =
@@ -257,12 +266,14 @@ impl Taking<'_> {
         }
     }
 
+    /// What becomes of a due lead, and the execution of it; `None` for one whose message finds no room,
+    /// which stays as it is.
     fn take_one(
         &mut self,
         due: DueLead,
         version: &Arc<RunningVersion>,
         older: Option<&RunningVersion>,
-    ) -> Result<(LeadRow, Option<NewExecution>)> {
+    ) -> Result<Option<(LeadRow, Option<NewExecution>)>> {
         let execution_id = due.execution.map_or_else(
             || self.engine.entropy.id(self.now),
             |(execution_id, ..)| execution_id,
@@ -280,7 +291,9 @@ impl Taking<'_> {
         let mut new = self.new_execution(execution_id, attempt, &due, version);
         let mut lead = due.lead;
         let happening = match decision {
+            Decision::Send(_) if self.lane_left == 0 => return Ok(None),
             Decision::Send(message) => {
+                self.lane_left -= 1;
                 self.left = self.left.saturating_sub(1);
                 // A first message that is tried again is not a new lead a second time.
                 let is_new_lead = lead.turn == Turn::First.as_i16() && attempt == 1;
@@ -291,7 +304,7 @@ impl Taking<'_> {
                 lead.worker_id = Some(self.worker.uuid());
                 self.apply(&mut lead, &Happening::Claimed);
                 self.send(&lead, &new, version, zone, *message);
-                return Ok((lead, Some(new)));
+                return Ok(Some((lead, Some(new))));
             }
             Decision::Later(due_at) => {
                 self.apply(
@@ -301,16 +314,16 @@ impl Taking<'_> {
                         retrying: false,
                     },
                 );
-                return Ok((lead, None));
+                return Ok(Some((lead, None)));
             }
             Decision::MissingData(tags) => {
                 self.apply(&mut lead, &Happening::DataMissing);
                 tracing::debug!(lead.id = %lead.lead_id(), ?tags, "a lead waits for its data");
-                return Ok((lead, None));
+                return Ok(Some((lead, None)));
             }
             Decision::AwaitConfirmation => {
                 self.apply(&mut lead, &Happening::Ambiguous);
-                return Ok((lead, None));
+                return Ok(Some((lead, None)));
             }
             Decision::StepGone => {
                 // A message was on its way while publishing took the step out: the lead goes on at
@@ -318,10 +331,10 @@ impl Taking<'_> {
                 let next = older.zip(lead.step_key.as_deref());
                 if let Some(next) = next.and_then(|(older, key)| older.next_in(version, key)) {
                     self.moved_on(&mut lead, version, next);
-                    return Ok((lead, None));
+                    return Ok(Some((lead, None)));
                 }
                 self.stop(&mut lead, version, StopReason::StepRemoved);
-                return Ok((lead, None));
+                return Ok(Some((lead, None)));
             }
             Decision::Suppressed => {
                 self.stop(&mut lead, version, StopReason::Suppressed);
@@ -333,7 +346,7 @@ impl Taking<'_> {
                     self.now,
                 );
                 self.execution_event(&lead, &new, EventKind::ExecutionSkipped);
-                return Ok((lead, Some(new)));
+                return Ok(Some((lead, Some(new))));
             }
             Decision::Forward => self.onward(&mut lead, version, zone.as_ref()),
             Decision::Over {
@@ -349,11 +362,11 @@ impl Taking<'_> {
                 self.execution_event(&lead, &new, kind);
                 let happening = self.onward(&mut lead, version, zone.as_ref());
                 self.apply(&mut lead, &happening);
-                return Ok((lead, Some(new)));
+                return Ok(Some((lead, Some(new))));
             }
         };
         self.apply(&mut lead, &happening);
-        Ok((lead, None))
+        Ok(Some((lead, None)))
     }
 
     fn new_execution(

@@ -313,6 +313,36 @@ both!(
 );
 
 both!(
+    pain_10_many_whose_window_has_closed_hold_up_nobody_whose_window_is_open,
+    |h: Harness| async move {
+        let receiver = Receiver::default();
+        let monday_at = |hour| Utc.with_ymd_and_hms(2026, 3, 9, hour, 30, 0).single();
+        h.clock.advance_to(monday_at(7).expect("an instant"));
+        people(&h, &names("tokyo", 200), "Asia/Tokyo").await;
+        people(&h, &names("accra", 1), "Africa/Accra").await;
+        let id = sequence(&h, &["PT0S"]).await;
+        let windows = json!([{ "day": "MONDAY", "from": "09:00", "to": "17:00" }]);
+        let settings = json!({ "windowClock": "CONTACT", "sendWindows": windows });
+        crate::sequences::done(&h, "sequenceDisable", json!({ "id": id })).await;
+        let input = json!({ "id": id, "settings": settings });
+        crate::sequences::done(&h, "sequenceUpdate", input).await;
+        crate::sequences::done(&h, "sequencePublish", json!({ "id": id })).await;
+        // In Tokyo it is half past four in the afternoon: due at once, but nobody sends yet.
+        enrol(&h, &id, "tokyo").await;
+        h.clock.advance_to(monday_at(9).expect("an instant"));
+        enrol(&h, &id, "accra").await;
+        let engine = node(&h, &receiver).await;
+        assert_eq!(turn(&engine, &receiver, 1).await, 1, "in the first claim");
+        assert!(
+            receiver
+                .taken()
+                .keys()
+                .all(|mail| mail.starts_with("accra"))
+        );
+    }
+);
+
+both!(
     pain_11_nothing_goes_round_in_circles,
     |h: Harness| async move {
         let receiver = Receiver::default();
