@@ -29,7 +29,7 @@ const PIECE_BYTES: usize = 1 << 20;
 ///
 /// # Errors
 /// [`AppError::Refused`] with `CONFLICT` if the key was used for something else, with `INVALID` if
-/// it is too long; [`AppError::Store`] as the database has it, where nothing was submitted.
+/// it is too long or holds control characters, or if the request holds a NUL; [`AppError::Store`] as the database has it, where nothing was submitted.
 pub async fn submit(
     services: &Services,
     caller: &Caller,
@@ -48,6 +48,22 @@ pub async fn submit(
                 "The idempotencyKey is longer than {KEY_CHARS_MAX} characters; use a shorter one."
             ),
         ));
+    }
+    if idempotency_key
+        .as_ref()
+        .is_some_and(|key| key.contains(char::is_control))
+    {
+        return Err(refused(
+            RefusalCode::Invalid,
+            "The idempotencyKey holds control characters; use one without.".to_owned(),
+        ));
+    }
+    if holds_nul(&request) {
+        return Err(AppError::Refused(vec![Refusal {
+            code: RefusalCode::Invalid,
+            message: "The input holds a NUL character: remove it.".to_owned(),
+            path: Vec::new(),
+        }]));
     }
     let new = store::bulk::NewOperation {
         id: services.entropy.id(services.clock.now()),
@@ -112,6 +128,18 @@ async fn enter(
     }
     tx.commit().await.map_err(StoreError::from)?;
     Ok(Entered::Now)
+}
+
+/// No database of ours keeps a NUL in JSON.
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(holds_nul),
+        Value::Object(entries) => entries
+            .iter()
+            .any(|(key, value)| key.contains('\0') || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 fn refused(code: RefusalCode, message: String) -> AppError {

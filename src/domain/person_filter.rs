@@ -190,6 +190,9 @@ pub enum BadMatch {
     /// The operator takes a list and got something else or too many.
     #[error("IN needs a value that is a list of at most {LIST_MAX} texts, numbers, true or false")]
     NotList,
+    /// No text that is kept holds a NUL.
+    #[error("name or value holds a NUL character; leave it out")]
+    Nul,
     /// The operator takes no value.
     #[error("{0} takes no value; leave value out")]
     NoValue(MatchOp),
@@ -203,6 +206,14 @@ impl AttributeMatch {
     pub fn new(name: String, op: MatchOp, value: Option<Value>) -> Result<Self, BadMatch> {
         if name.is_empty() || name.chars().count() > TEXT_CHARS_MAX {
             return Err(BadMatch::Name);
+        }
+        let has_nul = |text: &str| text.contains('\0');
+        if has_nul(&name)
+            || value
+                .as_ref()
+                .is_some_and(|value| any_text(value, &has_nul))
+        {
+            return Err(BadMatch::Nul);
         }
         let value = value.filter(|value| !value.is_null());
         let compare = |how, value: Option<Value>| {
@@ -237,6 +248,15 @@ impl AttributeMatch {
             MatchOp::IsNotSet => none(AttributeTest::IsNotSet, value)?,
         };
         Ok(Self { name, test })
+    }
+}
+
+/// Whether a value is a text that `test` holds for, or a list with one.
+fn any_text(value: &Value, test: &impl Fn(&str) -> bool) -> bool {
+    match value {
+        Value::String(text) => test(text),
+        Value::Array(values) => values.iter().any(|value| any_text(value, test)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
     }
 }
 
@@ -277,6 +297,9 @@ mod tests {
 
     #[test]
     fn others_are_refused() {
+        for value in [json!("a\0"), json!(["a", "\0"])] {
+            assert_eq!(made(MatchOp::In, value), Err(BadMatch::Nul));
+        }
         assert_eq!(
             made(MatchOp::Eq, Value::Null),
             Err(BadMatch::NotScalar(MatchOp::Eq))

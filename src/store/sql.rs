@@ -160,10 +160,20 @@ pub fn batches<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
 fn statement(connection: &impl ConnectionTrait, sql: &str, arguments: Arguments) -> Statement {
     let backend = connection.get_database_backend();
     if dialect::numbers_parameters(backend) {
-        return Statement::from_sql_and_values(backend, sql, arguments.0);
+        let values = arguments.0.into_iter().map(without_nul);
+        return Statement::from_sql_and_values(backend, sql, values);
     }
     let (sql, values) = in_order(sql, &arguments.0);
     Statement::from_sql_and_values(backend, sql, values)
+}
+
+/// PostgreSQL holds no NUL in a text and refuses the whole statement. Whoever writes one is told so
+/// before; what is searched for matches nothing.
+fn without_nul(value: Value) -> Value {
+    match value {
+        Value::String(Some(text)) if text.contains('\0') => text.replace('\0', "\u{fffd}").into(),
+        other => other,
+    }
 }
 
 /// The statement with a plain `?` for every `$n`, and its arguments in the order of their use.
@@ -307,6 +317,13 @@ mod tests {
                 "{count} {rounded}"
             );
         }
+    }
+
+    #[test]
+    fn a_text_with_nul_becomes_one_that_nothing_equals() {
+        assert_eq!(without_nul("a\0b".into()), Value::from("a\u{fffd}b"));
+        assert_eq!(without_nul("ab".into()), Value::from("ab"));
+        assert_eq!(without_nul(Value::String(None)), Value::String(None));
     }
 
     #[test]

@@ -67,6 +67,7 @@ both!(
             "the options are part of the input"
         );
         assert_eq!(refuse(input(0..3, &"x".repeat(256))).await, "INVALID");
+        assert_eq!(refuse(input(0..3, "a\0b")).await, "INVALID");
         let longest = submit(&h, input(0..3, &"x".repeat(255))).await;
         assert_ne!(longest["id"], first["id"]);
 

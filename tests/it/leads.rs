@@ -170,6 +170,30 @@ both!(each_lead_has_its_outcome, |h: Harness| async move {
 });
 
 both!(
+    no_filter_looks_for_what_no_text_can_hold,
+    |h: Harness| async move {
+        for filter in [
+            json!({ "search": "a\0" }),
+            json!({ "company": ["a\0"] }),
+            json!({ "attributes": [{ "name": "a", "op": "EQ", "value": "\0" }] }),
+        ] {
+            let query = "query($filter: PersonFilter) { people(filter: $filter) { totalCount } }";
+            let answer = h
+                .execute_as(&h.stranger, query, json!({ "filter": filter }))
+                .await;
+            let code = &answer["errors"][0]["extensions"]["code"];
+            assert_eq!(code, &json!("BAD_USER_INPUT"), "{answer}");
+        }
+        let input = json!({ "leads": { "filter": { "search": "a\0" } } });
+        let payload = h
+            .try_mutate("leadsPause", "LeadsBulkInput", input, OPERATION)
+            .await;
+        let expected = ("INVALID".to_owned(), "leads.filter".to_owned());
+        assert_eq!(refusals(&payload), [expected]);
+    }
+);
+
+both!(
     a_message_that_is_being_sent_is_told,
     |h: Harness| async move {
         let (_, leads) = enrolled(&h, &["ada", "bob"]).await;

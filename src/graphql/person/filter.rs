@@ -123,6 +123,12 @@ impl PersonFilterInput {
                 format!("search has at most {text_max} characters; shorten it."),
             );
         }
+        let lists = [&self.company, &self.title];
+        let texts = lists.into_iter().flatten().flatten().chain(&self.search);
+        if texts.into_iter().any(|text| text.contains('\0')) {
+            let message = "A text of the filter holds a NUL character; leave it out.";
+            problems.add(&[], message.into());
+        }
         let attributes = self.attributes.unwrap_or_default();
         problems.bound(
             attributes.len(),
