@@ -37,6 +37,10 @@ use sea_orm::{ConnectionTrait, Value};
 use smtp_sink::{Options, SmtpSink};
 use tokio_util::sync::CancellationToken;
 
+/// The binary's own, for everything that is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const MAILS: usize = 10_000;
 const ROUNDS: usize = 3;
 const CONNECTIONS: usize = 64;
@@ -365,7 +369,7 @@ impl Furnished {
                         self.sequence.uuid().into(),
                         person.uuid().into(),
                         1_i32.into(),
-                        "PENDING".into(),
+                        "ACTIVE".into(),
                         "one".into(),
                         1_i16.into(),
                         self.sender.uuid().into(),
@@ -428,18 +432,13 @@ async fn engine(sink: &Receiver, url: &str) -> (f64, Duration) {
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     loop {
         tick.tick().await;
-        // Cheap to ask, so that the asking does not slow down what is measured.
-        let statement = "SELECT CAST(count(*) AS BIGINT) AS n FROM (SELECT 1 FROM lead
-             WHERE sequence_id = $1 AND status IN ('PENDING', 'IN_PROGRESS') LIMIT 1) AS l";
+        // Cheap to ask, so that the asking does not slow down what is measured. Each mail is three
+        // events: started, sent, completed.
+        let statement = "SELECT last_seq AS n FROM event_counter WHERE workspace_id = $1";
         let db = furnished.services.db.read();
-        let left = sql::number(
-            db,
-            statement,
-            Arguments::new().with(furnished.sequence.uuid()),
-        )
-        .await
-        .expect("counts");
-        if left == 0 {
+        let of_workspace = Arguments::new().with(furnished.workspace.uuid());
+        let events = sql::number(db, statement, of_workspace).await;
+        if events.expect("counts") == i64::try_from(MAILS * 3).expect("few") {
             break;
         }
         assert!(
@@ -485,13 +484,13 @@ async fn claim_latency(name: &str, url: &str) {
         for _ in 0..15 {
             furnished.leads(100, -1_000).await;
             let started = Instant::now();
-            let claim = engine.claim(100, &|_| 100).await.expect("claims");
+            let claim = engine.claim(96, &|_| 96).await.expect("claims");
             times.push(started.elapsed());
-            assert_eq!(claim.messages.len(), 100);
+            assert_eq!(claim.messages.len(), 96);
         }
         times.sort();
         println!(
-            "{name}: claim of 100 with {waiting} leads waiting: median {:?}",
+            "{name}: claim of 96 with {waiting} leads waiting: median {:?}",
             times[times.len() / 2]
         );
     }

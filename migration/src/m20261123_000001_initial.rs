@@ -162,7 +162,7 @@ const UP: &[&str] = &[
         person_id UUID NOT NULL REFERENCES person (id),
         round INTEGER NOT NULL,
         status TEXT NOT NULL
-            CHECK (status IN ('PENDING', 'IN_PROGRESS', 'COMPLETED', 'PAUSED', 'STOPPED')),
+            CHECK (status IN ('ACTIVE', 'COMPLETED', 'PAUSED', 'STOPPED')),
         stop_reason TEXT,
         step_key TEXT,
         turn SMALLINT NOT NULL CHECK (turn IN (0, 1)),
@@ -184,16 +184,16 @@ const UP: &[&str] = &[
         last_action_at BIGINT,
         enrolled_at BIGINT NOT NULL,
         enrolled_by TEXT NOT NULL,
-        UNIQUE (sequence_id, person_id, round),
+        UNIQUE (person_id, sequence_id, round),
         CHECK ((stop_reason IS NOT NULL) = (status = 'STOPPED')),
-        CHECK (due_at IS NULL OR status IN ('PENDING', 'IN_PROGRESS')),
+        CHECK (due_at IS NULL OR status = 'ACTIVE'),
         CHECK (paused_rest_ms IS NULL OR status = 'PAUSED'),
         CHECK (step_key IS NOT NULL OR status = 'COMPLETED')
     )",
     "CREATE UNIQUE INDEX lead_active ON lead (sequence_id, person_id)
-        WHERE status IN ('PENDING', 'IN_PROGRESS', 'PAUSED')",
+        WHERE status IN ('ACTIVE', 'PAUSED')",
     "CREATE INDEX lead_due ON lead (sender_id, sequence_id, turn, due_at, id)
-        WHERE due_at IS NOT NULL AND worker_id IS NULL",
+        WHERE due_at IS NOT NULL",
     "CREATE INDEX lead_page ON lead (workspace_id, enrolled_at, id)",
     "CREATE INDEX lead_sequence_page ON lead (sequence_id, enrolled_at, id)",
     "CREATE INDEX lead_sequence_status ON lead (sequence_id, status)",
@@ -201,10 +201,10 @@ const UP: &[&str] = &[
     "CREATE INDEX lead_last_action ON lead (workspace_id, COALESCE(last_action_at, -1), id)",
     "CREATE INDEX lead_due_page ON lead
         (workspace_id, COALESCE(due_at, 9223372036854775807), id)",
-    "CREATE INDEX lead_person ON lead (person_id)",
+    "CREATE INDEX lead_unconfirmed ON lead (sequence_id) WHERE hold = 'UNCONFIRMED'",
     "CREATE TABLE execution (
         id UUID PRIMARY KEY,
-        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        workspace_id UUID NOT NULL,
         lead_id UUID NOT NULL REFERENCES lead (id),
         sequence_id UUID NOT NULL,
         version_id UUID NOT NULL,
@@ -242,7 +242,7 @@ const UP: &[&str] = &[
         created_at BIGINT NOT NULL
     )",
     "CREATE TABLE event (
-        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        workspace_id UUID NOT NULL,
         seq BIGINT NOT NULL,
         at BIGINT NOT NULL,
         kind TEXT NOT NULL,
@@ -317,7 +317,7 @@ const BY_KEY: &[&str] = &[
 /// Settings that only PostgreSQL has: room for updates in place, and a vacuum that keeps up with
 /// tables where every row changes several times.
 const UP_POSTGRES: &[&str] = &[
-    "ALTER TABLE lead SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02,
+    "ALTER TABLE lead SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02,
         autovacuum_analyze_scale_factor = 0.02)",
     "ALTER TABLE execution SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02)",
     "ALTER TABLE event_counter SET (fillfactor = 10, autovacuum_vacuum_threshold = 200)",

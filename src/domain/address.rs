@@ -59,7 +59,7 @@ impl EmailAddress {
     /// # Errors
     /// [`AddressError`], with the remedy.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        let text: String = text.trim().nfc().collect();
+        let text = composed(text.trim());
         if text.is_empty() {
             return Err(AddressError::Empty);
         }
@@ -85,7 +85,7 @@ impl EmailAddress {
         if local.len() + 1 + ascii.len() > TOTAL_MAX {
             return Err(AddressError::Length);
         }
-        let key = format!("{}@{ascii}", local.to_lowercase().nfc().collect::<String>());
+        let key = format!("{}@{ascii}", composed(&local.to_lowercase()));
         Ok(Self { text, key, at })
     }
 
@@ -108,6 +108,15 @@ impl EmailAddress {
     /// The part after the @, as it was written.
     pub fn domain(&self) -> &str {
         &self.text[self.at + 1..]
+    }
+}
+
+/// The text in Unicode NFC, which is what ASCII is already.
+fn composed(text: &str) -> String {
+    if text.is_ascii() {
+        text.to_owned()
+    } else {
+        text.nfc().collect()
     }
 }
 

@@ -77,14 +77,13 @@ impl<'a> Caps<'a> {
         left.min().unwrap_or(usize::MAX)
     }
 
-    /// A message is taken.
-    pub(super) fn take(&mut self, version: &RunningVersion, is_new_lead: bool) {
-        let mut add = |key| *self.taken.entry(key).or_default() += 1;
-        add(sender_quota(self.sender, self.now));
-        add(sequence_quota(version, QuotaKind::Sends, self.now));
-        if is_new_lead {
-            add(sequence_quota(version, QuotaKind::NewLeads, self.now));
-        }
+    /// So many messages of a sequence are taken, so many of them to new leads.
+    pub(super) fn take(&mut self, version: &RunningVersion, messages: i32, new_leads: i32) {
+        let mut add = |key, count| *self.taken.entry(key).or_default() += count;
+        add(sender_quota(self.sender, self.now), messages);
+        let of = |kind| sequence_quota(version, kind, self.now);
+        add(of(QuotaKind::Sends), messages);
+        add(of(QuotaKind::NewLeads), new_leads);
     }
 
     /// Writes down what was taken.

@@ -113,6 +113,7 @@ impl Engine {
     }
 
     async fn claim_sender(&self, id: SenderId, lanes: &[OpenLane], limit: usize) -> Result<Claim> {
+        let _turn = self.turn_to_write().await;
         let tx = self.db.begin().await?;
         let now = self.clock.now();
         let worker = self.worker();
@@ -164,6 +165,8 @@ impl Engine {
             now,
             left: if is_paced { limit.min(1) } else { limit },
             lane_left: 0,
+            taken: Taken::default(),
+            day: sender.day(now),
             caps,
             events: Vec::new(),
             claim: Claim::default(),
@@ -197,9 +200,20 @@ struct Taking<'a> {
     left: usize,
     /// How many messages the lane may still get that is being looked at.
     lane_left: usize,
+    /// What was taken of that lane and is not in the caps yet.
+    taken: Taken,
+    /// Today, by the sender's clock.
+    day: String,
     caps: Caps<'a>,
     events: Vec<NewEvent>,
     claim: Claim,
+}
+
+/// How many messages, and how many of them to new leads.
+#[derive(Default)]
+struct Taken {
+    messages: i32,
+    new_leads: i32,
 }
 
 impl Taking<'_> {
@@ -248,6 +262,8 @@ impl Taking<'_> {
                 executions.extend(execution);
             }
         }
+        let taken = std::mem::take(&mut self.taken);
+        self.caps.take(version, taken.messages, taken.new_leads);
         rows::enter_executions(self.tx, self.sender.workspace, &executions).await?;
         let (taken, moved): (Vec<_>, Vec<_>) =
             leads.into_iter().partition(|lead| lead.worker_id.is_some());
@@ -297,12 +313,13 @@ impl Taking<'_> {
                 self.left = self.left.saturating_sub(1);
                 // A first message that is tried again is not a new lead a second time.
                 let is_new_lead = lead.turn == Turn::First.as_i16() && attempt == 1;
-                self.caps.take(version, is_new_lead);
+                self.taken.messages += 1;
+                self.taken.new_leads += i32::from(is_new_lead);
                 new.variant = Some(message.variant.clone());
                 new.subject = Some(message.email.subject.clone());
                 new.message_id = Some(message.email.message_id.clone());
-                lead.worker_id = Some(self.worker.uuid());
                 self.apply(&mut lead, &Happening::Claimed);
+                lead.worker_id = Some(self.worker.uuid());
                 self.send(&lead, &new, version, zone, *message);
                 return Ok(Some((lead, Some(new))));
             }
@@ -390,7 +407,7 @@ impl Taking<'_> {
             subject: None,
             message_id: None,
             worker_id: Some(self.worker),
-            quota_day: Some(self.sender.day(self.now)),
+            quota_day: Some(self.day.clone()),
             scheduled_at: due.lead.due_at,
             started_at: self.now,
             finished_at: None,
@@ -413,6 +430,7 @@ impl Taking<'_> {
             sequence_id: version.sequence_id,
             step_key: new.step_key.clone(),
             attempt: new.attempt,
+            quota_day: self.day.clone(),
             claimed_at: new.started_at,
             worker: self.worker,
             sender: Arc::clone(&self.sender),

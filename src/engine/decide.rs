@@ -140,7 +140,7 @@ fn compose(
     Decision::Send(Box::new(Message {
         variant: variant.key.clone(),
         email: Email {
-            message_id: message_id(execution_id, &sender.address),
+            message_id: message_id(execution_id, sender),
             date: now,
             from_name: sender.name.clone(),
             from_address: sender.address.clone(),
@@ -179,13 +179,8 @@ fn reply_subject(subject: &str) -> String {
 
 /// The Message-ID is made of the execution's id, so that it is known before the message goes, is
 /// the same for every attempt, and finds the execution again from a reply or a bounce.
-fn message_id(execution: ExecutionId, sender_address: &str) -> String {
-    let key = EmailAddress::parse(sender_address).map(|address| address.key().to_owned());
-    let domain = key
-        .ok()
-        .and_then(|key| key.rsplit_once('@').map(|(_, domain)| domain.to_owned()))
-        .unwrap_or_else(|| "cadenza.invalid".to_owned());
-    format!("<{execution}@{domain}>")
+fn message_id(execution: ExecutionId, sender: &RunningSender) -> String {
+    format!("<{execution}@{}>", sender.id_domain)
 }
 
 fn full_name(person: &PersonRow) -> Option<String> {

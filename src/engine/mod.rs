@@ -83,6 +83,7 @@ pub struct Engine {
     pub(crate) config: EngineConfig,
     versions: version::VersionCache,
     worker: Mutex<WorkerId>,
+    turn: tokio::sync::Mutex<()>,
     /// Whether a message may be held under the worker's name that nobody works on.
     astray: AtomicBool,
 }
@@ -121,6 +122,8 @@ pub struct Claimed {
     pub step_key: String,
     /// Which attempt this is.
     pub attempt: i32,
+    /// The sender's day on which it counts.
+    pub quota_day: String,
     /// When it was claimed.
     pub claimed_at: DateTime<Utc>,
     /// Who claimed it.
@@ -164,6 +167,7 @@ impl Engine {
             config,
             versions: version::VersionCache::default(),
             worker: Mutex::new(worker),
+            turn: tokio::sync::Mutex::default(),
             astray: AtomicBool::new(false),
         }
     }
@@ -174,6 +178,15 @@ impl Engine {
             .worker
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Where the database takes one writer at a time, waits until the engine's other task has written:
+    /// `None` where both may write at once.
+    async fn turn_to_write(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        if self.db.is_shared() {
+            return None;
+        }
+        Some(self.turn.lock().await)
     }
 
     /// Something may be held under the worker's name that nobody works on: with its next sign of

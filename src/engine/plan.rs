@@ -7,6 +7,7 @@ use chrono::{DateTime, Duration, Utc};
 use super::{Engine, Result, RunningVersion};
 use crate::channel::dispatch::Route;
 use crate::clock::from_ms;
+use crate::domain::address::EmailAddress;
 use crate::domain::id::{SenderId, WorkspaceId};
 use crate::domain::planning::{self, Clocks};
 use crate::domain::schedule::{self, Calendar};
@@ -30,6 +31,8 @@ pub struct RunningSender {
     pub name: String,
     /// The address that recipients see.
     pub address: String,
+    /// What its Message-IDs have after the @: the domain of its address, in ASCII.
+    pub id_domain: String,
     /// Its clock.
     pub zone: Zone,
     /// How often in a row it had trouble of its own.
@@ -100,6 +103,7 @@ impl Engine {
             workspace,
             route,
             name: row.name,
+            id_domain: id_domain(&row.address),
             address: row.address,
             // A zone that the rules no longer know must not stop the sender.
             zone: self.zones.get(&row.time_zone).unwrap_or_else(Zone::utc),
@@ -116,6 +120,13 @@ impl Engine {
     pub(super) fn person_zone(&self, name: Option<&str>) -> Option<Zone> {
         name.and_then(|name| self.zones.get(name))
     }
+}
+
+fn id_domain(address: &str) -> String {
+    let key = EmailAddress::parse(address).map(|address| address.key().to_owned());
+    key.ok()
+        .and_then(|key| key.rsplit_once('@').map(|(_, domain)| domain.to_owned()))
+        .unwrap_or_else(|| "cadenza.invalid".to_owned())
 }
 
 /// The calendar that a lead's steps are planned on.

@@ -223,7 +223,7 @@ impl<'a> Recording<'a> {
         kept: Option<&Kept>,
         current: &RunningVersion,
     ) -> Result<()> {
-        let mut lead = open.lead.clone();
+        let lead = &mut open.lead;
         lead.messages_sent += 1;
         lead.turn = 0;
         let in_thread = claimed
@@ -260,7 +260,6 @@ impl<'a> Recording<'a> {
             finished_at: Some(self.now),
         });
         self.event(&open, EventKind::ExecutionSent, None);
-        open.lead = lead;
         self.goes_on(open, claimed, current)
     }
 
@@ -330,8 +329,6 @@ impl<'a> Recording<'a> {
         let until = self.now + rest.min(SENDER_REST.1);
         self.unhealthy
             .insert(open.sender_id, (until, message.clone()));
-        let mut lead = open.lead.clone();
-        lead.worker_id = None;
         self.settled.push(Settled {
             id: open.id,
             status: ExecutionStatus::Scheduled,
@@ -342,7 +339,7 @@ impl<'a> Recording<'a> {
             finished_at: None,
         });
         let happening = put_back(&open);
-        self.moved(OpenExecution { lead, ..open }, &happening)
+        self.moved(open, &happening)
     }
 
     fn later(
@@ -430,12 +427,12 @@ impl<'a> Recording<'a> {
 
     /// Applies what happened to the lead, with the events that follow from it.
     fn moved(&mut self, open: OpenExecution, happening: &Happening) -> Result<()> {
-        let mut lead = open.lead.clone();
+        let mut lead = open.lead;
         let before = lead.state()?;
         lead.worker_id = None;
         match before.apply(happening, self.now) {
             Ok(after) => {
-                self.lead_events(&open, &before, &after);
+                self.lead_events(&lead, &before, &after);
                 if matches!(happening, Happening::StepOver(_) | Happening::Stop(_)) {
                     lead.anchor_at = self.now.timestamp_millis();
                     lead.last_action_at = Some(lead.anchor_at);
@@ -449,9 +446,9 @@ impl<'a> Recording<'a> {
         Ok(())
     }
 
-    fn lead_events(&mut self, open: &OpenExecution, before: &LeadState, after: &LeadState) {
-        let sequence = crate::domain::id::SequenceId::from_uuid(open.lead.sequence_id);
-        let event = |kind| NewEvent::of_lead(self.now, kind, sequence, open.lead.lead_id());
+    fn lead_events(&mut self, lead: &LeadRow, before: &LeadState, after: &LeadState) {
+        let sequence = SequenceId::from_uuid(lead.sequence_id);
+        let event = |kind| NewEvent::of_lead(self.now, kind, sequence, lead.lead_id());
         if after.status != before.status && after.status == LeadStatus::Completed {
             self.events.push(event(EventKind::LeadCompleted));
         } else if after.status != before.status && after.status == LeadStatus::Stopped {
@@ -468,7 +465,7 @@ impl<'a> Recording<'a> {
     }
 
     fn event(&mut self, open: &OpenExecution, kind: EventKind, detail: Option<serde_json::Value>) {
-        let sequence = crate::domain::id::SequenceId::from_uuid(open.lead.sequence_id);
+        let sequence = SequenceId::from_uuid(open.lead.sequence_id);
         self.events.push(NewEvent {
             execution_id: Some(open.id),
             channel: Some(Channel::Email),

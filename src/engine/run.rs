@@ -155,10 +155,20 @@ impl Engine {
 
     async fn record_all(&self, mut ended: mpsc::Receiver<(Claimed, Ending)>, flight: &Flight) {
         let mut batch = Vec::with_capacity(RECORD_MAX);
-        while ended.recv_many(&mut batch, RECORD_MAX).await > 0 {
+        while let Some(first) = ended.recv().await {
+            batch.push(first);
+            // Whatever ends until it is this task's turn to write goes into the same commit.
+            let turn = self.turn_to_write().await;
+            while batch.len() < RECORD_MAX
+                && let Ok(next) = ended.try_recv()
+            {
+                batch.push(next);
+            }
+            let mut recorded = self.record(&batch).await;
+            drop(turn);
             let mut wait = Duration::from_millis(100);
             // What left must be noted: there is no giving up while the process lives.
-            while let Err(error) = self.record(&batch).await {
+            while let Err(error) = recorded {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     messages = batch.len(),
@@ -166,6 +176,7 @@ impl Engine {
                 );
                 self.clock.sleep_real(wait).await;
                 wait = (wait * 2).min(Duration::from_secs(10));
+                recorded = self.record(&batch).await;
             }
             flight.recorded(batch.drain(..).map(|(claimed, _)| claimed.sender_id()));
         }

@@ -59,7 +59,7 @@ fn as_claimed(claimed: &Claimed) -> OpenExecution {
         step_key: claimed.step_key.clone(),
         sender_id: claimed.sender_id(),
         workspace: claimed.workspace,
-        quota_day: Some(claimed.sender.day(claimed.claimed_at)),
+        quota_day: Some(claimed.quota_day.clone()),
         started_at: Some(claimed.claimed_at.timestamp_millis()),
         version: claimed.version.id,
         current_version: Some(claimed.version.id),

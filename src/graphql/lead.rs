@@ -98,7 +98,7 @@ impl Lead {
 
     /// Where it stands.
     async fn status(&self) -> Result<LeadStatus> {
-        Ok(parsed::<domain::LeadStatus>("lead status", &self.0.status)?.into())
+        Ok(store::lead::status(&self.0)?.into())
     }
 
     /// Why it left the sequence early; null unless its status is STOPPED.

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
 
+use super::lead::{kept, status_of};
 use super::sql::{self, Arguments};
 use super::{Result, StoreError, dialect};
 use crate::clock::from_ms;
@@ -15,7 +16,7 @@ use crate::domain::execution::ExecutionStatus;
 use crate::domain::id::{
     ExecutionId, LeadId, SenderId, SequenceId, VersionId, WorkerId, WorkspaceId,
 };
-use crate::domain::lead::{Hold, LeadState, LeadStatus, StopReason};
+use crate::domain::lead::{Hold, LeadState, StopReason};
 
 /// A lead as the engine works on it.
 #[derive(Debug, Clone, FromQueryResult)]
@@ -26,7 +27,7 @@ pub struct LeadRow {
     pub sequence_id: Uuid,
     /// Its person.
     pub person_id: Uuid,
-    /// Its status.
+    /// What its row says of its status; see [`Self::state`].
     pub status: String,
     /// Why it stopped.
     pub stop_reason: Option<String>,
@@ -75,7 +76,7 @@ impl LeadRow {
     /// [`StoreError::Corrupt`] for a word that this version does not know.
     pub fn state(&self) -> Result<LeadState> {
         Ok(LeadState {
-            status: parse::<LeadStatus>("lead status", &self.status)?,
+            status: status_of(&self.status, self.worker_id, self.hold.as_deref())?,
             stop_reason: self
                 .stop_reason
                 .as_deref()
@@ -94,7 +95,7 @@ impl LeadRow {
 
     /// Takes over where the lead machine says it stands now.
     pub fn set_state(&mut self, state: LeadState) {
-        self.status = state.status.to_string();
+        self.status = kept(state.status).to_owned();
         self.stop_reason = state.stop_reason.map(|reason| reason.to_string());
         self.step_key = state.step_key;
         self.due_at = state.due_at.map(|at| at.timestamp_millis());
@@ -262,9 +263,7 @@ pub async fn take_leads(
     }
     let mut arguments = Arguments::new().with(worker.uuid());
     let list = arguments.among(tx, leads.iter().map(|id| id.uuid()));
-    let statement = format!(
-        "UPDATE lead SET status = 'IN_PROGRESS', hold = NULL, worker_id = $1 WHERE id {list}"
-    );
+    let statement = format!("UPDATE lead SET hold = NULL, worker_id = $1 WHERE id {list}");
     sql::execute(tx, &statement, arguments).await?;
     Ok(())
 }
@@ -317,7 +316,7 @@ pub async fn save_leads(
     let mut written = 0;
     for chunk in sql::chunks(leads) {
         let mut arguments = Arguments::new();
-        let rows = arguments.padded_table(
+        let rows = arguments.table(
             tx,
             chunk.iter().map(|lead| -> [Value; 15] {
                 [
@@ -339,13 +338,9 @@ pub async fn save_leads(
                 ]
             }),
         );
-        // IS NOT DISTINCT FROM, so that rows are found by their keys alone: an index by worker leads
-        // to everything that the worker holds.
         let condition = still_of.map_or_else(String::new, |worker| {
             let worker = arguments.add(worker.uuid());
-            format!(
-                " AND lead.status = 'IN_PROGRESS' AND lead.worker_id IS NOT DISTINCT FROM {worker}"
-            )
+            format!(" AND lead.status = 'ACTIVE' AND lead.worker_id = {worker}")
         });
         let statement = format!(
             "WITH v (id, status, stop_reason, step_key, turn, sender_id, anchor_at, due_at, hold,
@@ -419,8 +414,7 @@ pub async fn enter_executions(
 ) -> Result<()> {
     for chunk in sql::chunks(executions) {
         let mut arguments = Arguments::new();
-        // What is entered is not SCHEDULED, so that a row that comes twice changes nothing.
-        let rows = arguments.padded_table(
+        let rows = arguments.table(
             tx,
             chunk.iter().map(|new| -> [Value; 19] {
                 [
@@ -480,7 +474,7 @@ async fn settle_at_once(tx: &impl ConnectionTrait, chunk: &[NewExecution]) -> Re
     if rows.is_empty() {
         return Ok(());
     }
-    let rows = arguments.padded_table(tx, rows);
+    let rows = arguments.table(tx, rows);
     let statement = format!(
         "WITH v (id, finished_at) AS ({rows})
          UPDATE execution SET finished_at = v.finished_at FROM v WHERE execution.id = v.id"

@@ -29,7 +29,7 @@ impl LastLook {
     fn allows(&self, worker: WorkerId, now: DateTime<Utc>) -> bool {
         self.status == "SENDING"
             && self.worker_id == Some(worker.uuid())
-            && self.lead_status == "IN_PROGRESS"
+            && self.lead_status == "ACTIVE"
             && self.lead_worker == Some(worker.uuid())
             && self.sequence_status == "PUBLISHED"
             // Published anew since the claim: the message may be another one by now.
@@ -216,7 +216,7 @@ pub async fn settle(
     let mut written = 0;
     for chunk in sql::chunks(settled) {
         let mut arguments = Arguments::new();
-        let rows = arguments.padded_table(
+        let rows = arguments.table(
             tx,
             chunk.iter().map(|settled| -> [Value; 8] {
                 [
@@ -235,10 +235,10 @@ pub async fn settle(
                 ]
             }),
         );
-        // IS NOT DISTINCT FROM, so that rows are found by their keys alone: the index by worker leads
-        // to everything that the worker holds.
         let condition = still_of.map_or_else(String::new, |worker| {
             let worker = arguments.add(worker.uuid());
+            // IS NOT DISTINCT FROM, so that rows are found by their keys alone: the index by worker
+            // leads to everything that the worker holds.
             format!(" AND execution.status = 'SENDING' AND execution.worker_id IS NOT DISTINCT FROM {worker}")
         });
         let statement = format!(
@@ -316,7 +316,7 @@ pub async fn keep(
     messages: &[KeptMessage],
     now: DateTime<Utc>,
 ) -> Result<()> {
-    for batch in sql::batches(messages) {
+    for batch in sql::chunks(messages) {
         let mut arguments = Arguments::new();
         let rows = arguments.table(
             tx,

@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
 
+use super::lead::kept;
 use super::sql::{self, Arguments};
 use super::{Result, dialect, person};
 use crate::domain::id::{LeadId, PersonId, SenderId, SequenceId, WorkspaceId};
+use crate::domain::lead::LeadStatus;
 use crate::domain::person_filter::PersonFilter;
 
 /// What enrolling into a sequence takes to know of it; locked, so that it stays as it is.
@@ -93,7 +95,7 @@ const CANDIDATE: &str = "SELECT p.id, (p.email_key IS NOT NULL) AS has_email,
         COALESCE((SELECT max(l.round) FROM lead l
                   WHERE l.sequence_id = $2 AND l.person_id = p.id), 0) AS last_round,
         EXISTS (SELECT 1 FROM lead l WHERE l.sequence_id = $2 AND l.person_id = p.id
-                AND l.status IN ('PENDING', 'IN_PROGRESS', 'PAUSED')) AS active
+                AND l.status IN ('ACTIVE', 'PAUSED')) AS active
     FROM person p
     LEFT JOIN suppression s ON s.workspace_id = p.workspace_id AND s.channel = 'EMAIL'
          AND s.address = p.email_key
@@ -225,7 +227,7 @@ pub async fn insert(
                 sequence.uuid().into(),
                 lead.person.into(),
                 lead.round.into(),
-                "PENDING".into(),
+                kept(LeadStatus::Pending).into(),
                 step_key.into(),
                 1_i16.into(),
                 lead.sender.uuid().into(),

@@ -3,6 +3,7 @@
 
 pub mod change;
 mod filter;
+mod status;
 
 use entity::lead;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter};
@@ -10,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::filter::Scope;
+pub(super) use self::status::{STATUS, status_of};
+pub use self::status::{kept, status};
 use super::claim::parse;
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
@@ -193,7 +196,7 @@ pub async fn of_people(
     sql::all(connection, &statement, arguments).await
 }
 
-/// How many leads of each of the sequences have each status; what has none is left out.
+/// How many leads of each of the sequences have each status, in parts to be added up.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
@@ -204,20 +207,37 @@ pub async fn lead_counts(
 ) -> Result<Vec<(SequenceId, LeadStatus, i64)>> {
     let mut arguments = Arguments::new().with(workspace.uuid());
     let list = arguments.list(sequences.iter().map(|id| id.uuid()));
-    // Bound to the workspace through the sequence, so that the count reads the index alone.
+    // Bound to the workspace through the sequence, so that the count reads the index alone. Those of
+    // the active that are in a step are few, and found by what is being sent and what is unconfirmed.
     let statement = format!(
-        "SELECT l.sequence_id, l.status, count(*) AS n FROM lead AS l
-         WHERE l.sequence_id IN (SELECT q.id FROM sequence AS q
-                                 WHERE q.workspace_id = $1 AND q.id IN ({list}))
-         GROUP BY l.sequence_id, l.status"
+        "WITH counted AS (SELECT q.id FROM sequence AS q
+                          WHERE q.workspace_id = $1 AND q.id IN ({list}))
+         SELECT l.sequence_id, l.status, count(*) AS n FROM lead AS l
+         WHERE l.sequence_id IN (SELECT id FROM counted) GROUP BY l.sequence_id, l.status
+         UNION ALL
+         SELECT l.sequence_id, 'IN_PROGRESS' AS status, count(*) AS n
+         FROM execution AS e JOIN lead AS l ON l.id = e.lead_id
+         WHERE e.worker_id IS NOT NULL AND l.status = 'ACTIVE' AND l.worker_id IS NOT NULL
+           AND e.sequence_id IN (SELECT id FROM counted) GROUP BY l.sequence_id
+         UNION ALL
+         SELECT l.sequence_id, 'IN_PROGRESS' AS status, count(*) AS n FROM lead AS l
+         WHERE l.hold = 'UNCONFIRMED' AND l.status = 'ACTIVE' AND l.worker_id IS NULL
+           AND l.sequence_id IN (SELECT id FROM counted) GROUP BY l.sequence_id"
     );
     let rows: Vec<Counted> = sql::all(connection, &statement, arguments).await?;
-    rows.into_iter()
-        .map(|row| {
-            let status = parse("lead status", &row.status)?;
-            Ok((SequenceId::from_uuid(row.sequence_id), status, row.n))
-        })
-        .collect()
+    let mut counts = Vec::with_capacity(rows.len());
+    for row in rows {
+        let sequence = SequenceId::from_uuid(row.sequence_id);
+        match row.status.as_str() {
+            "ACTIVE" => counts.push((sequence, LeadStatus::Pending, row.n)),
+            "IN_PROGRESS" => {
+                counts.push((sequence, LeadStatus::InProgress, row.n));
+                counts.push((sequence, LeadStatus::Pending, -row.n));
+            }
+            other => counts.push((sequence, parse("lead status", other)?, row.n)),
+        }
+    }
+    Ok(counts)
 }
 
 #[derive(FromQueryResult)]

@@ -336,12 +336,12 @@ pub async fn release_leads(
         let ids = arguments.among(tx, chunk.iter().copied());
         let which = format!(
             "workspace_id = $1 AND person_id {ids} AND hold = 'MISSING_MERGE_DATA'
-             AND status IN ('PENDING', 'PAUSED')"
+             AND status IN ('ACTIVE', 'PAUSED')"
         );
         lock_leads_where(tx, &which, arguments.clone()).await?;
         let statement = format!(
             "UPDATE lead SET hold = NULL,
-                 due_at = CASE WHEN status = 'PENDING' THEN $2 ELSE due_at END,
+                 due_at = CASE WHEN status = 'ACTIVE' THEN $2 ELSE due_at END,
                  paused_rest_ms = CASE WHEN status = 'PAUSED' THEN 0 ELSE paused_rest_ms END
              WHERE {which}"
         );

@@ -65,63 +65,77 @@ impl Arguments {
     }
 
     /// Adds rows and answers the query that they are the answer of, to insert from or to name by
-    /// `WITH v (id, due_at) AS (…)`. There must be at least one, and a column has one type.
+    /// `WITH v (id, due_at) AS (…)`. There must be at least one, a column has one type, and no row has
+    /// NULL in the first column.
     ///
-    /// SQLite gets them as VALUES. PostgreSQL gets each column as one array: parsing and planning a
-    /// VALUES of ten thousand parameters costs it more than the rows do.
+    /// What all rows have in common is bound once: most columns of most statements. Of the rest SQLite
+    /// gets VALUES, filled up with empty rows, so that a few texts of the statement serve any number of
+    /// rows. PostgreSQL gets each column as one array: parsing and planning a VALUES of ten thousand
+    /// parameters costs it more than the rows do.
     pub fn table<const N: usize>(
         &mut self,
         connection: &impl ConnectionTrait,
         rows: impl IntoIterator<Item = [Value; N]>,
     ) -> String {
-        if !dialect::binds_columns(connection.get_database_backend()) {
-            return format!("VALUES {}", self.rows(rows));
-        }
         let mut columns: [Vec<Value>; N] = std::array::from_fn(|_| Vec::new());
         for row in rows {
             for (column, value) in columns.iter_mut().zip(row) {
                 column.push(value);
             }
         }
-        let arrays: Vec<String> = columns
+        let mut selected = Vec::with_capacity(N);
+        let mut varying = Vec::with_capacity(N);
+        let binds_columns = dialect::binds_columns(connection.get_database_backend());
+        for (index, mut values) in columns.into_iter().enumerate() {
+            if index > 0 && values.windows(2).all(|pair| pair.first() == pair.last()) {
+                let Some(value) = values.pop() else { continue };
+                let of = column::type_of(&value);
+                let place = self.add(value);
+                selected.push(if binds_columns {
+                    format!("{place}::{of}")
+                } else {
+                    place
+                });
+            } else {
+                varying.push(values);
+                selected.push(format!("t.column{}", varying.len()));
+            }
+        }
+        let selected = selected.join(", ");
+        if !binds_columns {
+            let rows = self.rows(varying);
+            return format!(
+                "SELECT {selected} FROM (VALUES {rows}) AS t WHERE t.column1 IS NOT NULL"
+            );
+        }
+        let names: Vec<String> = (1..=varying.len()).map(|n| format!("column{n}")).collect();
+        let arrays: Vec<String> = varying
             .into_iter()
             .map(|values| self.column(Column::of(values)))
             .collect();
-        format!("SELECT * FROM unnest({})", arrays.join(", "))
-    }
-
-    /// Like [`Self::table`], perhaps with the last row repeated up to a round number, so that a few
-    /// texts of the statement serve any number of rows: for statements to which a row that comes
-    /// twice is like one that comes once.
-    pub fn padded_table<const N: usize>(
-        &mut self,
-        connection: &impl ConnectionTrait,
-        rows: impl IntoIterator<Item = [Value; N]>,
-    ) -> String {
-        if dialect::binds_columns(connection.get_database_backend()) {
-            return self.table(connection, rows);
-        }
-        let mut rows: Vec<[Value; N]> = rows.into_iter().collect();
-        if let Some(last) = rows.last().cloned() {
-            rows.resize(round_up(rows.len()), last);
-        }
-        self.table(connection, rows)
+        format!(
+            "SELECT {selected} FROM unnest({}) AS t ({})",
+            arrays.join(", "),
+            names.join(", ")
+        )
     }
 
     fn column(&mut self, column: Column) -> String {
         format!("{}::{}[]", self.add(column.text), column.of)
     }
 
-    /// The body of a VALUES: `($1, $2), ($3, $4)`.
-    fn rows<const N: usize>(&mut self, rows: impl IntoIterator<Item = [Value; N]>) -> String {
+    /// The body of a VALUES with these columns: `($1, $2), ($3, $4)`, filled up with rows of NULL.
+    fn rows(&mut self, columns: Vec<Vec<Value>>) -> String {
+        let count = columns.first().map_or(0, Vec::len);
+        let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
         let mut text = String::new();
-        for row in rows {
+        for _ in 0..round_up(count) {
             text.push_str(if text.is_empty() { "(" } else { ", (" });
-            for (index, value) in row.into_iter().enumerate() {
+            for (index, column) in columns.iter_mut().enumerate() {
                 if index > 0 {
                     text.push_str(", ");
                 }
-                self.0.push(value);
+                self.0.push(column.next().unwrap_or(Value::String(None)));
                 text.push('$');
                 text.push_str(&self.0.len().to_string());
             }
@@ -141,20 +155,9 @@ fn round_up(count: usize) -> usize {
     if count <= between { between } else { above }
 }
 
-/// The items in pieces that fit one statement with [`Arguments::padded_table`].
+/// The items in pieces that fit one statement.
 pub fn chunks<T>(items: &[T]) -> impl Iterator<Item = &[T]> {
     items.chunks(BATCH_MAX)
-}
-
-/// The items in pieces of 512, 256, 128 … 1, so that a handful of texts of a statement serve any
-/// number of rows, and the database keeps them prepared.
-pub fn batches<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let size = BATCH_MAX.min(1 << items.len().checked_ilog2()?);
-        let (batch, rest) = items.split_at_checked(size)?;
-        items = rest;
-        Some(batch)
-    })
 }
 
 fn statement(connection: &impl ConnectionTrait, sql: &str, arguments: Arguments) -> Statement {
@@ -163,7 +166,7 @@ fn statement(connection: &impl ConnectionTrait, sql: &str, arguments: Arguments)
         let values = arguments.0.into_iter().map(without_nul);
         return Statement::from_sql_and_values(backend, sql, values);
     }
-    let (sql, values) = in_order(sql, &arguments.0);
+    let (sql, values) = in_order(sql, arguments.0);
     Statement::from_sql_and_values(backend, sql, values)
 }
 
@@ -180,9 +183,9 @@ fn without_nul(value: Value) -> Value {
 ///
 /// SQLite finds a numbered parameter by going through all of them, so that binding 7,000 of them
 /// was measured to take 150 ms; unnumbered ones are bound as they come.
-fn in_order(sql: &str, arguments: &[Value]) -> (String, Vec<Value>) {
+fn in_order(sql: &str, mut arguments: Vec<Value>) -> (String, Vec<Value>) {
     let mut text = String::with_capacity(sql.len());
-    let mut values = Vec::with_capacity(arguments.len());
+    let mut order = Vec::with_capacity(arguments.len());
     let mut quoted = false;
     let mut letters = sql.chars().peekable();
     while let Some(letter) = letters.next() {
@@ -194,14 +197,32 @@ fn in_order(sql: &str, arguments: &[Value]) -> (String, Vec<Value>) {
                 letters.next();
             }
         }
-        match number.checked_sub(1).and_then(|index| arguments.get(index)) {
-            Some(value) => {
+        match number.checked_sub(1).filter(|at| *at < arguments.len()) {
+            Some(at) => {
                 text.push('?');
-                values.push(value.clone());
+                order.push(at);
             }
             None => text.push(letter),
         }
     }
+    // Nearly always each is used once, in the order in which they were added.
+    if order.iter().copied().eq(0..arguments.len()) {
+        return (text, arguments);
+    }
+    let mut left = vec![0_u32; arguments.len()];
+    for at in &order {
+        left[*at] += 1;
+    }
+    let values = order.into_iter().map(|at| {
+        left[at] -= 1;
+        let argument = &mut arguments[at];
+        if left[at] > 0 {
+            argument.clone()
+        } else {
+            std::mem::replace(argument, Value::Bool(None))
+        }
+    });
+    let values = values.collect();
     (text, values)
 }
 
@@ -299,16 +320,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_hold_every_item_once_in_few_sizes() {
-        for count in 0..600 {
-            let items: Vec<usize> = (0..count).collect();
-            let pieces: Vec<&[usize]> = batches(&items).collect();
-            assert_eq!(pieces.concat(), items);
-            assert!(pieces.iter().all(|piece| piece.len().is_power_of_two()));
-        }
-    }
-
-    #[test]
     fn padding_adds_at_most_half() {
         for count in 1..600_usize {
             let rounded = round_up(count);
@@ -330,7 +341,7 @@ mod tests {
     fn numbered_parameters_come_in_the_order_of_their_use() {
         let arguments: Vec<Value> = (1..=12_i64).map(Value::from).collect();
         let sql = "SELECT $2, '$1', json -> '$.\"a\"', $12 WHERE x = $2";
-        let (text, values) = in_order(sql, &arguments);
+        let (text, values) = in_order(sql, arguments);
         assert_eq!(text, "SELECT ?, '$1', json -> '$.\"a\"', ? WHERE x = ?");
         assert_eq!(values, [2_i64, 12, 2].map(Value::from));
     }

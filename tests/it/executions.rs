@@ -103,7 +103,7 @@ async fn unconfirmed(h: &Harness, lead: &str) -> String {
     let execution = execution(h, id, "UNCONFIRMED", None, claimed_at).await;
     run(
         h,
-        "UPDATE lead SET status = 'IN_PROGRESS', due_at = NULL, hold = 'UNCONFIRMED'
+        "UPDATE lead SET due_at = NULL, hold = 'UNCONFIRMED'
         WHERE id = $1",
         Arguments::new().with(id.uuid()),
     )

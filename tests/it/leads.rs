@@ -4,10 +4,11 @@
 use std::sync::{Arc, Mutex};
 
 use cadenza::app::Services;
-use cadenza::domain::id::{ExecutionId, LeadId, WorkerId};
+use cadenza::domain::id::{ExecutionId, LeadId, WorkerId, kind};
 use cadenza::domain::lead::{Hold, LeadState, LeadStatus};
 use cadenza::graphql::CadenzaSchema;
 use cadenza::store::lead::change::{self, Change};
+use cadenza::store::lead::kept;
 use cadenza::store::sql::{self, Arguments};
 use chrono::{DateTime, Duration, Utc};
 use sea_orm::Value as Bound;
@@ -202,7 +203,7 @@ both!(
         execution(&h, id, "SENDING", Some(worker), h.clock.now()).await;
         run(
             &h,
-            "UPDATE lead SET status = 'IN_PROGRESS', worker_id = $2 WHERE id = $1",
+            "UPDATE lead SET worker_id = $2 WHERE id = $1",
             Arguments::new().with(id.uuid()).with(worker.uuid()),
         )
         .await;
@@ -364,7 +365,9 @@ fn states(now: chrono::DateTime<chrono::Utc>) -> Vec<LeadState> {
             for offset in [None, Some(-5_000), Some(0), Some(7_000)] {
                 let over = matches!(status, LeadStatus::Completed | LeadStatus::Stopped);
                 let paused = status == LeadStatus::Paused;
+                // A waiting lead that is unconfirmed is in a step.
                 if (over && (offset.is_some() || hold.is_some()))
+                    || (status == LeadStatus::Pending && hold == Some(Hold::Unconfirmed))
                     || (paused && offset.is_some_and(|ms| ms < 0))
                 {
                     continue;
@@ -393,23 +396,28 @@ both!(
         let id: LeadId = leads[0].parse().expect("an id");
         let (workspace, now) = (h.admin.workspace, h.clock.now());
         let states = states(now);
-        assert_eq!(states.len(), 16 + 16 + 12 + 1 + 1);
+        assert_eq!(states.len(), 12 + 16 + 12 + 1 + 1);
         for before in states {
             for change in [Change::Pause, Change::Resume, Change::Remove] {
+                // Whoever is in a step is worked on, or waits to be confirmed.
+                let is_held = before.status == LeadStatus::InProgress
+                    && before.hold != Some(Hold::Unconfirmed);
+                let worker = is_held.then(|| h.services.entropy.id::<kind::Worker>(now));
                 let arguments = Arguments::new()
                     .with(id.uuid())
-                    .with(<&str>::from(before.status))
+                    .with(kept(before.status))
                     .with(before.stop_reason.map(<&str>::from))
                     .with(before.step_key.clone())
                     .with(before.due_at.map(|at| at.timestamp_millis()))
                     .with(before.hold.map(<&str>::from))
                     .with(Bound::BigInt(
                         before.paused_rest.map(|rest| rest.num_milliseconds()),
-                    ));
+                    ))
+                    .with(worker.map(WorkerId::uuid));
                 run(
                     &h,
                     "UPDATE lead SET status = $2, stop_reason = $3, step_key = $4, due_at = $5,
-                hold = $6, paused_rest_ms = $7 WHERE id = $1",
+                hold = $6, paused_rest_ms = $7, worker_id = $8 WHERE id = $1",
                     arguments,
                 )
                 .await;

@@ -2,6 +2,7 @@
 
 use cadenza::app::Caller;
 use cadenza::domain::id::{LeadId, PersonId, SequenceId};
+use cadenza::store::lead::kept;
 use cadenza::store::sql::{self, Arguments};
 use serde_json::{Value, json};
 
@@ -409,7 +410,7 @@ async fn held_lead(h: &Harness, sequence: SequenceId, person: &Value, status: &s
         .with(h.admin.workspace.uuid())
         .with(sequence.uuid())
         .with(person.uuid())
-        .with(status)
+        .with(kept(status.parse().expect("a status")))
         .with(rest)
         .with(h.clock.now().timestamp_millis());
     let statement = "INSERT INTO lead (id, workspace_id, sequence_id, person_id, round, status,

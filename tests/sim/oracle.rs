@@ -90,7 +90,7 @@ pub async fn log_explains_state(db: &Db) -> Vec<event::Model> {
     for lead in lead::Entity::find().all(db.read()).await.expect("leads") {
         let (status, sent) = told.get(&lead.id).copied().unwrap_or(("", 0));
         let row = match lead.status.as_str() {
-            "PENDING" | "IN_PROGRESS" => "LIVE",
+            "ACTIVE" => "LIVE",
             other => other,
         };
         assert_eq!(row, status, "the log tells another story of {lead:?}");
@@ -120,7 +120,8 @@ pub async fn may_go(db: &Db, execution_id: uuid::Uuid) {
         .await
         .expect("reads")
         .expect("exists");
-    assert_eq!(lead.status, "IN_PROGRESS", "sent after a stop: {lead:?}");
+    assert_eq!(lead.status, "ACTIVE", "sent after a stop: {lead:?}");
+    assert!(lead.worker_id.is_some(), "sent by nobody: {lead:?}");
     assert_eq!(sequence.status, "PUBLISHED", "sent while disabled");
 }
 

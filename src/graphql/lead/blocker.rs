@@ -48,7 +48,7 @@ pub fn of(
     sequence: SequenceStatus,
     now: DateTime<Utc>,
 ) -> Result<Vec<Blocker>, StoreError> {
-    let status: LeadStatus = parsed("lead status", &lead.status)?;
+    let status = crate::store::lead::status(lead)?;
     match status {
         LeadStatus::Completed | LeadStatus::Stopped => return Ok(Vec::new()),
         LeadStatus::Pending | LeadStatus::InProgress | LeadStatus::Paused => {}

@@ -41,13 +41,14 @@ impl dataloader::Loader<CountsOf> for Loaders {
             let counts = found.entry(CountsOf(id)).or_default();
             let n = i32::try_from(n).unwrap_or(i32::MAX);
             counts.total = counts.total.saturating_add(n);
-            *match status {
+            let of_status = match status {
                 LeadStatus::Pending => &mut counts.pending,
                 LeadStatus::InProgress => &mut counts.in_progress,
                 LeadStatus::Completed => &mut counts.completed,
                 LeadStatus::Paused => &mut counts.paused,
                 LeadStatus::Stopped => &mut counts.stopped,
-            } = n;
+            };
+            *of_status = of_status.saturating_add(n);
         }
         Ok(found)
     }

@@ -39,8 +39,8 @@ pub async fn insert_outcomes(
             chunk.iter().map(|(subject, code, message)| -> [Value; 6] {
                 ordinal += 1;
                 [
-                    operation.uuid().into(),
                     ordinal.into(),
+                    operation.uuid().into(),
                     workspace.uuid().into(),
                     (*subject).into(),
                     <&str>::from(*code).into(),
@@ -49,7 +49,7 @@ pub async fn insert_outcomes(
             }),
         );
         let statement = format!(
-            "INSERT INTO bulk_outcome (operation_id, ordinal, workspace_id, subject, code, message)
+            "INSERT INTO bulk_outcome (ordinal, operation_id, workspace_id, subject, code, message)
              {rows}"
         );
         sql::execute(tx, &statement, arguments).await?;

@@ -42,18 +42,17 @@ impl Change {
     const fn statement(self) -> (&'static str, &'static str) {
         match self {
             Self::Pause => (
-                "status IN ('PENDING', 'IN_PROGRESS')",
+                "status = 'ACTIVE'",
                 "status = 'PAUSED', due_at = NULL,
                  paused_rest_ms = CASE WHEN due_at IS NULL THEN NULL
                                        WHEN due_at > $1 THEN due_at - $1 ELSE 0 END",
             ),
             Self::Resume => (
                 "status = 'PAUSED'",
-                "status = CASE WHEN hold = 'UNCONFIRMED' THEN 'IN_PROGRESS' ELSE 'PENDING' END,
-                 due_at = $1 + paused_rest_ms, paused_rest_ms = NULL",
+                "status = 'ACTIVE', due_at = $1 + paused_rest_ms, paused_rest_ms = NULL",
             ),
             Self::Remove => (
-                "status IN ('PENDING', 'IN_PROGRESS', 'PAUSED')",
+                "status IN ('ACTIVE', 'PAUSED')",
                 "status = 'STOPPED', stop_reason = 'REMOVED', due_at = NULL, hold = NULL,
                  paused_rest_ms = NULL, anchor_at = $1, last_action_at = $1",
             ),

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use sea_orm::DbBackend;
 
+use super::{STATUS, kept};
 use crate::domain::id::WorkspaceId;
+use crate::domain::lead::LeadStatus;
 use crate::domain::lead_filter::LeadFilter;
 use crate::domain::person_filter::PersonFilter;
 use crate::store::sql::Arguments;
@@ -36,7 +38,7 @@ impl Scope<'_> {
             None => vec![format!("l.workspace_id = {workspace}")],
         };
         let mut one_of = |column: &str, list: Option<String>| {
-            all.extend(list.map(|list| format!("{column} IN ({list})")));
+            all.extend(list.map(|list| format!("({column}) IN ({list})")));
         };
         let sequences = filter.sequences.as_ref();
         one_of(
@@ -51,8 +53,15 @@ impl Scope<'_> {
         };
         one_of(
             &column,
-            status.map(|list| arguments.list(list.iter().map(<&str>::from))),
+            status.map(|list| arguments.list(list.iter().map(|status| kept(*status)))),
         );
+        let asks = |of| status.is_some_and(|list| list.contains(&of));
+        if asks(LeadStatus::Pending) != asks(LeadStatus::InProgress) {
+            one_of(
+                STATUS,
+                status.map(|list| arguments.list(list.iter().map(<&str>::from))),
+            );
+        }
         let reasons = filter.stop_reason.as_ref();
         one_of(
             "l.stop_reason",

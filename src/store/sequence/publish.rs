@@ -16,7 +16,7 @@ use crate::store::{Result, dialect};
 /// How many rows go into one statement.
 const ROWS_PER_STATEMENT: usize = 500;
 /// The leads that publishing may move.
-const MOVABLE: &str = "status IN ('PENDING', 'IN_PROGRESS', 'PAUSED') AND worker_id IS NULL
+const MOVABLE: &str = "status IN ('ACTIVE', 'PAUSED') AND worker_id IS NULL
     AND (hold IS NULL OR hold <> 'UNCONFIRMED')";
 
 /// How many unfinished leads stand at a step.
@@ -44,7 +44,7 @@ pub async fn standing(
                 CAST(sum(CASE WHEN {MOVABLE} THEN 1 ELSE 0 END) AS BIGINT) AS movable
          FROM lead
          WHERE workspace_id = $1 AND sequence_id = $2
-           AND status IN ('PENDING', 'IN_PROGRESS', 'PAUSED') AND step_key IS NOT NULL
+           AND status IN ('ACTIVE', 'PAUSED') AND step_key IS NOT NULL
          GROUP BY step_key"
     );
     let arguments = Arguments::new()
@@ -70,7 +70,7 @@ pub async fn replace_lanes(
         "DELETE FROM lane WHERE workspace_id = $1 AND sequence_id = $2 AND sender_id NOT IN (
              SELECT l.sender_id FROM lead l
              WHERE l.workspace_id = $1 AND l.sequence_id = $2 AND l.sender_id IS NOT NULL
-               AND l.status IN ('PENDING', 'IN_PROGRESS', 'PAUSED')
+               AND l.status IN ('ACTIVE', 'PAUSED')
                AND (l.worker_id IS NOT NULL OR l.hold = 'UNCONFIRMED'))",
         Arguments::new()
             .with(workspace.uuid())
@@ -83,14 +83,14 @@ pub async fn replace_lanes(
             tx,
             chunk.iter().map(|id| {
                 [
-                    sequence.uuid().into(),
                     id.uuid().into(),
+                    sequence.uuid().into(),
                     workspace.uuid().into(),
                 ]
             }),
         );
         let statement = format!(
-            "INSERT INTO lane (sequence_id, sender_id, workspace_id) {rows}
+            "INSERT INTO lane (sender_id, sequence_id, workspace_id) {rows}
              ON CONFLICT (sequence_id, sender_id) DO NOTHING"
         );
         sql::execute(tx, &statement, arguments).await?;
@@ -255,7 +255,7 @@ pub async fn reassign(
     }
     let which = format!(
         "workspace_id = $1 AND sequence_id = $2 AND step_key = $3
-         AND status IN ('PENDING', 'IN_PROGRESS', 'PAUSED') AND worker_id IS NULL
+         AND status IN ('ACTIVE', 'PAUSED') AND worker_id IS NULL
          AND (sender_id IS NULL OR sender_id NOT IN ({}))",
         list.join(", "),
     );

@@ -32,7 +32,8 @@ impl Column {
     }
 }
 
-const fn type_of(value: &Value) -> &'static str {
+/// What PostgreSQL calls the type of a value.
+pub(super) const fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Uuid(_) => "uuid",
         Value::BigInt(_) => "bigint",
