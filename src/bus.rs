@@ -229,12 +229,14 @@ impl Reader {
                 State::Behind(receiver) => {
                     let read = self.read().await;
                     match read {
-                        Ok((rows, last)) if rows.is_empty() => {
-                            self.state = self.settle(receiver, last)?;
-                        }
-                        Ok((rows, _)) => {
-                            self.state = State::Behind(receiver);
-                            return Some(rows);
+                        Ok((rows, level)) => {
+                            self.state = match level {
+                                Some(level) => self.settle(receiver, level)?,
+                                None => State::Behind(receiver),
+                            };
+                            if !rows.is_empty() {
+                                return Some(rows);
+                            }
                         }
                         Err(error) => {
                             tracing::warn!(
@@ -258,7 +260,7 @@ impl Reader {
 
     /// A page of the log, from where this subscriber stands; and where the log is level, if that
     /// is all there was.
-    async fn read(&mut self) -> Result<(Vec<Entry>, i64)> {
+    async fn read(&mut self) -> Result<(Vec<Entry>, Option<i64>)> {
         let db = &self.bus.0.db;
         let position = match self.position {
             Some(position) => position,
@@ -270,10 +272,11 @@ impl Reader {
         if let Some(last) = rows.last() {
             self.position = Some(last.seq);
         }
-        // A position from the future must not become the broadcast's beginning.
-        let level = match rows.is_empty() {
-            true => position.min(log::last_seq(db.read(), self.workspace).await?),
-            false => position,
+        let level = match rows.last() {
+            Some(_) if u64::try_from(rows.len()).is_ok_and(|count| count >= PAGE) => None,
+            Some(last) => Some(last.seq),
+            // A position from the future must not become the broadcast's beginning.
+            None => Some(position.min(log::last_seq(db.read(), self.workspace).await?)),
         };
         Ok((rows.into_iter().map(Arc::new).collect(), level))
     }

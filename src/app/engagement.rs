@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::given_up::give_up;
 use super::{AppError, Services};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::Channel;
@@ -61,6 +62,7 @@ pub async fn record(
             row.set_state(stopped);
             row.last_action_at = Some(at.timestamp_millis());
             claim::save_leads(&tx, std::slice::from_ref(&row), None).await?;
+            events.extend(give_up(&tx, workspace, &[lead], at).await?);
             let stopped = NewEvent::of_lead(at, EventKind::LeadStopped, sequence, lead);
             events.push(stopped.with_detail(serde_json::json!({ "reason": "REPLIED" })));
         }

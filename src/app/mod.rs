@@ -6,6 +6,7 @@
 
 pub mod engagement;
 pub mod execution;
+pub mod given_up;
 pub mod person;
 pub mod sender;
 pub mod sequence;

@@ -8,6 +8,7 @@ use crate::domain::address::{EmailAddress, PhoneNumber, WebUrl};
 use crate::domain::id::{Id, PersonId, WorkspaceId, kind};
 use crate::domain::person_filter::searchable;
 use crate::store::person::{self, Row};
+use crate::store::sql::holds_nul;
 use crate::store::{StoreError, dialect};
 use crate::zones::ZoneDatabase;
 
@@ -278,7 +279,7 @@ fn add_attributes(known: &mut Value, said: Value) -> Result<(), String> {
              out."
         ));
     }
-    if text.contains("\\u0000") {
+    if holds_nul(&all) {
         return Err("The attributes hold a NUL character; remove it.".into());
     }
     *known = all;

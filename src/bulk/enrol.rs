@@ -66,6 +66,14 @@ pub async fn submit(
     request: EnrolRequest,
     idempotency_key: Option<String>,
 ) -> Result<BulkId, AppError> {
+    if let People::Filter(filter) = &request.people
+        && filter.is_empty()
+    {
+        // A variable that was left out must not write to everybody.
+        let message = "The filter is empty and would mean everybody: name at least one condition, \
+                       such as has or createdAt.";
+        return Err(Refusal::invalid(message, &["people", "filter"]).into());
+    }
     if let Some(refusal) = refused(services, caller, request.sequence_id).await? {
         let db = services.db.read();
         // What was submitted before is answered as it was, whatever became of the sequence.
@@ -73,7 +81,7 @@ pub async fn submit(
             Some(key) => store::bulk::by_key(db, caller.workspace, key).await?,
             None => None,
         };
-        if before.is_none() {
+        if before.is_none_or(|before| !super::submit::counts(&before, services.clock.now())) {
             return Err(refusal.into());
         }
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{CHUNK_MAX, Chunk, ChunkError, Operation, Outcome, read};
+use crate::app::given_up::give_up;
 use crate::app::{AppError, Caller, Refusal, Services};
 use crate::domain::bulk::{BulkKind, BulkOutcomeCode};
 use crate::domain::event::{EventKind, NewEvent};
@@ -119,9 +120,14 @@ pub(super) async fn chunk(
         .await?
         .into_iter()
         .collect();
+    let events = match change {
+        Change::Remove => give_up(tx, workspace, &taking, now).await?,
+        Change::Pause | Change::Resume => Vec::new(),
+    };
     let mut chunk = Chunk {
         total,
         progress: next.map(|next| json!(next)),
+        events,
         ..Chunk::default()
     };
     let taken = locked.iter().filter(|row| {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::{Step, Workbench, step};
 use crate::app::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::bulk::BulkKind;
 use crate::domain::id::{BulkId, WorkspaceId};
+use crate::store::sql::holds_nul;
 use crate::store::{self, StoreError};
 
 /// How many items [`submit`] does before it leaves the rest to the runner.
@@ -89,6 +90,11 @@ pub async fn submit(
     }
 }
 
+/// Whether the key of an operation still answers it.
+pub(super) fn counts(before: &store::bulk::Row, now: DateTime<Utc>) -> bool {
+    before.created_at > (now - KEY_LIFE).timestamp_millis()
+}
+
 enum Entered {
     /// The key answers this operation.
     Before(BulkId),
@@ -109,7 +115,7 @@ async fn enter(
         && let Some(before) = store::bulk::by_key(&tx, workspace, key).await?
     {
         let id = BulkId::from_uuid(before.id);
-        if before.created_at > (now - KEY_LIFE).timestamp_millis() {
+        if counts(&before, now) {
             if before.request_hash == new.request_hash {
                 return Ok(Entered::Before(id));
             }
@@ -128,18 +134,6 @@ async fn enter(
     }
     tx.commit().await.map_err(StoreError::from)?;
     Ok(Entered::Now)
-}
-
-/// No database of ours keeps a NUL in JSON.
-fn holds_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(holds_nul),
-        Value::Object(entries) => entries
-            .iter()
-            .any(|(key, value)| key.contains('\0') || holds_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
 }
 
 fn refused(code: RefusalCode, message: String) -> AppError {

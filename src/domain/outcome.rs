@@ -147,6 +147,12 @@ pub enum ErrorCode {
     Interrupted,
 }
 
+/// Why an attempt that was to follow is not made: its lead left the step before.
+pub const GIVEN_UP: (ErrorCode, &str) = (
+    ErrorCode::Interrupted,
+    "The lead left the step before the message could be tried again.",
+);
+
 impl ErrorCode {
     /// The code's name in the API and in the database.
     pub fn as_str(self) -> &'static str {

@@ -43,6 +43,18 @@ pub struct PersonFilter {
     pub not_in_sequence: Option<SequenceId>,
 }
 
+impl PersonFilter {
+    /// Whether no condition is given, so that everybody in the workspace is meant.
+    pub fn is_empty(&self) -> bool {
+        let search = self.search.as_deref();
+        search.is_none_or(|text| text.trim().is_empty())
+            && Self {
+                search: None,
+                ..self.clone()
+            } == Self::default()
+    }
+}
+
 /// A text as it is searched in and for: upper and lower case, composed and decomposed letters are
 /// the same (Unicode NFKC, then lower case).
 pub fn searchable(text: &str) -> String {

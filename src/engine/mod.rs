@@ -23,6 +23,7 @@ pub mod plan;
 pub mod record;
 pub mod rescue;
 pub mod run;
+mod taking;
 mod undisturbed;
 pub mod version;
 

@@ -18,7 +18,7 @@ use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
 use crate::domain::id::{ExecutionId, SenderId, SequenceId, VersionId, WorkerId, WorkspaceId};
 use crate::domain::lead::{Happening, LeadState, LeadStatus, Onward, StopReason};
-use crate::domain::outcome::{ErrorCode, Outcome, Scope};
+use crate::domain::outcome::{ErrorCode, GIVEN_UP, Outcome, Scope};
 use crate::domain::retry::retry_delay;
 use crate::domain::thread::Thread;
 use crate::domain::zone::Zone;
@@ -329,7 +329,7 @@ impl<'a> Recording<'a> {
         let until = self.now + rest.min(SENDER_REST.1);
         self.unhealthy
             .insert(open.sender_id, (until, message.clone()));
-        self.settled.push(Settled {
+        let settled = Settled {
             id: open.id,
             status: ExecutionStatus::Scheduled,
             attempt: (open.attempt - 1).max(0),
@@ -337,7 +337,8 @@ impl<'a> Recording<'a> {
             response,
             retry_at: Some(until),
             finished_at: None,
-        });
+        };
+        self.waits(&open, settled)?;
         let happening = put_back(&open);
         self.moved(open, &happening)
     }
@@ -350,7 +351,7 @@ impl<'a> Recording<'a> {
         response: Option<String>,
         due_at: DateTime<Utc>,
     ) -> Result<()> {
-        self.settled.push(Settled {
+        let settled = Settled {
             id: open.id,
             status: ExecutionStatus::Scheduled,
             attempt: open.attempt,
@@ -358,7 +359,8 @@ impl<'a> Recording<'a> {
             response,
             retry_at: Some(due_at),
             finished_at: None,
-        });
+        };
+        self.waits(&open, settled)?;
         self.moved(
             open,
             &Happening::Later {
@@ -372,7 +374,7 @@ impl<'a> Recording<'a> {
     pub(super) fn released(&mut self, open: OpenExecution, zone: Option<&Zone>) -> Result<()> {
         self.refund(&open, zone);
         self.refund_new_lead(&open, zone);
-        self.settled.push(Settled {
+        let settled = Settled {
             id: open.id,
             status: ExecutionStatus::Scheduled,
             attempt: (open.attempt - 1).max(0),
@@ -380,7 +382,8 @@ impl<'a> Recording<'a> {
             response: None,
             retry_at: None,
             finished_at: None,
-        });
+        };
+        self.waits(&open, settled)?;
         let happening = put_back(&open);
         self.moved(open, &happening)
     }
@@ -404,6 +407,22 @@ impl<'a> Recording<'a> {
         });
         self.event(&open, EventKind::ExecutionUnconfirmed, None);
         self.moved(open, &Happening::Ambiguous)
+    }
+
+    /// Another attempt follows, unless the lead is over.
+    fn waits(&mut self, open: &OpenExecution, mut settled: Settled) -> Result<()> {
+        let status = open.lead.state()?.status;
+        if matches!(status, LeadStatus::Completed | LeadStatus::Stopped) {
+            let (code, message) = GIVEN_UP;
+            let detail = json!({ "code": code.as_str(), "message": message });
+            settled.status = ExecutionStatus::Failed;
+            settled.error = Some((code.as_str(), message.to_owned()));
+            settled.retry_at = None;
+            settled.finished_at = Some(self.now);
+            self.event(open, EventKind::ExecutionFailed, Some(detail));
+        }
+        self.settled.push(settled);
+        Ok(())
     }
 
     fn goes_on(

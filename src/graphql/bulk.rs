@@ -19,6 +19,7 @@ use super::error::{UserError, bad_input, user_errors};
 use super::loader::{LoadError, Loaders};
 use super::node;
 use super::page::{Connection, PageArgs};
+use super::problems::each_once;
 use super::scalar::DateTime;
 use crate::app::{AppError, Role};
 use crate::bulk;
@@ -162,7 +163,7 @@ impl BulkOperation {
             last,
             before,
         };
-        let codes = code.map(|codes| codes.into_iter().map(Into::into).collect());
+        let codes = code.map(|codes| each_once(codes.into_iter().map(Into::into)));
         self.outcome_page(ctx, codes, page).await
     }
 

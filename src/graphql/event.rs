@@ -9,15 +9,18 @@ use futures_util::{Stream, StreamExt, future};
 
 use super::channel::Channel;
 use super::context::ContextExt;
+use super::error::bad_input;
 use super::execution::{self, Execution};
 use super::lead::{self, Lead};
 use super::node;
 use super::page::{PAGE_DEFAULT, page_size};
+use super::problems::{Problems, each_once, told};
 use super::scalar::{DateTime, EventCursor, Json};
 use super::sender::{self, Sender};
 use super::sequence::{self, Sequence};
 use crate::domain;
 use crate::domain::id::{Id, Kind};
+use crate::domain::person_filter::LIST_MAX;
 use crate::store::event as log;
 
 /// What happened.
@@ -90,8 +93,24 @@ pub struct EventFilter {
     pub sender_ids: Option<Vec<ID>>,
 }
 
-impl From<EventFilter> for log::Filter {
-    fn from(filter: EventFilter) -> Self {
+impl EventFilter {
+    /// The filter that is meant.
+    ///
+    /// # Errors
+    /// BAD_USER_INPUT for a list that is too long.
+    fn read(self) -> Result<log::Filter> {
+        let mut problems = Problems::of(&["filter"]);
+        let lists = [
+            ("sequenceIds", &self.sequence_ids),
+            ("senderIds", &self.sender_ids),
+        ];
+        for (name, list) in lists {
+            problems.bound(list.as_ref().map_or(0, Vec::len), LIST_MAX, &[name]);
+        }
+        if !problems.found.is_empty() {
+            return Err(bad_input(told(problems.found)));
+        }
+        let filter = self;
         // An id that is none belongs to nothing, like the id of something that is not there.
         fn ids<K: Kind>(ids: Vec<ID>) -> Vec<uuid::Uuid> {
             ids.iter()
@@ -99,7 +118,7 @@ impl From<EventFilter> for log::Filter {
                 .collect()
         }
         let given = |list: Option<Vec<ID>>| list.filter(|list| !list.is_empty());
-        Self {
+        Ok(log::Filter {
             sequences: given(filter.sequence_ids).map(ids::<domain::id::kind::Sequence>),
             leads: filter
                 .lead_id
@@ -107,13 +126,13 @@ impl From<EventFilter> for log::Filter {
             kinds: filter
                 .kinds
                 .filter(|kinds| !kinds.is_empty())
-                .map(|kinds| kinds.into_iter().map(Into::into).collect()),
+                .map(|kinds| each_once(kinds.into_iter().map(Into::into))),
             channels: filter
                 .channel
                 .filter(|channels| !channels.is_empty())
-                .map(|channels| channels.into_iter().map(Into::into).collect()),
+                .map(|channels| each_once(channels.into_iter().map(Into::into))),
             senders: given(filter.sender_ids).map(ids::<domain::id::kind::Sender>),
-        }
+        })
     }
 }
 
@@ -220,8 +239,8 @@ impl EventQuery {
     ) -> Result<Vec<ExecutionEvent>> {
         let caller = ctx.caller()?;
         let limit = first.map_or(Ok(PAGE_DEFAULT), |first| page_size(first, "first"))?;
-        let filter = filter.unwrap_or_default().into();
-        let after = after.map_or(0, |cursor| cursor.0);
+        let filter = filter.unwrap_or_default().read()?;
+        let after = reached(ctx, after).await?.unwrap_or(0);
         let db = ctx.services().db.read();
         let rows = log::page(db, caller.workspace, &filter, after, limit).await?;
         Ok(rows
@@ -229,6 +248,23 @@ impl EventQuery {
             .map(|row| ExecutionEvent(Arc::new(row)))
             .collect())
     }
+}
+
+/// The number of a cursor that the workspace's log has reached.
+///
+/// # Errors
+/// BAD_USER_INPUT for one that it has not: whoever waited for it would miss all that lies between.
+async fn reached(ctx: &Context<'_>, cursor: Option<EventCursor>) -> Result<Option<i64>> {
+    let Some(EventCursor(seq)) = cursor else {
+        return Ok(None);
+    };
+    let workspace = ctx.caller()?.workspace;
+    if seq > log::last_seq(ctx.services().db.read(), workspace).await? {
+        let message = "`after` is ahead of this workspace's log: it is a cursor of another one, or \
+                       of a state of the log that was given up. Read `events` anew.";
+        return Err(bad_input(message));
+    }
+    Ok(Some(seq))
 }
 
 /// Following the log.
@@ -249,11 +285,9 @@ impl EventSubscription {
         after: Option<EventCursor>,
     ) -> Result<impl Stream<Item = ExecutionEvent> + use<>> {
         let caller = ctx.caller()?;
-        let filter: log::Filter = filter.unwrap_or_default().into();
-        let entries = ctx
-            .services()
-            .bus
-            .subscribe(caller.workspace, after.map(|cursor| cursor.0));
+        let filter = filter.unwrap_or_default().read()?;
+        let after = reached(ctx, after).await?;
+        let entries = ctx.services().bus.subscribe(caller.workspace, after);
         Ok(entries
             .filter(move |entry| future::ready(filter.matches(entry)))
             .map(ExecutionEvent))

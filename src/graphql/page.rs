@@ -72,6 +72,8 @@ impl PageArgs {
                 ));
             }
             (None, Some(last)) => (Some(last), true, "last"),
+            // Whoever pages back means the page before, not the beginning of the list.
+            (None, None) => (None, self.before.is_some() && self.after.is_none(), "first"),
             (first, None) => (first, false, "first"),
         };
         let limit = size.map_or(Ok(PAGE_DEFAULT), |size| page_size(size, name))?;

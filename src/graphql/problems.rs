@@ -2,6 +2,9 @@
 
 use super::error::{UserError, UserErrorCode};
 
+/// So many problems are told at most: whoever mends these finds out about the rest.
+const PROBLEMS_MAX: usize = 50;
+
 /// Gathers what is wrong with an input.
 pub struct Problems<'a> {
     /// Where the input stands.
@@ -22,8 +25,7 @@ impl<'a> Problems<'a> {
     /// Notes what is wrong with the field at `at`.
     pub fn add(&mut self, at: &[&str], message: String) {
         let path = [self.path, at].concat();
-        self.found
-            .push(UserError::new(UserErrorCode::Invalid, message, &path));
+        self.note(UserError::new(UserErrorCode::Invalid, message, &path));
     }
 
     /// Notes a list that is too long; `length` is what it has.
@@ -41,8 +43,14 @@ impl<'a> Problems<'a> {
         read: impl FnOnce(&[&str]) -> Result<T, UserError>,
     ) -> Option<T> {
         read(&[self.path, at].concat())
-            .map_err(|error| self.found.push(error))
+            .map_err(|error| self.note(error))
             .ok()
+    }
+
+    fn note(&mut self, error: UserError) {
+        if self.found.len() < PROBLEMS_MAX {
+            self.found.push(error);
+        }
     }
 
     /// What `read` makes of each entry of the list called `name`; refusals are noted.
@@ -54,10 +62,25 @@ impl<'a> Problems<'a> {
     ) -> Vec<T> {
         let mut done = Vec::new();
         for (index, item) in list.into_iter().enumerate() {
+            if self.found.len() >= PROBLEMS_MAX {
+                break;
+            }
             done.extend(self.one(&[name, &index.to_string()], |at| read(item, at)));
         }
         done
     }
+}
+
+/// The entries of a list of words, each once: a client may repeat a word as often as it likes, and a
+/// statement has only so many arguments.
+pub fn each_once<T: PartialEq>(list: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut words = Vec::new();
+    for word in list {
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    words
 }
 
 /// The same for an argument of a query, as one sentence for each problem.

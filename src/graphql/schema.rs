@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::panic::AssertUnwindSafe;
 
-use async_graphql::parser::types::{DocumentOperations, OperationType};
+use async_graphql::parser::types::{DocumentOperations, OperationType, Selection};
 use async_graphql::{Request, Response, SDLExportOptions, Schema, ServerError};
 use futures_util::stream::{BoxStream, once};
 use futures_util::{FutureExt, StreamExt};
@@ -106,23 +106,30 @@ impl CadenzaSchema {
         let document = request
             .parsed_query()
             .map_err(|error| Box::new(unparsed(error)))?;
-        let kind = match (&document.operations, &name) {
-            (DocumentOperations::Single(operation), None) => Some(operation.node.ty),
+        let operation = match (&document.operations, &name) {
+            (DocumentOperations::Single(operation), None) => Some(operation),
             (DocumentOperations::Single(_), Some(_)) => None,
-            (DocumentOperations::Multiple(operations), Some(name)) => operations
-                .get(name.as_str())
-                .map(|operation| operation.node.ty),
+            (DocumentOperations::Multiple(operations), Some(name)) => operations.get(name.as_str()),
             (DocumentOperations::Multiple(operations), None) => {
-                let mut all = operations.values().map(|operation| operation.node.ty);
+                let mut all = operations.values();
                 all.next().filter(|_| all.next().is_none())
             }
         };
-        let kind = kind.ok_or_else(|| {
+        let operation = operation.ok_or_else(|| {
             let message = "operationName must name one of the document's operations; it may be \
                            left out where there is only one.";
             refused(Code::GraphqlValidationFailed, message.into())
         })?;
-        Ok(match kind {
+        // The library runs every field of several, and none of a fragment.
+        let root = &operation.node.selection_set.node.items;
+        let is_one_field =
+            matches!(root.as_slice(), [one] if matches!(one.node, Selection::Field(_)));
+        if operation.node.ty == OperationType::Subscription && !is_one_field {
+            let message = "A subscription has exactly one field at its root, which is not in a \
+                           fragment: send one subscription for each.";
+            return Err(refused(Code::GraphqlValidationFailed, message.into()));
+        }
+        Ok(match operation.node.ty {
             OperationType::Query => OperationKind::Query,
             OperationType::Mutation => OperationKind::Mutation,
             OperationType::Subscription => OperationKind::Subscription,

@@ -15,6 +15,7 @@ use super::lead::{self, Lead, LeadCounts, LeadFilterInput, LeadOrder};
 use super::loader::{LoadError, Loaders};
 use super::node;
 use super::page::{Connection, Page, PageArgs};
+use super::problems::each_once;
 use super::scalar::DateTime;
 use super::settings::SequenceSettings;
 use crate::domain::flow;
@@ -352,7 +353,7 @@ impl SequenceQuery {
         }
         let status = status.filter(|statuses| !statuses.is_empty());
         let filter = store::sequence::Filter {
-            status: status.map(|statuses| statuses.into_iter().map(Into::into).collect()),
+            status: status.map(|statuses| each_once(statuses.into_iter().map(Into::into))),
             // PostgreSQL cannot take it, and no name has it.
             search: search.map(|text| text.replace('\0', "\u{fffd}")),
         };

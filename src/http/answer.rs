@@ -156,12 +156,24 @@ impl<'a> From<&'a Answer> for Wire<'a> {
 
 /// Writes the answer to a request that was read.
 pub fn write(answer: &Answer, format: Format, id: &RequestId) -> Response {
-    let refused = is_request_error(answer);
     let status = match format {
-        Format::GraphqlResponse if refused => StatusCode::BAD_REQUEST,
+        Format::GraphqlResponse | Format::EventStream if is_internal(answer) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+        Format::GraphqlResponse | Format::EventStream if is_request_error(answer) => {
+            StatusCode::BAD_REQUEST
+        }
         Format::GraphqlResponse | Format::Json | Format::EventStream => StatusCode::OK,
     };
     write_with(status, answer, format, id)
+}
+
+/// Whether nothing was answered because of a fault of ours.
+fn is_internal(answer: &Answer) -> bool {
+    is_request_error(answer)
+        && (answer.errors.iter())
+            .filter_map(|error| error.extensions.as_ref()?.get("code"))
+            .any(|code| *code == async_graphql::Value::from(<&str>::from(Code::Internal)))
 }
 
 /// Writes an answer with a status of its own.

@@ -15,6 +15,9 @@ use crate::graphql::error::Code;
 use crate::graphql::{OperationKind, RequestId};
 use crate::store::StoreError;
 
+/// How many values the JSON of a request has at most.
+const VALUES_MAX: usize = 250_000;
+
 /// Runs the operation of a POST.
 pub async fn post(State(http): State<Http>, headers: HeaderMap, body: Body) -> Response {
     let id = RequestId::mint(http.services());
@@ -204,8 +207,42 @@ fn read_body(bytes: &[u8]) -> Result<Request, &'static str> {
             );
         }
     }
+    if !has_few_values(bytes) {
+        return Err("The body holds too many values; split the request.");
+    }
     let body: PostBody = serde_json::from_slice(bytes).map_err(|_| NOT_A_REQUEST)?;
     body.request()
+}
+
+/// Whether a JSON text has at most [`VALUES_MAX`] values. A value takes many times the memory of the
+/// two bytes that may write it, while a file to import is one.
+fn has_few_values(bytes: &[u8]) -> bool {
+    let mut values = 0_usize;
+    let mut rest = bytes;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b',' | b'[' | b'{' => values += 1,
+            b'"' => {
+                // Up to the end of the text; what a backslash stands before does not end it.
+                while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+                    let (skip, ends) = match rest.get(at) {
+                        Some(b'"') => (at + 1, true),
+                        _ => (at + 2, false),
+                    };
+                    rest = rest.get(skip..).unwrap_or_default();
+                    if ends {
+                        break;
+                    }
+                }
+            }
+            _ => {}
+        }
+        if values > VALUES_MAX {
+            return false;
+        }
+    }
+    true
 }
 
 const NOT_A_REQUEST: &str = "The body is not a GraphQL request: query is a text, variables and \
@@ -264,4 +301,24 @@ fn is_too_long(error: &axum::Error) -> bool {
         cause = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_outside_of_texts() {
+        let many = ",".repeat(VALUES_MAX);
+        assert!(has_few_values(
+            format!("[{}1]", "1,".repeat(1_000)).as_bytes()
+        ));
+        assert!(!has_few_values(format!("[{many}]").as_bytes()));
+        assert!(has_few_values(
+            format!("{{\"csv\": \"{many}{many}\"}}").as_bytes()
+        ));
+        assert!(has_few_values(format!("[\"\\\"{many}\"]").as_bytes()));
+        assert!(!has_few_values(format!("[\"\\\\\"{many}]").as_bytes()));
+        assert!(has_few_values(b"\"never ends \\"));
+    }
 }

@@ -1,6 +1,7 @@
 //! GraphQL over WebSocket: the sub-protocol graphql-transport-ws, to the letter.
 //!
-//! One task serves a socket; every operation is a stream that it polls together with the socket.
+//! One task serves a socket, and each operation has one of its own: a client that reads slowly must not
+//! hold up a mutation, whose transaction others wait for.
 //! The close codes are the protocol's: 4400 a bad message, 4401 not initialised or no token, 4403
 //! a wrong token, 4408 no init in time, 4409 an id that is in use, 4429 a second init; and 1001
 //! when the server goes away.
@@ -15,9 +16,10 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use futures_util::stream::{AbortHandle, BoxStream, SelectAll, abortable};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, interval_at, timeout};
 
 use super::answer::Wire;
@@ -38,6 +40,10 @@ const SEND_WITHIN: Duration = Duration::from_secs(30);
 const MESSAGE_MAX: usize = 1 << 20;
 /// The most operations of one socket at a time.
 const OPERATIONS_MAX: usize = 100;
+/// How many results of a socket's operations wait for the client at most; then the operations wait.
+const RESULTS_AHEAD: usize = 16;
+/// A message that took so long to send was waiting for the client to read, and it did.
+const SLOW: Duration = Duration::from_secs(1);
 /// The most bytes of an operation's id.
 const ID_MAX: usize = 256;
 
@@ -62,6 +68,7 @@ pub async fn open(http: Http, headers: &HeaderMap, upgrade: WebSocketUpgrade) ->
     // From here on the server's end waits for this socket's.
     let counted = http.0.sockets.token();
     upgrade.on_upgrade(move |socket| async move {
+        let (saying, said) = mpsc::channel(RESULTS_AHEAD);
         let mut session = Session {
             http,
             socket,
@@ -69,7 +76,9 @@ pub async fn open(http: Http, headers: &HeaderMap, upgrade: WebSocketUpgrade) ->
             stage: Stage::Opened,
             operations: HashMap::new(),
             started: 0,
-            results: SelectAll::new(),
+            tasks: JoinSet::new(),
+            saying,
+            said,
             heard_at: Instant::now(),
         };
         let end = if given && session.caller.is_none() {
@@ -117,7 +126,9 @@ struct Session {
     stage: Stage,
     operations: HashMap<String, Operation>,
     started: u64,
-    results: SelectAll<BoxStream<'static, Said>>,
+    tasks: JoinSet<()>,
+    saying: mpsc::Sender<Said>,
+    said: mpsc::Receiver<Said>,
     heard_at: Instant,
 }
 
@@ -144,8 +155,15 @@ impl Session {
                     Some(Ok(message)) => self.hear(message).await,
                     Some(Err(_)) | None => return None,
                 },
-                Some((number, id, answer)) = self.results.next() => self.tell(number, id, answer).await,
+                Some((number, id, answer)) = self.said.recv() => {
+                    // What ends with the server has not come to its own end.
+                    if shutdown.is_cancelled() {
+                        return close(1001, "The server is going away");
+                    }
+                    self.tell(number, id, answer).await
+                }
             };
+            while self.tasks.try_join_next().is_some() {}
             if let ControlFlow::Break(end) = next {
                 return end;
             }
@@ -256,14 +274,20 @@ impl Session {
         request = request
             .data(caller)
             .data(RequestId::mint(self.http.services()));
-        let (results, abort) = abortable(self.http.schema().execute_stream(request));
+        let mut results = self.http.schema().execute_stream(request);
         self.started += 1;
         let number = self.started;
-        let name = id.clone();
-        let said = results.map(move |answer| (number, name.clone(), Some(answer)));
-        let name = id.clone();
-        let ended = futures_util::stream::once(async move { (number, name, None) });
-        self.results.push(said.chain(ended).boxed());
+        let (name, saying) = (id.clone(), self.saying.clone());
+        let abort = self.tasks.spawn(async move {
+            loop {
+                let answer = results.next().await;
+                let is_last = answer.is_none();
+                let said = saying.send((number, name.clone(), answer)).await;
+                if is_last || said.is_err() {
+                    return;
+                }
+            }
+        });
         self.operations.insert(id, Operation { number, abort });
         ControlFlow::Continue(())
     }
@@ -309,8 +333,14 @@ impl Session {
     }
 
     async fn deliver(&mut self, message: Message) -> ControlFlow<End> {
+        let began = Instant::now();
         match timeout(SEND_WITHIN, self.socket.send(message)).await {
-            Ok(Ok(())) => ControlFlow::Continue(()),
+            Ok(Ok(())) => {
+                if began.elapsed() > SLOW {
+                    self.heard_at = Instant::now();
+                }
+                ControlFlow::Continue(())
+            }
             // The client is gone, or does not read.
             Ok(Err(_)) | Err(_) => ControlFlow::Break(None),
         }
@@ -318,7 +348,7 @@ impl Session {
 
     /// Says why, where there is somebody to hear it, and hangs up.
     async fn end(mut self, end: End) {
-        self.results.clear();
+        self.tasks.abort_all();
         let Some((code, mut reason)) = end else {
             return;
         };

@@ -8,7 +8,7 @@ mod outcome;
 
 use chrono::{DateTime, Utc};
 use entity::bulk_operation;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Value};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, Value};
 
 pub use self::outcome::{
     NewOutcome, OutcomePage, OutcomeRow, count_outcomes, insert_outcomes, outcomes,
@@ -117,6 +117,39 @@ pub async fn find(
     operation: BulkId,
 ) -> Result<Option<Row>> {
     Ok(find_many(connection, workspace, &[operation]).await?.pop())
+}
+
+/// How far an operation is: what changes of it while it is followed.
+#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
+pub struct Look {
+    status: String,
+    processed: i64,
+    total: Option<i64>,
+}
+
+impl Look {
+    /// Whether it is what this row says too.
+    pub fn is_of(&self, row: &Row) -> bool {
+        (&self.status, self.processed, self.total) == (&row.status, row.processed, row.total)
+    }
+}
+
+/// How far the operation with this id is, if it is the workspace's, without its request, which may be
+/// long.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn look(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    operation: BulkId,
+) -> Result<Option<Look>> {
+    let statement = "SELECT o.status, o.processed, o.total FROM bulk_operation AS o
+         WHERE o.workspace_id = $1 AND o.id = $2";
+    let arguments = Arguments::new()
+        .with(workspace.uuid())
+        .with(operation.uuid());
+    sql::one(connection, statement, arguments).await
 }
 
 /// Those of the operations that are the workspace's, in no order.

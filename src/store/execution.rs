@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use entity::execution;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter};
+use uuid::Uuid;
 
 use super::lead::Part;
 use super::sql::{self, Arguments};
@@ -10,7 +11,7 @@ use super::{Result, dialect};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
 use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId, WorkspaceId};
-use crate::domain::outcome::ErrorCode;
+use crate::domain::outcome::{ErrorCode, GIVEN_UP};
 
 /// An execution's row.
 pub type Row = execution::Model;
@@ -192,4 +193,53 @@ pub async fn of_leads(
     let (statement, arguments) =
         part.statement(backend, ("execution", "lead_id"), workspace, leads);
     sql::all(connection, &statement, arguments).await
+}
+
+/// An execution whose next attempt is not made.
+#[derive(Debug, Clone, FromQueryResult)]
+pub struct GivenUp {
+    /// The execution.
+    pub id: Uuid,
+    /// Its lead.
+    pub lead_id: Uuid,
+    /// Its sequence.
+    pub sequence_id: Uuid,
+    /// Its step.
+    pub step_key: String,
+    /// Who would have sent it.
+    pub sender_id: Option<Uuid>,
+}
+
+/// Ends the executions of these leads that wait for another attempt, which is not made: the leads have
+/// left the step. Their rows must be locked by this transaction.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn give_up(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    leads: &[LeadId],
+    now: DateTime<Utc>,
+) -> Result<Vec<GivenUp>> {
+    if leads.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (code, message) = GIVEN_UP;
+    let mut arguments = Arguments::new()
+        .with(workspace.uuid())
+        .with(code.as_str())
+        .with(message)
+        .with(now.timestamp_millis());
+    let list = arguments.among(tx, leads.iter().map(|id| id.uuid()));
+    let of_workspace = dialect::unindexed(tx.get_database_backend(), "workspace_id");
+    let statement = format!(
+        "UPDATE execution SET status = 'FAILED', error_code = $2, error_message = $3,
+             retry_at = NULL, finished_at = $4
+         WHERE {of_workspace} = $1 AND lead_id {list} AND status = 'SCHEDULED'
+         RETURNING id, lead_id, sequence_id, step_key, sender_id"
+    );
+    let mut given_up: Vec<GivenUp> = sql::all(tx, &statement, arguments).await?;
+    // In one order, so that the same run makes the same log.
+    given_up.sort_unstable_by_key(|one| one.id);
+    Ok(given_up)
 }

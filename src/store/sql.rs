@@ -179,6 +179,19 @@ fn without_nul(value: Value) -> Value {
     }
 }
 
+/// Whether a text or a name in it holds a NUL, which PostgreSQL keeps in no JSON.
+pub fn holds_nul(value: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(holds_nul),
+        Value::Object(entries) => entries
+            .iter()
+            .any(|(key, value)| key.contains('\0') || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// The statement with a plain `?` for every `$n`, and its arguments in the order of their use.
 ///
 /// SQLite finds a numbered parameter by going through all of them, so that binding 7,000 of them

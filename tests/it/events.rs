@@ -153,3 +153,32 @@ both!(
         assert_eq!(seen, expected);
     }
 );
+
+both!(
+    a_cursor_that_the_log_has_not_reached_is_refused,
+    |h: Harness| async move {
+        fill(&h, h.admin.workspace).await;
+        let ahead = json!({ "after": "evt_0000000000002710" });
+        let read = h.execute(EVENTS, ahead.clone()).await;
+        assert_eq!(
+            read["errors"][0]["extensions"]["code"], "BAD_USER_INPUT",
+            "{read}"
+        );
+        let follow = "subscription ($after: EventCursor) {
+            executionEvents(after: $after) { cursor } }";
+        let request = async_graphql::Request::new(follow)
+            .variables(async_graphql::Variables::from_json(ahead))
+            .data(h.admin.clone());
+        let first = h
+            .schema
+            .execute_stream(request)
+            .next()
+            .await
+            .expect("an answer");
+        assert!(
+            first.errors[0].message.contains("ahead"),
+            "{:?}",
+            first.errors
+        );
+    }
+);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Harness, both};
 use crate::leads::{bulk, enrolled, execution, later, lead, run};
-use crate::sequences::{kinds, refusals};
+use crate::sequences::{done, flow, kinds, refusals};
 
 both!(executions_are_paged_and_filtered, |h: Harness| async move {
     let (sequence, leads) = enrolled(&h, &["ada", "bob"]).await;
@@ -194,3 +194,66 @@ both!(what_did_not_leave_is_due_again, |h: Harness| async move {
         "userErrors": [{ "code": "NOT_FOUND", "path": ["id"] }] });
     assert_eq!(theirs["data"]["executionResolve"], refused);
 });
+
+both!(
+    an_attempt_that_was_to_follow_ends_when_its_lead_leaves_the_step,
+    |h: Harness| async move {
+        let (sequence, leads) = enrolled(&h, &["ada", "bob", "eve"]).await;
+        let mut waiting = Vec::new();
+        for lead in &leads {
+            let lead = lead.parse().expect("an id");
+            let id = execution(&h, lead, "SCHEDULED", None, h.clock.now()).await;
+            waiting.push(id.to_string());
+        }
+        let retry = "UPDATE execution SET retry_at = 2000000000000";
+        run(&h, retry, Arguments::new()).await;
+        let shown = async |id: &str| {
+            let query = "query($id: ID!) { execution(id: $id) {
+                status finishedAt error { code retryAt } } }";
+            h.data(query, json!({ "id": id })).await["execution"].take()
+        };
+        let given_up = json!({ "status": "FAILED", "finishedAt": "2026-03-02T09:00:00.000Z",
+            "error": { "code": "INTERRUPTED", "retryAt": null } });
+
+        let change = json!({ "leads": { "ids": [leads[0]] } });
+        let removed = h
+            .try_mutate(
+                "leadsRemove",
+                "LeadsBulkInput",
+                change,
+                "operation { status }",
+            )
+            .await;
+        assert_eq!(removed["operation"]["status"], "COMPLETED");
+        assert_eq!(shown(&waiting[0]).await, given_up);
+        // Whoever is only held is tried again when it goes on.
+        let change = json!({ "leads": { "ids": [leads[1]] } });
+        h.try_mutate(
+            "leadsPause",
+            "LeadsBulkInput",
+            change,
+            "operation { status }",
+        )
+        .await;
+        assert_eq!(shown(&waiting[1]).await["status"], "SCHEDULED");
+
+        // Published without the step where they wait.
+        done(&h, "sequenceDisable", json!({ "id": sequence })).await;
+        let senders = h.data("{ senders { id } }", json!({})).await;
+        let sender = &senders["senders"][0]["id"];
+        let flow = flow(&["two"], &[sender.as_str().expect("an id")]);
+        done(
+            &h,
+            "sequenceUpdate",
+            json!({ "id": sequence, "flow": flow }),
+        )
+        .await;
+        done(&h, "sequencePublish", json!({ "id": sequence })).await;
+        for id in &waiting {
+            assert_eq!(shown(id).await, given_up);
+        }
+        let events = "{ events(filter: { kinds: [EXECUTION_FAILED] }, first: 250) { detail } }";
+        let told = h.data(events, json!({})).await;
+        assert_eq!(told["events"].as_array().map(Vec::len), Some(3), "{told}");
+    }
+);

@@ -520,3 +520,92 @@ both!(events_stream_over_sse_and_resume, |h: Harness| async move {
     assert!(rest.is_ok(), "the stream ends with the server");
     server.end().await;
 });
+
+both!(
+    a_subscription_has_one_field_at_its_root,
+    |h: Harness| async move {
+        let server = Served::new(&h).await;
+        for query in [
+            "subscription { a: executionEvents { cursor } b: executionEvents { cursor } }",
+            "subscription { ...F } fragment F on Subscription { executionEvents { cursor } }",
+            "subscription { ... on Subscription { executionEvents { cursor } } }",
+        ] {
+            let mut socket = server.socket().await;
+            socket.init(&h.token).await;
+            socket.subscribe("x", query, json!({})).await;
+            let refused = socket.message().await;
+            assert_eq!(refused["type"], "error", "{refused}");
+            let code = &refused["payload"][0]["extensions"]["code"];
+            assert_eq!(code, "GRAPHQL_VALIDATION_FAILED", "{refused}");
+        }
+        server.end().await;
+    }
+);
+
+both!(
+    what_is_refused_is_no_stream_and_says_so_by_its_status,
+    |h: Harness| async move {
+        let server = Served::new(&h).await;
+        let request = server.post(&h.token).header("accept", "text/event-stream");
+        let answer = request.json(&json!({ "query": "{" })).send().await;
+        assert_eq!(answer.expect("an answer").status(), StatusCode::BAD_REQUEST);
+        let variables = json!({ "x": vec![0; 300_000] });
+        let request = server
+            .post(&h.token)
+            .json(&json!({ "query": "{ __typename }",
+            "variables": variables }));
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+        let told = answer.text().await.expect("text");
+        assert!(told.contains("too many values"), "{told}");
+        server.end().await;
+    }
+);
+
+both!(
+    a_client_that_does_not_read_holds_up_no_mutation,
+    |h: Harness| async move {
+        let server = Served::new(&h).await;
+        // More than the buffers between the two take.
+        let sequence: SequenceId = h.services.entropy.id(start());
+        let long = json!({ "text": "x".repeat(8_000) });
+        let event = NewEvent::of_sequence(start(), EventKind::SequencePublished, sequence);
+        let tx = h.services.db.begin().await.expect("a transaction");
+        let events = vec![event.with_detail(long); 4_000];
+        event::append(&tx, h.admin.workspace, events)
+            .await
+            .expect("appended");
+        tx.commit().await.expect("committed");
+
+        let mut socket = server.socket().await;
+        socket.init(&h.token).await;
+        let follow = "subscription ($after: EventCursor) {
+            executionEvents(after: $after) { cursor detail } }";
+        socket
+            .subscribe("all", follow, json!({ "after": "evt_0000000000000000" }))
+            .await;
+        let mut names = Vec::new();
+        for number in 0..20 {
+            let name = format!("n{number}");
+            let create = "mutation ($input: PersonInput!) { personCreate(input: $input) {
+                person { id } } }";
+            let input = json!({ "input": { "email": format!("{name}@example.com") } });
+            socket.subscribe(&name, create, input).await;
+            names.push(name);
+        }
+        let count = async || {
+            let people = h.data("{ people { totalCount } }", json!({})).await;
+            people["people"]["totalCount"].as_u64().expect("a number")
+        };
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        let made = async {
+            while count().await < 20 {
+                tick.tick().await;
+            }
+        };
+        let within = tokio::time::timeout(Duration::from_secs(15), made).await;
+        assert!(within.is_ok(), "the mutations waited for the reader");
+        drop(socket);
+        server.end().await;
+    }
+);

@@ -652,7 +652,7 @@ both!(
     |h: Harness| async move {
         let (sequence, _) = published(&h, &["one", "two"]).await;
         many(&h, 60).await;
-        enrol(&h, &sequence, json!({ "filter": {} })).await;
+        enrol(&h, &sequence, json!({ "filter": { "has": ["EMAIL"] } })).await;
         let all = h
             .data("{ leads(first: 60) { nodes { id } } }", json!({}))
             .await;

@@ -11,6 +11,7 @@ use serde_json::json;
 
 pub use self::policy::PolicyInput;
 use super::{check_revision, commit, locked, missing, transition};
+use crate::app::given_up::give_up;
 use crate::app::{AppError, Caller, Refusal, Services};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::{
@@ -297,9 +298,12 @@ async fn carry_out(
     now: DateTime<Utc>,
 ) -> Result<Vec<NewEvent>, AppError> {
     let event = |kind, lead: LeadId| NewEvent::of_lead(now, kind, place.sequence, lead);
-    let events = match &change.destination {
+    let given_up = async |leads: &[LeadId]| give_up(tx, place.workspace, leads, now).await;
+    let mut over = Vec::new();
+    let events: Vec<NewEvent> = match &change.destination {
         Some(Destination::Step(to)) => {
             let moved = rows::move_leads(tx, place, to, now).await?;
+            over.extend(given_up(&moved).await?);
             let detail = json!({ "from": change.step_key, "reason": "STEP_REMOVED" });
             let advanced = |lead| event(EventKind::LeadAdvanced, lead).at_step(to.as_str());
             moved
@@ -309,6 +313,7 @@ async fn carry_out(
         }
         Some(Destination::Complete) => {
             let done = rows::complete_leads(tx, place, now).await?;
+            over.extend(given_up(&done).await?);
             let detail = json!({ "from": change.step_key, "reason": "STEP_REMOVED" });
             let completed = |lead| event(EventKind::LeadCompleted, lead);
             done.into_iter()
@@ -317,6 +322,7 @@ async fn carry_out(
         }
         Some(Destination::Stop) => {
             let stopped = rows::stop_leads(tx, place, now).await?;
+            over.extend(given_up(&stopped).await?);
             let detail = json!({ "reason": "STEP_REMOVED" });
             let stop = |lead| event(EventKind::LeadStopped, lead).at_step(&change.step_key);
             stopped
@@ -331,7 +337,8 @@ async fn carry_out(
             Vec::new()
         }
     };
-    Ok(events)
+    over.extend(events);
+    Ok(over)
 }
 
 /// Everything that publishing the working copy would refuse or warn of.

@@ -72,15 +72,16 @@ impl View {
         else {
             return Ok(None);
         };
-        self.services.clock.sleep_real(SHOW_EVERY).await;
+        let id = BulkId::from_uuid(shown.id);
         loop {
+            // Other operations ring the same bell, some of them all the time.
+            self.services.clock.sleep_real(SHOW_EVERY).await;
             // What is committed from here on rings the bell again.
             self.bell.mark_unchanged();
-            let id = BulkId::from_uuid(shown.id);
-            let now = store::bulk::find(self.services.db.read(), self.workspace, id).await?;
-            match now {
-                Some(now) if looks_like(&now, &shown) => {}
-                changed => return Ok(changed),
+            let db = self.services.db.read();
+            match store::bulk::look(db, self.workspace, id).await? {
+                Some(now) if now.is_of(&shown) => {}
+                _ => return store::bulk::find(db, self.workspace, id).await,
             }
             // Both may be dropped at any point: they hold nothing.
             tokio::select! {
@@ -89,9 +90,4 @@ impl View {
             }
         }
     }
-}
-
-/// Whether two states of an operation show the same.
-fn looks_like(a: &store::bulk::Row, b: &store::bulk::Row) -> bool {
-    (a.status == b.status) && (a.processed, a.total) == (b.processed, b.total)
 }

@@ -9,7 +9,7 @@ use crate::graphql::error::UserError;
 use crate::graphql::lead::ends;
 use crate::graphql::node;
 use crate::graphql::person::DateTimeRange;
-use crate::graphql::problems::Problems;
+use crate::graphql::problems::{Problems, each_once};
 use crate::store::execution::Filter;
 
 /// Which executions: every condition that is given must hold. A list means "any of these", so an
@@ -82,15 +82,15 @@ impl ExecutionFilterInput {
             lead,
             status: self
                 .status
-                .map(|list| list.into_iter().map(Into::into).collect()),
+                .map(|list| each_once(list.into_iter().map(Into::into))),
             channel: self
                 .channel
-                .map(|list| list.into_iter().map(Into::into).collect()),
+                .map(|list| each_once(list.into_iter().map(Into::into))),
             senders,
             step_keys: self.step_keys,
             error_code: self
                 .error_code
-                .map(|list| list.into_iter().map(Into::into).collect()),
+                .map(|list| each_once(list.into_iter().map(Into::into))),
             finished_from,
             finished_to,
         })

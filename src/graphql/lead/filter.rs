@@ -8,7 +8,7 @@ use crate::domain::person_filter::{LIST_MAX, TEXT_CHARS_MAX};
 use crate::graphql::error::UserError;
 use crate::graphql::node;
 use crate::graphql::person::DateTimeRange;
-use crate::graphql::problems::Problems;
+use crate::graphql::problems::{Problems, each_once};
 
 /// Which leads: every condition that is given must hold. A list means "any of these", so an empty
 /// list matches nothing.
@@ -86,10 +86,10 @@ impl LeadFilterInput {
             sequences,
             status: self
                 .status
-                .map(|list| list.into_iter().map(Into::into).collect()),
+                .map(|list| each_once(list.into_iter().map(Into::into))),
             stop_reason: self
                 .stop_reason
-                .map(|list| list.into_iter().map(Into::into).collect()),
+                .map(|list| each_once(list.into_iter().map(Into::into))),
             step_keys: self.step_keys,
             senders,
             person,

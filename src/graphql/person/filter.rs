@@ -5,7 +5,7 @@ use async_graphql::{Enum, ID, InputObject};
 use crate::domain::person_filter::{self, AttributeMatch, PersonFilter};
 use crate::graphql::error::{UserError, UserErrorCode};
 use crate::graphql::node;
-use crate::graphql::problems::Problems;
+use crate::graphql::problems::{Problems, each_once};
 use crate::graphql::scalar::{DateTime, Json};
 
 /// Something that a person may have.
@@ -152,12 +152,7 @@ impl PersonFilterInput {
             search: self.search,
             company: self.company,
             title: self.title,
-            has: self
-                .has
-                .unwrap_or_default()
-                .into_iter()
-                .map(Into::into)
-                .collect(),
+            has: each_once(self.has.unwrap_or_default().into_iter().map(Into::into)),
             attributes,
             created_from: created_at
                 .as_ref()
