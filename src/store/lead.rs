@@ -208,7 +208,11 @@ pub async fn lead_counts(
     let mut arguments = Arguments::new().with(workspace.uuid());
     let list = arguments.list(sequences.iter().map(|id| id.uuid()));
     // Bound to the workspace through the sequence, so that the count reads the index alone. Those of
-    // the active that are in a step are few, and found by what is being sent and what is unconfirmed.
+    // the active that are in a step are few, and found by what is being sent and what is unconfirmed:
+    // in no other way, for else all executions or all active leads of a sequence would be read.
+    let backend = connection.get_database_backend();
+    let of_execution = dialect::unindexed(backend, "e.sequence_id");
+    let status = dialect::unindexed(backend, "l.status");
     let statement = format!(
         "WITH counted AS (SELECT q.id FROM sequence AS q
                           WHERE q.workspace_id = $1 AND q.id IN ({list}))
@@ -216,13 +220,15 @@ pub async fn lead_counts(
          WHERE l.sequence_id IN (SELECT id FROM counted) GROUP BY l.sequence_id, l.status
          UNION ALL
          SELECT l.sequence_id, 'IN_PROGRESS' AS status, count(*) AS n
-         FROM execution AS e JOIN lead AS l ON l.id = e.lead_id
-         WHERE e.worker_id IS NOT NULL AND l.status = 'ACTIVE' AND l.worker_id IS NOT NULL
-           AND e.sequence_id IN (SELECT id FROM counted) GROUP BY l.sequence_id
+         FROM execution AS e CROSS JOIN lead AS l
+         WHERE e.worker_id IS NOT NULL AND {of_execution} IN (SELECT id FROM counted)
+           AND l.id = e.lead_id AND {status} = 'ACTIVE' AND l.worker_id IS NOT NULL
+         GROUP BY l.sequence_id
          UNION ALL
          SELECT l.sequence_id, 'IN_PROGRESS' AS status, count(*) AS n FROM lead AS l
-         WHERE l.hold = 'UNCONFIRMED' AND l.status = 'ACTIVE' AND l.worker_id IS NULL
-           AND l.sequence_id IN (SELECT id FROM counted) GROUP BY l.sequence_id"
+         WHERE l.hold = 'UNCONFIRMED' AND l.sequence_id IN (SELECT id FROM counted)
+           AND {status} = 'ACTIVE' AND l.worker_id IS NULL
+         GROUP BY l.sequence_id"
     );
     let rows: Vec<Counted> = sql::all(connection, &statement, arguments).await?;
     let mut counts = Vec::with_capacity(rows.len());

@@ -719,3 +719,53 @@ both!(
         assert_eq!(theirs["data"]["sequences"]["nodes"], json!([]));
     }
 );
+
+both!(
+    who_is_in_a_step_is_found_and_counted,
+    |h: Harness| async move {
+        let (sequence, leads) = enrolled(&h, &["ada", "bob", "eve", "kim"]).await;
+        let id = |index: usize| leads[index].parse::<LeadId>().expect("an id");
+        // Ada's message is being sent, of Bob's nobody knows, Eve waits, and Kim is held.
+        let worker: WorkerId = h.services.entropy.id(h.clock.now());
+        execution(&h, id(0), "SENDING", Some(worker), h.clock.now()).await;
+        let held = Arguments::new().with(id(0).uuid()).with(worker.uuid());
+        run(&h, "UPDATE lead SET worker_id = $2 WHERE id = $1", held).await;
+        execution(&h, id(1), "UNCONFIRMED", None, h.clock.now()).await;
+        let unconfirmed = "UPDATE lead SET hold = 'UNCONFIRMED', due_at = NULL WHERE id = $1";
+        run(&h, unconfirmed, Arguments::new().with(id(1).uuid())).await;
+        bulk(&h, "leadsPause", json!({ "ids": [leads[3]] })).await;
+
+        let found = async |status: Value, within: bool| {
+            let mut filter = json!({ "status": status });
+            if within {
+                filter["sequenceIds"] = json!([sequence]);
+            }
+            let order = json!({ "filter": filter, "orderBy": "ENROLLED_AT_ASC" });
+            let found = page(&h, order).await;
+            let nodes = found["nodes"].as_array().expect("leads");
+            let mut ids: Vec<Value> = nodes.iter().map(|node| node["id"].clone()).collect();
+            assert_eq!(found["totalCount"], ids.len());
+            ids.sort_by_key(|id| leads.iter().position(|lead| id == lead));
+            ids
+        };
+        for within in [false, true] {
+            let of = |indices: &[usize]| -> Vec<Value> {
+                indices.iter().map(|index| json!(leads[*index])).collect()
+            };
+            assert_eq!(found(json!(["IN_PROGRESS"]), within).await, of(&[0, 1]));
+            assert_eq!(found(json!(["PENDING"]), within).await, of(&[2]));
+            let both = json!(["PENDING", "IN_PROGRESS"]);
+            assert_eq!(found(both, within).await, of(&[0, 1, 2]));
+            let two = json!(["PAUSED", "IN_PROGRESS"]);
+            assert_eq!(found(two, within).await, of(&[0, 1, 3]));
+        }
+        let query = "query($id: ID!) { sequence(id: $id) { leadCounts {
+            total pending inProgress paused completed stopped } } }";
+        let counts = h.data(query, json!({ "id": sequence })).await;
+        assert_eq!(
+            counts["sequence"]["leadCounts"],
+            json!({ "total": 4, "pending": 1, "inProgress": 2, "paused": 1, "completed": 0,
+                "stopped": 0 })
+        );
+    }
+);

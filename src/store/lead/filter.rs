@@ -27,13 +27,28 @@ impl Scope<'_> {
     pub(super) fn condition(&self, backend: DbBackend, arguments: &mut Arguments) -> String {
         let filter = self.filter;
         let workspace = arguments.add(self.workspace.uuid());
+        let status = filter.status.as_ref();
+        let asks = |of| status.is_some_and(|list| list.contains(&of));
+        let unindexed = |column| dialect::unindexed(backend, column);
+        let is_of_few =
+            filter.person.is_none() && status.is_some_and(|list| list == &[LeadStatus::InProgress]);
         let mut all = match filter.person {
             Some(person) => vec![
-                format!(
-                    "{} = {workspace}",
-                    dialect::unindexed(backend, "l.workspace_id")
-                ),
+                format!("{} = {workspace}", unindexed("l.workspace_id")),
                 format!("l.person_id = {}", arguments.add(person.uuid())),
+            ],
+            // Those in a step are few: they are found by what is being sent and what is unconfirmed.
+            None if is_of_few => vec![
+                format!("{} = {workspace}", unindexed("l.workspace_id")),
+                format!(
+                    "l.id IN (SELECT e.lead_id FROM execution AS e
+                              WHERE e.worker_id IS NOT NULL AND {} = {workspace}
+                              UNION ALL
+                              SELECT u.id FROM lead AS u
+                              WHERE u.hold = 'UNCONFIRMED' AND {} = {workspace})",
+                    unindexed("e.workspace_id"),
+                    unindexed("u.workspace_id"),
+                ),
             ],
             None => vec![format!("l.workspace_id = {workspace}")],
         };
@@ -41,21 +56,23 @@ impl Scope<'_> {
             all.extend(list.map(|list| format!("({column}) IN ({list})")));
         };
         let sequences = filter.sequences.as_ref();
+        let sequence = match is_of_few {
+            true => unindexed("l.sequence_id"),
+            false => "l.sequence_id".to_owned(),
+        };
         one_of(
-            "l.sequence_id",
+            &sequence,
             sequences.map(|ids| arguments.list(ids.iter().map(|id| id.uuid()))),
         );
-        let status = filter.status.as_ref();
         // Whoever goes through all of them must not sort them by status anew for each chunk.
-        let column = match self.as_of {
-            Some(_) => dialect::unindexed(backend, "l.status"),
-            None => "l.status".to_owned(),
+        let column = match self.as_of.is_some() || is_of_few {
+            true => unindexed("l.status"),
+            false => "l.status".to_owned(),
         };
         one_of(
             &column,
             status.map(|list| arguments.list(list.iter().map(|status| kept(*status)))),
         );
-        let asks = |of| status.is_some_and(|list| list.contains(&of));
         if asks(LeadStatus::Pending) != asks(LeadStatus::InProgress) {
             one_of(
                 STATUS,
