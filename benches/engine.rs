@@ -16,6 +16,7 @@
 )]
 mod smtp_sink;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,8 @@ const CONNECTIONS: usize = 64;
 fn main() {
     // `cargo bench` and `cargo test --benches` pass flags of the standard harness; none matters.
     let sink = receiver();
+    // Gone with what is in it when all is measured.
+    let folder = tempfile::tempdir().expect("a folder");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -59,7 +62,7 @@ fn main() {
             println!("round {round}: lettre alone, {CONNECTIONS} connections: {limit:.0} mails/s");
             let sessions = sessions_alone(&sink).await;
             println!("round {round}: our sessions alone: {sessions:.0} mails/s");
-            for (name, url) in databases().await {
+            for (name, url) in databases(folder.path()).await {
                 let (rate, each) = engine(&sink, &url).await;
                 println!(
                     "round {round}: engine on {name}: {rate:.0} mails/s, ratio {:.2}, {each:?} each",
@@ -78,7 +81,7 @@ fn main() {
                 list[list.len() / 2]
             );
         }
-        for (name, url) in databases().await {
+        for (name, url) in databases(folder.path()).await {
             claim_latency(&name, &url).await;
         }
     });
@@ -126,9 +129,7 @@ fn sink_on_its_own_thread() -> Arc<SmtpSink> {
     making.recv().expect("a receiver")
 }
 
-async fn databases() -> Vec<(String, String)> {
-    let folder = std::env::temp_dir().join(format!("cadenza-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
+async fn databases(folder: &Path) -> Vec<(String, String)> {
     let file = folder.join(format!("{}.db", Entropy::system().bits()));
     let mut databases = vec![("SQLite".to_owned(), format!("sqlite://{}", file.display()))];
     if let Ok(base) = std::env::var("TEST_POSTGRES_URL") {
