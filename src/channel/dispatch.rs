@@ -8,6 +8,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio_util::sync::CancellationToken;
+
 use super::email::Email;
 use super::mime::{Composed, compose};
 use super::smtp::{Secret, Security, SmtpConfig, SmtpPool};
@@ -65,8 +67,14 @@ pub trait Channel: Send + Sync {
         compose(email).map_err(|error| Box::new(error.outcome()))
     }
 
-    /// Sends a message. Every await inside ends by itself in bounded time.
-    fn send<'a>(&'a self, route: &'a Route, message: Prepared) -> Sending<'a>;
+    /// Sends a message. Every await inside ends by itself in bounded time; once `stopping` is
+    /// cancelled, a message of which nothing has left is not begun any more.
+    fn send<'a>(
+        &'a self,
+        route: &'a Route,
+        message: Prepared,
+        stopping: &'a CancellationToken,
+    ) -> Sending<'a>;
 }
 
 /// Opens sealed passwords. A function, so that channels know nothing of keys.
@@ -131,13 +139,18 @@ impl Transports {
 }
 
 impl Channel for Transports {
-    fn send<'a>(&'a self, route: &'a Route, message: Prepared) -> Sending<'a> {
+    fn send<'a>(
+        &'a self,
+        route: &'a Route,
+        message: Prepared,
+        stopping: &'a CancellationToken,
+    ) -> Sending<'a> {
         Box::pin(async move {
             match &route.transport {
                 Transport::Outbox { .. } => keep(message),
                 Transport::Smtp(smtp) => {
                     let outcome = match self.pool(route, smtp) {
-                        Ok(pool) => pool.send(&message).await,
+                        Ok(pool) => pool.send_unless(stopping, &message).await,
                         Err(reason) => Outcome::Retry {
                             phase: Phase::Auth,
                             code: None,

@@ -263,7 +263,8 @@ impl Dispatcher {
         if self.stopping.is_cancelled() || !self.may_leave(claimed).await {
             return Ending::Released;
         }
-        let sending = self.engine.channel.send(&claimed.sender.route, prepared);
+        let route = &claimed.sender.route;
+        let sending = self.engine.channel.send(route, prepared, &self.stopping);
         // A message that makes its channel panic must not take the others with it.
         let sent = AssertUnwindSafe(sending).catch_unwind().await;
         match sent {

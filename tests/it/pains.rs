@@ -12,6 +12,7 @@ use cadenza::engine::record::Ending;
 use cadenza::engine::{Engine, EngineConfig};
 use chrono::{DateTime, Duration, TimeZone, Utc};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Harness, both};
 
@@ -35,7 +36,12 @@ impl Receiver {
 }
 
 impl Channel for Receiver {
-    fn send<'a>(&'a self, _: &'a Route, message: Prepared) -> Sending<'a> {
+    fn send<'a>(
+        &'a self,
+        _: &'a Route,
+        message: Prepared,
+        _: &'a CancellationToken,
+    ) -> Sending<'a> {
         Box::pin(async move {
             let to = message.envelope_to.to_string();
             let outcome = if to.starts_with("bad") {
@@ -86,7 +92,9 @@ async fn turn(engine: &Engine, receiver: &Receiver, room: usize) -> usize {
             continue;
         }
         let prepared = receiver.prepare(&claimed.email).expect("composes");
-        let sent = receiver.send(&claimed.sender.route, prepared).await;
+        let sent = receiver
+            .send(&claimed.sender.route, prepared, &CancellationToken::new())
+            .await;
         ended.push((claimed, Ending::Dispatched(sent.outcome, sent.kept)));
     }
     engine.record(&ended).await.expect("records");
@@ -214,7 +222,9 @@ both!(
         let claim = dying.claim(6, &|_: SenderId| 6).await.expect("claims");
         for claimed in claim.messages.iter().take(3) {
             let prepared = receiver.prepare(&claimed.email).expect("composes");
-            receiver.send(&claimed.sender.route, prepared).await;
+            receiver
+                .send(&claimed.sender.route, prepared, &CancellationToken::new())
+                .await;
         }
         // Three have left, three were about to; the process dies here.
         h.clock.advance_to(h.clock.now() + Duration::minutes(5));

@@ -12,6 +12,7 @@ use cadenza::domain::outcome::{ErrorCode, Outcome, Phase, RetryReason, Scope};
 use chrono::DateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 #[path = "../support/smtp_sink.rs"]
 mod smtp_sink;
@@ -286,6 +287,28 @@ async fn a_server_that_is_slow_to_greet_gets_no_message_on_that_turn() {
         1,
         "the connection is kept for the next turn"
     );
+}
+
+#[tokio::test]
+async fn what_waits_for_a_silent_server_is_not_begun_once_the_process_ends() {
+    // Connections are taken by the kernel, and nobody ever greets.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let mut config = config(silent.local_addr().expect("an address").port());
+    config.timeouts = SmtpTimeouts::all(Duration::from_secs(300));
+    config.max_connections = 1;
+    let pool = Arc::new(SmtpPool::new(config));
+    let stopping = CancellationToken::new();
+    let mut sends = tokio::task::JoinSet::new();
+    // One waits for its connection, and the other for its turn.
+    for name in ["ada", "bob"] {
+        let (pool, stopping) = (Arc::clone(&pool), stopping.clone());
+        sends.spawn(async move { pool.send_unless(&stopping, &to(name)).await });
+    }
+    let (_connection, _) = silent.accept().await.expect("it connects");
+    stopping.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(20), sends.join_all()).await;
+    let not_begun = vec![Outcome::NotBegun, Outcome::NotBegun];
+    assert_eq!(ended.expect("at once"), not_begun);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use cadenza::domain::id::SenderId;
 use cadenza::domain::outcome::{Outcome, Phase, RetryReason, Scope};
 use cadenza::entropy::Entropy;
 use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
 
 /// A message that the provider took.
 #[derive(Debug, Clone)]
@@ -113,7 +114,12 @@ impl Provider {
 }
 
 impl Channel for Provider {
-    fn send<'a>(&'a self, route: &'a Route, message: Prepared) -> Sending<'a> {
+    fn send<'a>(
+        &'a self,
+        route: &'a Route,
+        message: Prepared,
+        _: &'a CancellationToken,
+    ) -> Sending<'a> {
         Box::pin(async move {
             Sent {
                 outcome: self.verdict(route, &message),

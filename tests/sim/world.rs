@@ -20,6 +20,7 @@ use cadenza::zones::ZoneDatabase;
 use chrono::{DateTime, Duration, NaiveDate, TimeZone, Utc};
 use entity::{event_counter, lane, lead, person, sender, sequence, sequence_version, workspace};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use tokio_util::sync::CancellationToken;
 
 use crate::oracle;
 use crate::provider::{Provider, Troubles};
@@ -472,7 +473,10 @@ impl World {
         for claimed in std::mem::take(&mut worker.granted) {
             use cadenza::channel::dispatch::Channel as _;
             let prepared = self.provider.prepare(&claimed.email).expect("composes");
-            let sent = self.provider.send(&claimed.sender.route, prepared).await;
+            let sent = self
+                .provider
+                .send(&claimed.sender.route, prepared, &CancellationToken::new())
+                .await;
             oracle::in_window(self.clock.now(), holiday());
             worker
                 .ended

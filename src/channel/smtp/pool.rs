@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::SmtpConfig;
 use super::session::Session;
@@ -70,20 +71,31 @@ impl SmtpPool {
     /// turn. Dropping the future closes the connection; if that happens after the message began to
     /// leave, nobody knows what became of it.
     pub async fn send(&self, message: &Composed) -> Outcome {
-        let Ok(_turn) = self.0.turns.acquire().await else {
+        self.send_unless(&CancellationToken::new(), message).await
+    }
+
+    /// Like [`Self::send`]; but once `stopping` is cancelled, a message that still waits for its turn or
+    /// for its connection is [`Outcome::NotBegun`] at once.
+    pub async fn send_unless(&self, stopping: &CancellationToken, message: &Composed) -> Outcome {
+        let Some(turn) = stopping.run_until_cancelled(self.0.turns.acquire()).await else {
+            return Outcome::NotBegun;
+        };
+        let Ok(_turn) = turn else {
             return closed();
         };
         let mut idle = self.0.take();
         loop {
             let mut session = match idle.take() {
                 Some(session) => session,
-                None => match self.open().await {
-                    Ok((session, Opened::Quickly)) => session,
-                    Ok((session, Opened::Slowly)) => {
+                None => match stopping.run_until_cancelled(self.open()).await {
+                    Some(Ok((session, Opened::Quickly))) => session,
+                    Some(Ok((session, Opened::Slowly))) => {
                         self.put_back(session).await;
                         return Outcome::NotBegun;
                     }
-                    Err(outcome) => return outcome,
+                    Some(Err(outcome)) => return outcome,
+                    // A server that does not answer must not keep this one from ending.
+                    None => return Outcome::NotBegun,
                 },
             };
             let verdict = session.send(message, &self.0.config).await;
