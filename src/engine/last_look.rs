@@ -10,8 +10,8 @@ use super::{Claimed, Engine, Result, plan};
 use crate::domain::schedule;
 use crate::store::dispatch as rows;
 
-/// So long after its claim a message is as its claim saw it, but for its window, which is always
-/// asked for.
+/// So long after its claim a message is as its claim saw it, but for its window and its day, which are
+/// always asked for.
 pub const FRESH: Duration = Duration::seconds(1);
 
 impl Engine {
@@ -27,6 +27,12 @@ impl Engine {
             claimed.person_zone.as_ref(),
         );
         if !schedule::is_open(now, &calendar) {
+            return Ok(false);
+        }
+        // It counts on the day of its claim, and today's caps know nothing of it.
+        let is_another_day =
+            |zone| schedule::local_day(now, zone) != schedule::local_day(claimed.claimed_at, zone);
+        if is_another_day(&claimed.sender.zone) || is_another_day(&claimed.version.zone) {
             return Ok(false);
         }
         // A clock that was set back tells nothing of how long it waited.
