@@ -22,11 +22,17 @@ const SEEDS: u64 = 40;
 /// PostgreSQL answers more slowly; what is the same on both is tried enough on SQLite.
 const SEEDS_ON_POSTGRES: u64 = 6;
 
+/// Seeds beyond those that once found something: 79, a message held back past midnight.
+const FOUND: &[u64] = &[79];
+
 fn seeds(normally: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     match number("CADENZA_SIM_SEED") {
         Some(seed) => vec![seed],
-        None => (1..=number("CADENZA_SIM_SEEDS").unwrap_or(normally)).collect(),
+        None => {
+            let many = 1..=number("CADENZA_SIM_SEEDS").unwrap_or(normally);
+            many.chain(FOUND.iter().copied()).collect()
+        }
     }
 }
 
