@@ -340,7 +340,8 @@ pub async fn save_leads(
         );
         let condition = still_of.map_or_else(String::new, |worker| {
             let worker = arguments.add(worker.uuid());
-            format!(" AND lead.status = 'ACTIVE' AND lead.worker_id = {worker}")
+            let still_in_step = format!("lead.status = 'ACTIVE' AND lead.worker_id = {worker}");
+            format!(" AND {}", sql::of_found("v.id", &still_in_step))
         });
         let statement = format!(
             "WITH v (id, status, stop_reason, step_key, turn, sender_id, anchor_at, due_at, hold,

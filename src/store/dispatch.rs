@@ -237,9 +237,9 @@ pub async fn settle(
         );
         let condition = still_of.map_or_else(String::new, |worker| {
             let worker = arguments.add(worker.uuid());
-            // IS NOT DISTINCT FROM, so that rows are found by their keys alone: the index by worker
-            // leads to everything that the worker holds.
-            format!(" AND execution.status = 'SENDING' AND execution.worker_id IS NOT DISTINCT FROM {worker}")
+            let still_sending =
+                format!("execution.status = 'SENDING' AND execution.worker_id = {worker}");
+            format!(" AND {}", sql::of_found("v.id", &still_sending))
         });
         let statement = format!(
             "WITH v (id, status, attempt, error_code, error_message, error_response, retry_at,

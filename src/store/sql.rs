@@ -160,6 +160,14 @@ pub fn chunks<T>(items: &[T]) -> impl Iterator<Item = &[T]> {
     items.chunks(BATCH_MAX)
 }
 
+/// A condition on rows that are found by the key that they share with `key`, a column of another
+/// table. Written so that nothing can look for rows by the condition itself: where the statistics lag
+/// behind, PostgreSQL takes it for rarer than the keys, begins with all the rows that it holds for,
+/// and compares each of them with each key (measured: 512 keys against 2,000 rows, 140 ms).
+pub fn of_found(key: &str, condition: &str) -> String {
+    format!("CASE WHEN {key} IS NOT NULL THEN {condition} END")
+}
+
 fn statement(connection: &impl ConnectionTrait, sql: &str, arguments: Arguments) -> Statement {
     let backend = connection.get_database_backend();
     if dialect::numbers_parameters(backend) {
