@@ -14,12 +14,13 @@ use super::{CHUNK_MAX, Chunk, ChunkError, Operation, Outcome, read};
 use crate::app::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::bulk::{BulkKind, BulkOutcomeCode};
 use crate::domain::event::{EventKind, NewEvent};
-use crate::domain::flow::{Channel, CompiledFlow, Flow};
+use crate::domain::flow::{Channel, CompiledFlow};
 use crate::domain::id::{BulkId, LeadId, PersonId, SequenceId};
 use crate::domain::person_filter::PersonFilter;
 use crate::domain::sequence::{SequenceAction, SequenceStatus};
 use crate::domain::settings::Settings;
 use crate::store::enrolment::{self, Candidate, NewLead, Target};
+use crate::store::sequence::version::Version;
 use crate::store::{self, StoreError};
 
 /// What was asked for.
@@ -256,11 +257,8 @@ impl Enrolling {
         if let Err(refused) = status.apply(SequenceAction::Enrol, true) {
             return Ok(Err(refused.to_string()));
         }
-        let corrupt = |error: serde_json::Error| StoreError::corrupt("sequence's version", error);
-        let flow: Flow =
-            serde_json::from_value(target.flow.unwrap_or_default()).map_err(corrupt)?;
-        let settings =
-            serde_json::from_value(target.settings.unwrap_or_default()).map_err(corrupt)?;
+        let missing = || StoreError::corrupt("sequence", "its version is not there");
+        let Version { flow, settings, .. } = target.version.ok_or_else(missing)?;
         let mut channels = Vec::new();
         for channel in flow.steps.iter().map(|step| step.action.channel()) {
             if !channels.contains(&channel) {

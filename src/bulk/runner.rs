@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sea_orm::DbErr;
 use tokio_util::sync::CancellationToken;
 
 use super::{Step, Workbench, fail, step};
@@ -25,6 +24,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MOST: Duration = Duration::from_secs(60);
 /// How often the same chunk may fail while the database is there.
 const TRIES_MAX: u32 = 8;
+/// A runner that holds so many operations takes no more; others wait, or another node takes them.
+const HELD_ENOUGH: usize = 16;
 
 /// Carries on with bulk operations, as the worker of its process.
 pub struct Runner {
@@ -128,6 +129,10 @@ impl Runner {
     }
 
     async fn take_free(&mut self) -> Result<(), StoreError> {
+        // Each import that is held reads its file on a thread of its own.
+        if self.held.len() >= HELD_ENOUGH {
+            return Ok(());
+        }
         // The look costs no writer its turn; most of the time there is nothing.
         if !store::bulk::any_free(self.services.db.read()).await? {
             return Ok(());
@@ -200,7 +205,7 @@ impl Runner {
         held.not_before = Some(self.services.clock.after_real(wait.min(RETRY_MOST)));
         let hopeless = match &error {
             StoreError::Corrupt { .. } | StoreError::Unusable(_) => true,
-            _ => held.failures >= TRIES_MAX && !is_outage(&error),
+            _ => held.failures >= TRIES_MAX && !error.may_pass(),
         };
         tracing::warn!(bulk.id = %id, error = &error as &dyn std::error::Error,
             "a chunk of a bulk operation failed; {}",
@@ -224,12 +229,4 @@ impl Runner {
         }
         Ok(())
     }
-}
-
-/// Whether the database is simply not there, which passes.
-fn is_outage(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::Database(DbErr::ConnectionAcquire(_) | DbErr::Conn(_))
-    )
 }

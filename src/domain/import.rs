@@ -4,7 +4,7 @@
 //! cannot be read is named and the rest goes on; a header that cannot be read refuses the file.
 //! What a field may hold is not decided here.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
 use serde_json::{Map, Value};
@@ -131,7 +131,10 @@ impl<R: Read> ImportReader<R> {
             .delimiter(delimiter)
             .has_headers(true)
             .flexible(true)
-            .from_reader(Lines::new(std::io::Cursor::new(start).chain(file)));
+            .from_reader(Lines::new(
+                std::io::Cursor::new(start).chain(file),
+                delimiter,
+            ));
         let header = reader
             .byte_headers()
             .map_err(|_| ImportError::NotText)?
@@ -233,8 +236,7 @@ impl<R: Read> Iterator for ImportReader<R> {
         }
         let mut line = self.held.take()?;
         self.held = self.read();
-        // Quotes come in pairs. Where one is left over at the end, it opened the last record.
-        if self.held.is_none() && !self.reader.get_ref().quotes.is_multiple_of(2) {
+        if self.held.is_none() && self.reader.get_ref().place == Place::Quoted {
             line.record = Err("A quote is opened and never closed: close it.".into());
             // The file's last line break is inside the quote and ends no record.
             line.number += 1;
@@ -244,19 +246,33 @@ impl<R: Read> Iterator for ImportReader<R> {
 }
 
 /// Makes every line end in one line feed, the last one too, so that lines can be counted, and
-/// counts the quotes that pass by. A line break inside a cell is brought into the same form.
+/// follows the quotes, so that one that is never closed can be told. A line break inside a cell is
+/// brought into the same form.
 struct Lines<R> {
     inner: R,
-    quotes: u64,
+    delimiter: u8,
+    place: Place,
     after_return: bool,
     last: u8,
 }
 
+/// Where in a record a byte is. A quote means something at the beginning of a cell, and in a cell that
+/// began with one (RFC 4180 §2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    CellStart,
+    Plain,
+    Quoted,
+    /// After a quote in a quoted cell: it ends the quoting, unless another one follows.
+    QuoteInQuoted,
+}
+
 impl<R: Read> Lines<R> {
-    fn new(inner: R) -> Self {
+    fn new(inner: R, delimiter: u8) -> Self {
         Self {
             inner,
-            quotes: 0,
+            delimiter,
+            place: Place::CellStart,
             after_return: false,
             last: b'\n',
         }
@@ -269,8 +285,13 @@ impl<R: Read> Lines<R> {
         if dropped {
             return None;
         }
-        self.quotes += u64::from(byte == b'"');
         self.last = if byte == b'\r' { b'\n' } else { byte };
+        self.place = match (self.place, self.last) {
+            (Place::Quoted, b'"') => Place::QuoteInQuoted,
+            (Place::Quoted, _) | (Place::CellStart | Place::QuoteInQuoted, b'"') => Place::Quoted,
+            (_, last) if last == b'\n' || last == self.delimiter => Place::CellStart,
+            _ => Place::Plain,
+        };
         Some(self.last)
     }
 }
@@ -321,9 +342,12 @@ fn read_start(file: &mut impl Read) -> Vec<u8> {
 fn delimiter(start: &[u8]) -> u8 {
     let mut counts = [(b',', 0_u32), (b';', 0), (b'\t', 0), (b'|', 0)];
     let mut quoted = false;
+    let mut before = b',';
     for byte in start {
+        let begins_cell = counts.iter().any(|(candidate, _)| *candidate == before);
+        before = *byte;
         match byte {
-            b'"' => quoted = !quoted,
+            b'"' if quoted || begins_cell => quoted = !quoted,
             b'\n' | b'\r' if !quoted => break,
             _ if !quoted => {
                 for (candidate, count) in &mut counts {
@@ -361,22 +385,24 @@ fn targets(
         }
         names.push(name);
     }
-    for key in mapping.into_iter().flat_map(Map::keys) {
+    let mut fields = HashMap::new();
+    for (key, field) in mapping.into_iter().flatten() {
         if !names.contains(&key.trim()) {
             return Err(ImportError::UnknownHeader(key.clone()));
+        }
+        if fields.insert(key.trim(), field).is_some() {
+            return Err(ImportError::DuplicateColumn(key.trim().to_owned()));
         }
     }
     let mut seen = HashSet::new();
     let mut targets = Vec::with_capacity(names.len());
     for name in names {
-        let mapped = mapping
-            .and_then(|mapping| mapping.get(name))
-            .map(|field| match field {
-                Value::String(field) => {
-                    named(field).ok_or_else(|| ImportError::UnknownField(field.clone()))
-                }
-                other => Err(ImportError::UnknownField(other.to_string())),
-            });
+        let mapped = fields.get(name).map(|field| match field {
+            Value::String(field) => {
+                named(field).ok_or_else(|| ImportError::UnknownField(field.clone()))
+            }
+            other => Err(ImportError::UnknownField(other.to_string())),
+        });
         let target = mapped.unwrap_or_else(|| Ok(recognised(name)))?;
         if !seen.insert(target.clone()) {
             return Err(ImportError::DuplicateColumn(name.to_owned()));

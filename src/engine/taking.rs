@@ -1,9 +1,11 @@
 //! A claim in the making: what becomes of each due lead of a sender, in the claim's transaction.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
 use sea_orm::DatabaseTransaction;
+use uuid::Uuid;
 
 use super::caps::Caps;
 use super::claim::{CONTENDED, Claim};
@@ -16,9 +18,9 @@ use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::{Channel, CompiledStep};
 use crate::domain::id::{ExecutionId, SenderId, VersionId, WorkerId};
-use crate::domain::lead::{Happening, Onward, StopReason};
+use crate::domain::lead::{Happening, Hold, Onward, StopReason};
 use crate::domain::outcome::GIVEN_UP;
-use crate::store::claim::{self as rows, DueLead, LeadRow, NewExecution, Turn};
+use crate::store::claim::{self as rows, DueLead, LeadRow, NewExecution, PersonRow, Turn};
 use crate::store::event;
 use crate::store::lane;
 
@@ -43,6 +45,8 @@ pub(super) struct Taking<'a> {
     /// Today, by the sender's clock.
     day: String,
     caps: Caps<'a>,
+    /// Who was seen to miss data for a message, as they were read.
+    lacking: HashMap<Uuid, PersonRow>,
     events: Vec<NewEvent>,
     claim: Claim,
 }
@@ -77,6 +81,7 @@ impl<'a> Taking<'a> {
             taken: Taken::default(),
             day: sender.day(now),
             caps,
+            lacking: HashMap::new(),
             events: Vec::new(),
             claim: Claim::default(),
         }
@@ -127,6 +132,15 @@ impl<'a> Taking<'a> {
                 leads.push(lead);
                 executions.extend(execution);
             }
+        }
+        // Data that came since the leads were read has found none of them waiting for it.
+        let lacking = std::mem::take(&mut self.lacking);
+        let changed = rows::changed_people(self.tx, &lacking).await?;
+        if !changed.is_empty() {
+            let waits =
+                |lead: &LeadRow| lead.hold.as_deref() == Some(Hold::MissingMergeData.into());
+            leads.retain(|lead| !(waits(lead) && changed.contains(&lead.person_id)));
+            self.claim.at_latest(self.now + CONTENDED);
         }
         let taken = std::mem::take(&mut self.taken);
         self.caps.take(version, taken.messages, taken.new_leads);
@@ -201,6 +215,7 @@ impl<'a> Taking<'a> {
             }
             Decision::MissingData(tags) => {
                 self.apply(&mut lead, &Happening::DataMissing);
+                self.lacking.insert(lead.person_id, due.person);
                 tracing::debug!(lead.id = %lead.lead_id(), ?tags, "a lead waits for its data");
                 return Ok(Some((lead, None)));
             }

@@ -4,6 +4,8 @@
 //! text: PostgreSQL plans a bound LIMIT for the general case, which was measured to be forty times
 //! slower.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
@@ -122,7 +124,7 @@ pub struct DueLead {
 }
 
 /// A person as messages need it.
-#[derive(Debug, Clone, FromQueryResult)]
+#[derive(Debug, Clone, PartialEq, FromQueryResult)]
 pub struct PersonRow {
     /// Its email address.
     pub email: Option<String>,
@@ -193,8 +195,7 @@ pub async fn due(
                AND d.due_at IS NOT NULL AND d.due_at <= $3 AND d.worker_id IS NULL
              ORDER BY d.due_at, d.id LIMIT {limit} {lock}
          )
-         SELECT {LEAD_COLUMNS}, p.email, p.phone, p.linkedin_url, p.first_name, p.last_name,
-                p.company, p.title, p.time_zone, p.attributes,
+         SELECT {LEAD_COLUMNS}, {PERSON_COLUMNS},
                 (s.address IS NOT NULL) AS suppressed,
                 e.id AS execution_id, e.status AS execution_status,
                 e.attempt AS execution_attempt, e.version_id AS execution_version
@@ -233,6 +234,52 @@ pub async fn due(
             })
         })
         .collect()
+}
+
+/// Those of the people who are no longer as they were read, or whom somebody is changing just now. The
+/// others stay as they are until this transaction ends: whoever changes one of them later sees what
+/// this transaction makes of its leads. On SQLite a transaction that writes is alone anyway.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn changed_people(
+    tx: &impl ConnectionTrait,
+    read: &HashMap<Uuid, PersonRow>,
+) -> Result<HashSet<Uuid>> {
+    if read.is_empty() || !dialect::is_shared(tx) {
+        return Ok(HashSet::new());
+    }
+    let mut arguments = Arguments::new();
+    let list = arguments.among(tx, read.keys().copied());
+    let statement = format!(
+        "SELECT p.id, {PERSON_COLUMNS}, FALSE AS suppressed FROM person p WHERE p.id {list} {}",
+        dialect::for_share_skip_locked(tx, "p")
+    );
+    let rows: Vec<Kept> = sql::all(tx, &statement, arguments).await?;
+    let mut changed: HashSet<Uuid> = read.keys().copied().collect();
+    for Kept(id, mut person) in rows {
+        if let Some(before) = read.get(&id) {
+            person.suppressed = before.suppressed;
+            if person == *before {
+                changed.remove(&id);
+            }
+        }
+    }
+    Ok(changed)
+}
+
+const PERSON_COLUMNS: &str = "p.email, p.phone, p.linkedin_url, p.first_name, p.last_name,
+    p.company, p.title, p.time_zone, p.attributes";
+
+struct Kept(Uuid, PersonRow);
+
+impl FromQueryResult for Kept {
+    fn from_query_result(row: &sea_orm::QueryResult, pre: &str) -> Result<Self, sea_orm::DbErr> {
+        Ok(Self(
+            row.try_get(pre, "id")?,
+            PersonRow::from_query_result(row, pre)?,
+        ))
+    }
 }
 
 struct Joined(LeadRow, PersonRow, AttemptRow);

@@ -119,6 +119,19 @@ pub fn for_share_skip_locked(connection: &impl ConnectionTrait, tables: &str) ->
     }
 }
 
+/// Whether a database's error code speaks of a state that passes and not of the statement: PostgreSQL's
+/// classes for connections, rollbacks, locks, resources, operators and the system (manual,
+/// appendix A), and SQLite's codes (<https://www.sqlite.org/rescode.html>) PERM, BUSY, LOCKED, NOMEM,
+/// READONLY, IOERR, FULL and CANTOPEN, of which an extended code keeps the last byte.
+pub fn may_pass(code: &str) -> bool {
+    if code.len() == 5 {
+        let class = code.get(..2).unwrap_or_default();
+        return ["08", "40", "53", "55", "57", "58"].contains(&class);
+    }
+    code.parse::<u32>()
+        .is_ok_and(|code| matches!(code & 0xff, 3 | 5 | 6 | 7 | 8 | 10 | 13 | 14))
+}
+
 /// A column that rows must not be looked for by, because another one finds them better: SQLite keeps
 /// no statistics and may else walk through a whole workspace.
 pub fn unindexed(backend: DbBackend, column: &str) -> String {
@@ -220,5 +233,20 @@ pub async fn clock_skew_ms(db: &Db, now_ms: i64) -> Result<i64> {
             Ok(theirs - now_ms)
         }
         _ => Ok(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_pass;
+
+    #[test]
+    fn a_full_disk_passes_and_a_broken_constraint_does_not() {
+        for code in ["53100", "57014", "40P01", "13", "778", "5", "08006"] {
+            assert!(may_pass(code), "{code}");
+        }
+        for code in ["23502", "22P02", "42601", "19", "1299", "1", ""] {
+            assert!(!may_pass(code), "{code}");
+        }
     }
 }

@@ -5,21 +5,20 @@ use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
 
 use super::lead::kept;
+use super::sequence::version::{self, Version};
 use super::sql::{self, Arguments};
 use super::{Result, dialect, person};
-use crate::domain::id::{LeadId, PersonId, SenderId, SequenceId, WorkspaceId};
+use crate::domain::id::{LeadId, PersonId, SenderId, SequenceId, VersionId, WorkspaceId};
 use crate::domain::lead::LeadStatus;
 use crate::domain::person_filter::PersonFilter;
 
 /// What enrolling into a sequence takes to know of it; locked, so that it stays as it is.
-#[derive(Debug, FromQueryResult)]
+#[derive(Debug)]
 pub struct Target {
     /// Its status.
     pub status: String,
-    /// The flow that runs.
-    pub flow: Option<serde_json::Value>,
-    /// The settings that it runs under.
-    pub settings: Option<serde_json::Value>,
+    /// What runs.
+    pub version: Option<Version>,
 }
 
 /// The sequence of the workspace, not to be changed before the transaction ends.
@@ -31,16 +30,33 @@ pub async fn target(
     workspace: WorkspaceId,
     sequence: SequenceId,
 ) -> Result<Option<Target>> {
+    // Two statements: one that waits for somebody who publishes sees the sequence's new row, but
+    // would still join it with the versions that there were when it began.
     let statement = format!(
-        "SELECT q.status, v.flow, v.settings FROM sequence q
-         LEFT JOIN sequence_version v ON v.id = q.published_version_id
+        "SELECT q.status, q.published_version_id FROM sequence q
          WHERE q.workspace_id = $1 AND q.id = $2 {}",
         dialect::for_share(tx, "q")
     );
     let arguments = Arguments::new()
         .with(workspace.uuid())
         .with(sequence.uuid());
-    sql::one(tx, &statement, arguments).await
+    let Some(kept) = sql::one::<KeptSequence>(tx, &statement, arguments).await? else {
+        return Ok(None);
+    };
+    let version = match kept.published_version_id.map(VersionId::from_uuid) {
+        Some(id) => version::find_many(tx, workspace, &[id]).await?.pop(),
+        None => None,
+    };
+    Ok(Some(Target {
+        status: kept.status,
+        version,
+    }))
+}
+
+#[derive(FromQueryResult)]
+struct KeptSequence {
+    status: String,
+    published_version_id: Option<Uuid>,
 }
 
 /// The clock of a sender.

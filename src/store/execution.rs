@@ -221,24 +221,24 @@ pub async fn give_up(
     leads: &[LeadId],
     now: DateTime<Utc>,
 ) -> Result<Vec<GivenUp>> {
-    if leads.is_empty() {
-        return Ok(Vec::new());
-    }
     let (code, message) = GIVEN_UP;
-    let mut arguments = Arguments::new()
-        .with(workspace.uuid())
-        .with(code.as_str())
-        .with(message)
-        .with(now.timestamp_millis());
-    let list = arguments.among(tx, leads.iter().map(|id| id.uuid()));
-    let of_workspace = dialect::unindexed(tx.get_database_backend(), "workspace_id");
-    let statement = format!(
-        "UPDATE execution SET status = 'FAILED', error_code = $2, error_message = $3,
+    let mut given_up: Vec<GivenUp> = Vec::new();
+    for leads in sql::chunks(leads) {
+        let mut arguments = Arguments::new()
+            .with(workspace.uuid())
+            .with(code.as_str())
+            .with(message)
+            .with(now.timestamp_millis());
+        let list = arguments.among(tx, leads.iter().map(|id| id.uuid()));
+        let of_workspace = dialect::unindexed(tx.get_database_backend(), "workspace_id");
+        let statement = format!(
+            "UPDATE execution SET status = 'FAILED', error_code = $2, error_message = $3,
              retry_at = NULL, finished_at = $4
          WHERE {of_workspace} = $1 AND lead_id {list} AND status = 'SCHEDULED'
          RETURNING id, lead_id, sequence_id, step_key, sender_id"
-    );
-    let mut given_up: Vec<GivenUp> = sql::all(tx, &statement, arguments).await?;
+        );
+        given_up.extend(sql::all::<GivenUp>(tx, &statement, arguments).await?);
+    }
     // In one order, so that the same run makes the same log.
     given_up.sort_unstable_by_key(|one| one.id);
     Ok(given_up)

@@ -193,6 +193,29 @@ pub async fn running_versions(
     Ok(ids.into_iter().map(VersionId::from_uuid).collect())
 }
 
+/// Keeps the sequences of the leads `l` that a condition holds for from being published anew before the
+/// transaction ends. To be asked before several leads are locked: publishing locks the sequence first
+/// and then leads, step by step, and the two might else wait for each other.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn keep_sequences_of(
+    tx: &impl ConnectionTrait,
+    condition: &str,
+    arguments: Arguments,
+) -> Result<()> {
+    if !dialect::is_shared(tx) {
+        return Ok(());
+    }
+    let statement = format!(
+        "SELECT q.id FROM sequence q
+         WHERE q.id IN (SELECT l.sequence_id FROM lead l WHERE {condition}) ORDER BY q.id {}",
+        dialect::for_share(tx, "q")
+    );
+    sql::ids(tx, &statement, arguments).await?;
+    Ok(())
+}
+
 /// What a daily cap counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]

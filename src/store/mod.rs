@@ -23,7 +23,7 @@ pub mod token;
 pub mod worker;
 pub mod workspace;
 
-use sea_orm::{DbErr, SqlErr};
+use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
 
 pub use self::db::Db;
 
@@ -59,6 +59,30 @@ impl From<DbErr> for StoreError {
 }
 
 impl StoreError {
+    /// Whether the same may succeed later though nothing of what was asked is changed: the database
+    /// is not there, its disk is full, somebody else was in the way.
+    pub fn may_pass(&self) -> bool {
+        let Self::Database(error) = self else {
+            return false;
+        };
+        let (DbErr::Conn(cause) | DbErr::Exec(cause) | DbErr::Query(cause)) = error else {
+            return matches!(error, DbErr::ConnectionAcquire(_));
+        };
+        match cause {
+            RuntimeErr::SqlxError(cause) => match cause.as_database_error() {
+                Some(told) => told.code().is_some_and(|code| dialect::may_pass(&code)),
+                // Said by the connection, not by the database.
+                None => !matches!(
+                    **cause,
+                    sqlx::Error::ColumnDecode { .. }
+                        | sqlx::Error::Decode(_)
+                        | sqlx::Error::Encode(_)
+                ),
+            },
+            RuntimeErr::Internal(_) => false,
+        }
+    }
+
     /// A row that cannot be read.
     pub fn corrupt(what: &'static str, reason: impl ToString) -> Self {
         Self::Corrupt {

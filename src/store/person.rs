@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::claim::lock_leads_where;
 use super::sql::{self, Arguments};
-use super::{Result, dialect};
+use super::{Result, dialect, lane};
 use crate::domain::id::{PersonId, WorkspaceId};
 use crate::domain::person_filter::PersonFilter;
 
@@ -338,6 +338,7 @@ pub async fn release_leads(
             "workspace_id = $1 AND person_id {ids} AND hold = 'MISSING_MERGE_DATA'
              AND status IN ('ACTIVE', 'PAUSED')"
         );
+        lane::keep_sequences_of(tx, &which, arguments.clone()).await?;
         lock_leads_where(tx, &which, arguments.clone()).await?;
         let statement = format!(
             "UPDATE lead SET hold = NULL,

@@ -100,7 +100,11 @@ impl Arguments {
                 varying.push(values);
                 // A key looks its rows up. From 256 rows on SQLite would rather index the rows given
                 // and read the whole table, but for the sign.
-                let sign = if index == 0 && !binds_columns { "+" } else { "" };
+                let sign = if index == 0 && !binds_columns {
+                    "+"
+                } else {
+                    ""
+                };
                 selected.push(format!("{sign}t.column{}", varying.len()));
             }
         }

@@ -17,4 +17,5 @@ mod publishing;
 mod senders;
 mod sequences;
 mod smtp;
+mod store;
 mod tidy;

@@ -431,6 +431,36 @@ both!(
 );
 
 both!(
+    a_lead_that_came_back_to_a_step_which_is_gone_keeps_its_lane,
+    |h: Harness| async move {
+        let (id, ada) = published(&h, &["a", "b"]).await;
+        let bob = sender(&h, "bob").await;
+        let sent = Made {
+            worker: true,
+            status: "IN_PROGRESS",
+            ..pending("a")
+        };
+        lead(&h, &id, &ada, 0, sent).await;
+        let publish = edit(&h, &id, flow(&["b"], &[&bob])).await;
+        done(&h, "sequencePublish", publish.clone()).await;
+        // It was not sent, and stands where it stood.
+        let statement = "UPDATE lead SET worker_id = NULL";
+        sql::execute(h.services.db.write(), statement, Arguments::new())
+            .await
+            .expect("given back");
+        for _ in 0..2 {
+            done(&h, "sequenceDisable", publish.clone()).await;
+            done(&h, "sequencePublish", publish.clone()).await;
+        }
+        let statement = "SELECT count(*) AS n FROM lead WHERE status = 'ACTIVE' AND EXISTS (
+            SELECT 1 FROM lane WHERE lane.sequence_id = lead.sequence_id
+                AND lane.sender_id = lead.sender_id)";
+        let found = sql::number(h.services.db.read(), statement, Arguments::new()).await;
+        assert_eq!(found.expect("a number"), 1);
+    }
+);
+
+both!(
     a_changed_text_lets_leads_go_on_that_missed_data_for_it,
     |h: Harness| async move {
         let (id, ada) = published(&h, &["a", "b"]).await;

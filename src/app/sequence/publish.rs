@@ -107,13 +107,21 @@ pub async fn publish(
     }
 }
 
+/// The unfinished leads at a step.
+#[derive(Default)]
+struct Standing {
+    leads: i64,
+    movable: i64,
+    senders: Vec<Option<SenderId>>,
+}
+
 /// What publishing would find and do.
 struct View {
     sequence: Sequence,
     /// The version that ran last.
     before: Option<Version>,
     changes: Vec<StepChange>,
-    standing: HashMap<String, rows::Standing>,
+    standing: HashMap<String, Standing>,
     problems: Vec<FlowProblem>,
 }
 
@@ -141,11 +149,13 @@ impl View {
             .unwrap_or_default();
         let policy = policy.read(&old, &sequence.flow)?;
         let changes = flow::reconcile(&old, &sequence.flow, &policy);
-        let standing = rows::standing(connection, workspace, sequence.id).await?;
-        let standing = standing
-            .into_iter()
-            .map(|row| (row.step_key.clone(), row))
-            .collect();
+        let mut standing: HashMap<String, Standing> = HashMap::new();
+        for row in rows::standing(connection, workspace, sequence.id).await? {
+            let there = standing.entry(row.step_key).or_default();
+            there.leads += row.leads;
+            there.movable += row.movable;
+            there.senders.push(row.sender_id.map(SenderId::from_uuid));
+        }
         Ok(Self {
             sequence,
             before,
@@ -170,6 +180,29 @@ impl View {
         let message =
             format!("Publishing found {what}: repair what `problems` names and publish again.");
         Some(Refusal::invalid(message, &["id"]))
+    }
+
+    /// The steps at which leads stand, or to which they are moved, whose sender is not one of the
+    /// step's. Few steps at most: what nobody stands at is not looked for.
+    fn to_reassign(&self) -> Vec<flow::Step> {
+        let is_destination = |key: &str| {
+            let moves_here = |change: &StepChange| {
+                matches!(&change.destination, Some(Destination::Step(to)) if to == key)
+                    && self.standing.contains_key(&change.step_key)
+            };
+            self.changes.iter().any(moves_here)
+        };
+        let has_strangers = |step: &flow::Step| {
+            let own = step.action.senders();
+            let is_own = |sender: &Option<SenderId>| sender.is_some_and(|id| own.contains(&id));
+            let there = self.standing.get(&step.key);
+            there.is_some_and(|there| !there.senders.iter().all(is_own))
+        };
+        let steps = self.sequence.flow.steps.iter();
+        steps
+            .filter(|step| is_destination(&step.key) || has_strangers(step))
+            .cloned()
+            .collect()
     }
 
     fn plan(&self) -> PublishPlan {
@@ -216,6 +249,7 @@ impl View {
         tx: DatabaseTransaction,
     ) -> Result<Published, AppError> {
         let (now, plan) = (services.clock.now(), self.plan());
+        let to_reassign = self.to_reassign();
         let Self {
             mut sequence,
             before,
@@ -248,13 +282,13 @@ impl View {
             };
             events.extend(carry_out(&tx, place, change, now).await?);
         }
-        for step in &sequence.flow.steps {
+        for step in &to_reassign {
             let place = Place {
                 workspace,
                 sequence: sequence.id,
                 step_key: &step.key,
             };
-            // Also where the flow is as it was: who stands here may have come before a change.
+            // Perhaps the flow is as it was, and who stands here came before a change.
             rows::reassign(&tx, place, step.action.senders()).await?;
         }
         rows::replace_lanes(&tx, workspace, sequence.id, &sequence.flow.senders()).await?;

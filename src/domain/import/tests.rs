@@ -60,6 +60,30 @@ fn an_open_quote_is_named() {
 }
 
 #[test]
+fn a_quote_within_a_cell_means_nothing() {
+    let file = b"email;size 12\" more\na@x.org;12\" Pizza Ltd\nb@x.org;\"B \"\"b\"\"\"\n";
+    assert_eq!(emails(file), [ok(2, "a@x.org"), ok(3, "b@x.org")]);
+    let lines = emails(b"email,company\na@x.org,12\" Pizza\nb@x.org,\"B\nc@x.org,C\n");
+    assert_eq!(lines.len(), 2, "an open quote after a stray one: {lines:?}");
+    assert!(lines.iter().any(|(_, email)| email.is_err()), "{lines:?}");
+}
+
+#[test]
+fn a_mapping_names_a_header_whatever_spaces_are_around_it() {
+    let mapping = serde_json::json!({ "Adresse ": "email" });
+    let reader = ImportReader::new(&b"Adresse ,x\na@x.org,1\n"[..], mapping.as_object());
+    assert_eq!(
+        reader.expect("a header").targets(),
+        [Target::Email, Target::Attribute("x".into())]
+    );
+    let twice = serde_json::json!({ "Adresse ": "email", "Adresse": "phone" });
+    assert_eq!(
+        ImportReader::new(&b"Adresse\na@x.org\n"[..], twice.as_object()).err(),
+        Some(ImportError::DuplicateColumn("Adresse".into()))
+    );
+}
+
+#[test]
 fn headers_that_refuse_the_file() {
     assert_eq!(read(b""), Err(ImportError::Empty));
     assert_eq!(read(b"\xef\xbb\xbf \n"), Err(ImportError::Empty));

@@ -64,7 +64,8 @@ pub enum RemovedStepPolicyInput {
     Next(bool),
     /// They go where the map says; from a step that it does not name, to the next one.
     Map(Vec<StepMoveInput>),
-    /// They stop, as STEP_REMOVED; only `true` has a meaning.
+    /// They stop, as STEP_REMOVED; only `true` has a meaning. A lead whose message is being sent, or
+    /// is unconfirmed, is not touched: once that is settled it goes on at the next step that is left.
     Stop(bool),
 }
 

@@ -15,7 +15,7 @@ use crate::domain::id::{LeadId, WorkspaceId};
 use crate::domain::lead::{Happening, StopReason};
 use crate::store::claim::{LEAD_COLUMNS, LeadRow};
 use crate::store::sql::{self, Arguments};
-use crate::store::{Result, dialect};
+use crate::store::{Result, dialect, lane};
 
 /// What is done to many leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,9 +72,10 @@ pub async fn lock(
 ) -> Result<Vec<LeadRow>> {
     let mut arguments = Arguments::new().with(workspace.uuid());
     let list = arguments.among(tx, ids.iter().map(|id| id.uuid()));
+    let which = format!("l.workspace_id = $1 AND l.id {list}");
+    lane::keep_sequences_of(tx, &which, arguments.clone()).await?;
     let statement = format!(
-        "SELECT {LEAD_COLUMNS} FROM lead l WHERE l.workspace_id = $1 AND l.id {list}
-         ORDER BY l.id {}",
+        "SELECT {LEAD_COLUMNS} FROM lead l WHERE {which} ORDER BY l.id {}",
         dialect::for_update(tx, "l")
     );
     sql::all(tx, &statement, arguments).await

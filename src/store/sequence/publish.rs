@@ -7,6 +7,7 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult};
+use uuid::Uuid;
 
 use crate::domain::id::{LeadId, SenderId, SequenceId, WorkspaceId};
 use crate::store::claim::lock_leads_where;
@@ -19,11 +20,13 @@ const ROWS_PER_STATEMENT: usize = 500;
 const MOVABLE: &str = "status IN ('ACTIVE', 'PAUSED') AND worker_id IS NULL
     AND (hold IS NULL OR hold <> 'UNCONFIRMED')";
 
-/// How many unfinished leads stand at a step.
+/// How many unfinished leads of one sender stand at a step.
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
 pub struct Standing {
     /// The step.
     pub step_key: String,
+    /// Who sends their next message.
+    pub sender_id: Option<Uuid>,
     /// All of them.
     pub leads: i64,
     /// Those that publishing may move.
@@ -40,12 +43,12 @@ pub async fn standing(
     sequence: SequenceId,
 ) -> Result<Vec<Standing>> {
     let statement = format!(
-        "SELECT step_key, count(*) AS leads,
+        "SELECT step_key, sender_id, count(*) AS leads,
                 CAST(sum(CASE WHEN {MOVABLE} THEN 1 ELSE 0 END) AS BIGINT) AS movable
          FROM lead
          WHERE workspace_id = $1 AND sequence_id = $2
            AND status IN ('ACTIVE', 'PAUSED') AND step_key IS NOT NULL
-         GROUP BY step_key"
+         GROUP BY step_key, sender_id"
     );
     let arguments = Arguments::new()
         .with(workspace.uuid())
@@ -54,8 +57,9 @@ pub async fn standing(
 }
 
 /// Gives a sequence the lanes of these senders. A sender that is not among them keeps its lane as
-/// long as publishing leaves a lead of it alone (a worker holds it, or nobody knows whether its
-/// message left): once it goes on, it is found.
+/// long as an unfinished lead is its own, once all were reassigned: one that a worker holds, one of
+/// which nobody knows whether its message left, one that came back to a step which is gone. Whoever
+/// claims it finds it another place.
 ///
 /// # Errors
 /// [`crate::store::StoreError`] as the database has it.
@@ -70,8 +74,7 @@ pub async fn replace_lanes(
         "DELETE FROM lane WHERE workspace_id = $1 AND sequence_id = $2 AND sender_id NOT IN (
              SELECT l.sender_id FROM lead l
              WHERE l.workspace_id = $1 AND l.sequence_id = $2 AND l.sender_id IS NOT NULL
-               AND l.status IN ('ACTIVE', 'PAUSED')
-               AND (l.worker_id IS NOT NULL OR l.hold = 'UNCONFIRMED'))",
+               AND l.status IN ('ACTIVE', 'PAUSED'))",
         Arguments::new()
             .with(workspace.uuid())
             .with(sequence.uuid()),

@@ -1,0 +1,176 @@
+//! What the store promises beyond a single statement's answer: what two transactions at once make of
+//! each other, lists of any length, and plans that do not depend on how many rows are written.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use cadenza::domain::id::{LeadId, SequenceId, VersionId};
+use cadenza::store::claim::{self, PersonRow};
+use cadenza::store::sql::{self, Arguments};
+use cadenza::store::{Db, enrolment, execution};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult, Value};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::harness::{Harness, both};
+use crate::sequences::published;
+
+async fn change(connection: &impl ConnectionTrait, statement: &str, arguments: Arguments) {
+    let changed = sql::execute(connection, statement, arguments).await;
+    assert_eq!(changed.expect(statement), 1, "{statement}");
+}
+
+/// Returns when a statement waits for a lock. Where only one transaction writes at a time, nothing can
+/// be seen to wait.
+async fn somebody_waits(db: &Db) {
+    while db.is_shared() {
+        let statement = "SELECT count(*) AS n FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waiting = sql::number(db.read(), statement, Arguments::new()).await;
+        if waiting.expect("a number") > 0 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+both!(
+    an_enrolment_that_waits_for_publishing_goes_on_by_the_new_version,
+    |h: Harness| async move {
+        let (id, _) = published(&h, &["a"]).await;
+        let sequence: SequenceId = id.parse().expect("an id");
+        let db = h.services.db.clone();
+        let version: VersionId = h.services.entropy.id(h.clock.now());
+        let publishing = db.begin().await.expect("begins");
+        change(
+            &publishing,
+            "INSERT INTO sequence_version (id, workspace_id, sequence_id, number, flow, settings,
+                 published_at, published_by)
+             SELECT $1, workspace_id, sequence_id, number + 1, flow, settings, published_at,
+                 published_by
+             FROM sequence_version WHERE sequence_id = $2",
+            Arguments::new().with(version.uuid()).with(sequence.uuid()),
+        )
+        .await;
+        change(
+            &publishing,
+            "UPDATE sequence SET published_version_id = $1 WHERE id = $2",
+            Arguments::new().with(version.uuid()).with(sequence.uuid()),
+        )
+        .await;
+        let (waiting, workspace) = (db.clone(), h.admin.workspace);
+        let enrolling = tokio::spawn(async move {
+            let tx = waiting.begin().await.expect("begins");
+            let target = enrolment::target(&tx, workspace, sequence).await;
+            tx.rollback().await.expect("ends");
+            target.expect("readable").expect("the sequence")
+        });
+        somebody_waits(&db).await;
+        publishing.commit().await.expect("commits");
+        let waited = tokio::time::timeout(Duration::from_secs(20), enrolling).await;
+        let target = waited.expect("goes on").expect("ends well");
+        assert_eq!(target.version.map(|found| found.id), Some(version));
+    }
+);
+
+both!(
+    a_person_who_is_being_changed_is_told_from_one_who_stays,
+    |h: Harness| async move {
+        let person = json!({ "email": "ada@example.org" });
+        h.mutate("personCreate", "PersonInput", person, "person { id }")
+            .await;
+        let db = &h.services.db;
+        let ids = sql::ids(db.read(), "SELECT id FROM person", Arguments::new()).await;
+        let id = *ids.expect("ids").first().expect("one");
+        let as_read = HashMap::from([(
+            id,
+            PersonRow {
+                email: Some("ada@example.org".into()),
+                phone: None,
+                linkedin_url: None,
+                first_name: None,
+                last_name: None,
+                company: None,
+                title: None,
+                time_zone: None,
+                attributes: json!({}),
+                suppressed: false,
+            },
+        )]);
+        let changed = async || {
+            let tx = db.begin().await.expect("begins");
+            let changed = claim::changed_people(&tx, &as_read).await;
+            tx.rollback().await.expect("ends");
+            changed.expect("readable").contains(&id)
+        };
+        assert!(!changed().await);
+        // On SQLite nobody changes anything while somebody else writes.
+        if db.is_shared() {
+            let statement = "UPDATE person SET first_name = 'Ada' WHERE id = $1";
+            let other = db.begin().await.expect("begins");
+            change(&other, statement, Arguments::new().with(id)).await;
+            assert!(changed().await, "not committed yet");
+            other.commit().await.expect("commits");
+            assert!(changed().await, "committed after it was read");
+        }
+    }
+);
+
+both!(
+    a_list_of_leads_may_be_of_any_length,
+    |h: Harness| async move {
+        let now = h.clock.now();
+        let leads: Vec<LeadId> = (0..40_000).map(|_| h.services.entropy.id(now)).collect();
+        let tx = h.services.db.begin().await.expect("begins");
+        let given_up = execution::give_up(&tx, h.admin.workspace, &leads, now).await;
+        tx.rollback().await.expect("ends");
+        assert_eq!(given_up.expect("runs").len(), 0);
+    }
+);
+
+/// A line of a plan.
+#[derive(Debug)]
+struct PlanLine(String);
+
+impl FromQueryResult for PlanLine {
+    fn from_query_result(row: &QueryResult, pre: &str) -> Result<Self, DbErr> {
+        let line = row.try_get(pre, "detail");
+        Ok(Self(line.or_else(|_| row.try_get(pre, "QUERY PLAN"))?))
+    }
+}
+
+both!(
+    what_a_statement_writes_is_found_by_key_however_many_rows_it_has,
+    |h: Harness| async move {
+        let db = h.services.db.read();
+        for count in [1_u128, 100, 300, 512] {
+            let mut arguments = Arguments::new();
+            let ids = (0..count).map(|n| -> [Value; 2] {
+                let bucket = i32::try_from(n).expect("few");
+                [Uuid::from_u128(n).into(), bucket.into()]
+            });
+            let rows = arguments.table(db, ids);
+            let found = sql::of_found("v.id", "lead.status = 'ACTIVE'");
+            let explain = if h.services.db.is_shared() {
+                "EXPLAIN"
+            } else {
+                "EXPLAIN QUERY PLAN"
+            };
+            let statement = format!(
+                "{explain} WITH v (id, bucket) AS ({rows})
+                 UPDATE lead SET bucket = v.bucket FROM v WHERE lead.id = v.id AND {found}"
+            );
+            let plan: Vec<PlanLine> = sql::all(db, &statement, arguments).await.expect("a plan");
+            if h.services.db.is_shared() {
+                // Its choice between the keys and an empty table's only page is its own.
+                let scans =
+                    |PlanLine(line): &PlanLine| line.contains("Filter: (status = 'ACTIVE'::text)");
+                assert!(!plan.iter().any(scans), "{count} rows: {plan:#?}");
+            } else {
+                let by_key =
+                    |PlanLine(line): &PlanLine| line.starts_with("SEARCH lead USING PRIMARY KEY");
+                assert!(plan.iter().any(by_key), "{count} rows: {plan:#?}");
+            }
+        }
+    }
+);
