@@ -13,6 +13,8 @@ use serde_json::{Map, Value};
 pub const COLUMNS_MAX: usize = 500;
 /// The longest record, in bytes: a longer one is a quote that was never closed.
 pub const RECORD_BYTES_MAX: u64 = 1 << 20;
+/// Where a record is this long, in bytes, its end is not looked for any more: it is held in memory.
+const SEARCH_BYTES_MAX: u64 = 16 << 20;
 /// How far into a file the end of its header is looked for, in bytes.
 const HEADER_BYTES_MAX: usize = 1 << 16;
 
@@ -236,7 +238,13 @@ impl<R: Read> Iterator for ImportReader<R> {
         }
         let mut line = self.held.take()?;
         self.held = self.read();
-        if self.held.is_none() && self.reader.get_ref().place == Place::Quoted {
+        if self.held.is_none() && self.reader.get_ref().is_given_up() {
+            line.record = Err(
+                "The record is longer than 16 MB, and nothing after it was read: \
+                close the quote that it begins with, and import the rest of the file."
+                    .into(),
+            );
+        } else if self.held.is_none() && self.reader.get_ref().place == Place::Quoted {
             line.record = Err("A quote is opened and never closed: close it.".into());
             // The file's last line break is inside the quote and ends no record.
             line.number += 1;
@@ -252,6 +260,8 @@ struct Lines<R> {
     inner: R,
     delimiter: u8,
     place: Place,
+    /// How many bytes of the present record have passed.
+    record: u64,
     after_return: bool,
     last: u8,
 }
@@ -273,9 +283,15 @@ impl<R: Read> Lines<R> {
             inner,
             delimiter,
             place: Place::CellStart,
+            record: 0,
             after_return: false,
             last: b'\n',
         }
+    }
+
+    /// Whether the rest of the file is not read.
+    const fn is_given_up(&self) -> bool {
+        self.record > SEARCH_BYTES_MAX
     }
 
     /// What a byte becomes; `None`, it is dropped.
@@ -292,6 +308,10 @@ impl<R: Read> Lines<R> {
             (_, last) if last == b'\n' || last == self.delimiter => Place::CellStart,
             _ => Place::Plain,
         };
+        self.record += 1;
+        if self.place == Place::CellStart && self.last == b'\n' {
+            self.record = 0;
+        }
         Some(self.last)
     }
 }
@@ -299,7 +319,11 @@ impl<R: Read> Lines<R> {
 impl<R: Read> Read for Lines<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         loop {
-            let read = self.inner.read(buffer)?;
+            let read = if self.is_given_up() {
+                0
+            } else {
+                self.inner.read(buffer)?
+            };
             if read == 0 {
                 let Some(first) = buffer.first_mut().filter(|_| self.last != b'\n') else {
                     return Ok(0);

@@ -69,6 +69,21 @@ fn a_quote_within_a_cell_means_nothing() {
 }
 
 #[test]
+fn a_quote_that_swallows_a_large_file_is_given_up() {
+    let start = b"email,company\na@x.org,A\nb@x.org,\"B\n";
+    let endless = std::io::repeat(b'x').take(1 << 40);
+    let reader = ImportReader::new(start.chain(endless), None).expect("a header");
+    let lines: Vec<_> = reader.collect();
+    let errors: Vec<_> = lines.iter().map(|line| line.record.is_err()).collect();
+    assert_eq!(errors, [false, true]);
+    let error = lines.get(1).and_then(|line| line.record.as_ref().err());
+    assert!(
+        error.is_some_and(|error| error.contains("16 MB")),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn a_mapping_names_a_header_whatever_spaces_are_around_it() {
     let mapping = serde_json::json!({ "Adresse ": "email" });
     let reader = ImportReader::new(&b"Adresse ,x\na@x.org,1\n"[..], mapping.as_object());
