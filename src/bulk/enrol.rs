@@ -257,7 +257,7 @@ impl Enrolling {
         if let Err(refused) = status.apply(SequenceAction::Enrol, true) {
             return Ok(Err(refused.to_string()));
         }
-        let missing = || StoreError::corrupt("sequence", "its version is not there");
+        let missing = || StoreError::corrupt("sequence", "it takes leads and runs no version");
         let Version { flow, settings, .. } = target.version.ok_or_else(missing)?;
         let mut channels = Vec::new();
         for channel in flow.steps.iter().map(|step| step.action.channel()) {

@@ -238,13 +238,14 @@ impl<R: Read> Iterator for ImportReader<R> {
         }
         let mut line = self.held.take()?;
         self.held = self.read();
-        if self.held.is_none() && self.reader.get_ref().is_given_up() {
+        let lines = self.reader.get_ref();
+        if self.held.is_none() && lines.is_given_up() {
             line.record = Err(
                 "The record is longer than 16 MB, and nothing after it was read: \
                 close the quote that it begins with, and import the rest of the file."
                     .into(),
             );
-        } else if self.held.is_none() && self.reader.get_ref().place == Place::Quoted {
+        } else if self.held.is_none() && lines.place == Place::Quoted {
             line.record = Err("A quote is opened and never closed: close it.".into());
             // The file's last line break is inside the quote and ends no record.
             line.number += 1;
@@ -277,6 +278,18 @@ enum Place {
     QuoteInQuoted,
 }
 
+impl Place {
+    /// Where the byte after `byte` is; `ends_cell` where `byte` ends a cell that is not quoted.
+    const fn after(self, byte: u8, ends_cell: bool) -> Self {
+        match (self, byte) {
+            (Self::Quoted, b'"') => Self::QuoteInQuoted,
+            (Self::Quoted, _) | (Self::CellStart | Self::QuoteInQuoted, b'"') => Self::Quoted,
+            _ if ends_cell => Self::CellStart,
+            _ => Self::Plain,
+        }
+    }
+}
+
 impl<R: Read> Lines<R> {
     fn new(inner: R, delimiter: u8) -> Self {
         Self {
@@ -302,12 +315,8 @@ impl<R: Read> Lines<R> {
             return None;
         }
         self.last = if byte == b'\r' { b'\n' } else { byte };
-        self.place = match (self.place, self.last) {
-            (Place::Quoted, b'"') => Place::QuoteInQuoted,
-            (Place::Quoted, _) | (Place::CellStart | Place::QuoteInQuoted, b'"') => Place::Quoted,
-            (_, last) if last == b'\n' || last == self.delimiter => Place::CellStart,
-            _ => Place::Plain,
-        };
+        let ends_cell = self.last == b'\n' || self.last == self.delimiter;
+        self.place = self.place.after(self.last, ends_cell);
         self.record += 1;
         if self.place == Place::CellStart && self.last == b'\n' {
             self.record = 0;
@@ -365,21 +374,17 @@ fn read_start(file: &mut impl Read) -> Vec<u8> {
 /// The separator of the header: the one it has most of, outside quotes.
 fn delimiter(start: &[u8]) -> u8 {
     let mut counts = [(b',', 0_u32), (b';', 0), (b'\t', 0), (b'|', 0)];
-    let mut quoted = false;
-    let mut before = b',';
+    let mut place = Place::CellStart;
     for byte in start {
-        let begins_cell = counts.iter().any(|(candidate, _)| *candidate == before);
-        before = *byte;
-        match byte {
-            b'"' if quoted || begins_cell => quoted = !quoted,
-            b'\n' | b'\r' if !quoted => break,
-            _ if !quoted => {
-                for (candidate, count) in &mut counts {
-                    *count += u32::from(candidate == byte);
-                }
-            }
-            _ => {}
+        if place != Place::Quoted && matches!(byte, b'\n' | b'\r') {
+            break;
         }
+        let candidate = counts.iter_mut().find(|(candidate, _)| candidate == byte);
+        let after = place.after(*byte, candidate.is_some());
+        if let Some((_, count)) = candidate.filter(|_| place != Place::Quoted) {
+            *count += 1;
+        }
+        place = after;
     }
     // The first wins a tie: a comma, where there is one column only.
     counts

@@ -75,7 +75,7 @@ pub fn decide(
         Some((_, ExecutionStatus::Unconfirmed, _)) => return Decision::AwaitConfirmation,
         _ => {}
     }
-    if due.person.suppressed {
+    if due.suppressed {
         return Decision::Suppressed;
     }
     let calendar = plan::calendar(version, &sender.zone, person_zone);

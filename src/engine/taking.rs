@@ -128,7 +128,6 @@ impl<'a> Taking<'a> {
                 None => None,
             };
             if let Some((lead, execution)) = self.take_one(due, version, older.as_deref())? {
-                self.claim.progressed = true;
                 leads.push(lead);
                 executions.extend(execution);
             }
@@ -140,8 +139,8 @@ impl<'a> Taking<'a> {
             let waits =
                 |lead: &LeadRow| lead.hold.as_deref() == Some(Hold::MissingMergeData.into());
             leads.retain(|lead| !(waits(lead) && changed.contains(&lead.person_id)));
-            self.claim.at_latest(self.now + CONTENDED);
         }
+        self.claim.progressed |= !leads.is_empty();
         let taken = std::mem::take(&mut self.taken);
         self.caps.take(version, taken.messages, taken.new_leads);
         rows::enter_executions(self.tx, self.sender.workspace, &executions).await?;
@@ -439,7 +438,7 @@ impl<'a> Taking<'a> {
             // There may be more than one transaction takes, and leads have new due times.
             self.claim.at_latest(self.now);
         } else {
-            // What is due was locked by somebody just now.
+            // What is due was locked, or its person changed, by somebody just now.
             self.claim.at_latest(self.now + CONTENDED);
         }
         event::append(

@@ -117,6 +117,8 @@ pub struct DueLead {
     pub lead: LeadRow,
     /// The person.
     pub person: PersonRow,
+    /// Whether the person's email address must not be contacted.
+    pub suppressed: bool,
     /// The execution of its present step, if there was an attempt before.
     pub execution: Option<(ExecutionId, ExecutionStatus, i32)>,
     /// The version that this attempt ran under.
@@ -144,12 +146,11 @@ pub struct PersonRow {
     pub time_zone: Option<String>,
     /// Whatever else is known.
     pub attributes: serde_json::Value,
-    /// Whether its email address must not be contacted.
-    pub suppressed: bool,
 }
 
 #[derive(FromQueryResult)]
 struct AttemptRow {
+    suppressed: bool,
     execution_id: Option<Uuid>,
     execution_status: Option<String>,
     execution_attempt: Option<i32>,
@@ -229,6 +230,7 @@ pub async fn due(
             Ok(DueLead {
                 lead,
                 person,
+                suppressed: attempt.suppressed,
                 execution,
                 ran_under: attempt.execution_version.map(VersionId::from_uuid),
             })
@@ -252,17 +254,14 @@ pub async fn changed_people(
     let mut arguments = Arguments::new();
     let list = arguments.among(tx, read.keys().copied());
     let statement = format!(
-        "SELECT p.id, {PERSON_COLUMNS}, FALSE AS suppressed FROM person p WHERE p.id {list} {}",
+        "SELECT p.id, {PERSON_COLUMNS} FROM person p WHERE p.id {list} {}",
         dialect::for_share_skip_locked(tx, "p")
     );
     let rows: Vec<Kept> = sql::all(tx, &statement, arguments).await?;
     let mut changed: HashSet<Uuid> = read.keys().copied().collect();
-    for Kept(id, mut person) in rows {
-        if let Some(before) = read.get(&id) {
-            person.suppressed = before.suppressed;
-            if person == *before {
-                changed.remove(&id);
-            }
+    for Kept(id, person) in rows {
+        if read.get(&id) == Some(&person) {
+            changed.remove(&id);
         }
     }
     Ok(changed)

@@ -44,7 +44,7 @@ pub async fn target(
         return Ok(None);
     };
     let version = match kept.published_version_id.map(VersionId::from_uuid) {
-        Some(id) => version::find_many(tx, workspace, &[id]).await?.pop(),
+        Some(id) => Some(version::of_sequence(tx, workspace, id).await?),
         None => None,
     };
     Ok(Some(Target {

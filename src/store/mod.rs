@@ -65,21 +65,22 @@ impl StoreError {
         let Self::Database(error) = self else {
             return false;
         };
-        let (DbErr::Conn(cause) | DbErr::Exec(cause) | DbErr::Query(cause)) = error else {
-            return matches!(error, DbErr::ConnectionAcquire(_));
+        let cause = match error {
+            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => return true,
+            DbErr::Exec(RuntimeErr::SqlxError(cause))
+            | DbErr::Query(RuntimeErr::SqlxError(cause)) => cause,
+            _ => return false,
         };
-        match cause {
-            RuntimeErr::SqlxError(cause) => match cause.as_database_error() {
-                Some(told) => told.code().is_some_and(|code| dialect::may_pass(&code)),
-                // Said by the connection, not by the database.
-                None => !matches!(
-                    **cause,
-                    sqlx::Error::ColumnDecode { .. }
-                        | sqlx::Error::Decode(_)
-                        | sqlx::Error::Encode(_)
-                ),
-            },
-            RuntimeErr::Internal(_) => false,
+        match &**cause {
+            sqlx::Error::Database(told) => told.code().is_some_and(|code| dialect::may_pass(&code)),
+            // Of the connection, not of the statement.
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => true,
+            _ => false,
         }
     }
 

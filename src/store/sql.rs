@@ -85,7 +85,8 @@ impl Arguments {
         }
         let mut selected = Vec::with_capacity(N);
         let mut varying = Vec::with_capacity(N);
-        let binds_columns = dialect::binds_columns(connection.get_database_backend());
+        let backend = connection.get_database_backend();
+        let binds_columns = dialect::binds_columns(backend);
         for (index, mut values) in columns.into_iter().enumerate() {
             if index > 0 && values.windows(2).all(|pair| pair.first() == pair.last()) {
                 let Some(value) = values.pop() else { continue };
@@ -98,14 +99,14 @@ impl Arguments {
                 });
             } else {
                 varying.push(values);
-                // A key looks its rows up. From 256 rows on SQLite would rather index the rows given
-                // and read the whole table, but for the sign.
-                let sign = if index == 0 && !binds_columns {
-                    "+"
+                let column = format!("t.column{}", varying.len());
+                // A key looks its rows up. With some hundred rows SQLite would rather index the rows
+                // given and read the whole table.
+                selected.push(if index == 0 {
+                    dialect::unindexed(backend, &column)
                 } else {
-                    ""
-                };
-                selected.push(format!("{sign}t.column{}", varying.len()));
+                    column
+                });
             }
         }
         let selected = selected.join(", ");

@@ -94,7 +94,6 @@ both!(
                 title: None,
                 time_zone: None,
                 attributes: json!({}),
-                suppressed: false,
             },
         )]);
         let changed = async || {

@@ -3,7 +3,7 @@
 
 mod policy;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
@@ -134,13 +134,7 @@ impl View {
     ) -> Result<Self, AppError> {
         let problems = problems(connection, workspace, &sequence).await?;
         let before = match sequence.published_version {
-            Some(id) => {
-                let found = version::find_many(connection, workspace, &[id])
-                    .await?
-                    .pop();
-                let missing = || StoreError::corrupt("sequence", "its version is not there");
-                Some(found.ok_or_else(missing)?)
-            }
+            Some(id) => Some(version::of_sequence(connection, workspace, id).await?),
             None => None,
         };
         let old = before
@@ -182,25 +176,25 @@ impl View {
         Some(Refusal::invalid(message, &["id"]))
     }
 
-    /// The steps at which leads stand, or to which they are moved, whose sender is not one of the
-    /// step's. Few steps at most: what nobody stands at is not looked for.
-    fn to_reassign(&self) -> Vec<flow::Step> {
-        let is_destination = |key: &str| {
-            let moves_here = |change: &StepChange| {
-                matches!(&change.destination, Some(Destination::Step(to)) if to == key)
-                    && self.standing.contains_key(&change.step_key)
-            };
-            self.changes.iter().any(moves_here)
-        };
-        let has_strangers = |step: &flow::Step| {
+    /// The keys of the steps at which leads stand whose sender is not one of the step's, or to which
+    /// leads are moved. Where nobody stands, nobody is looked for.
+    fn to_reassign(&self) -> HashSet<String> {
+        let steps = self.sequence.flow.steps.iter();
+        let strange = steps.filter(|step| {
             let own = step.action.senders();
             let is_own = |sender: &Option<SenderId>| sender.is_some_and(|id| own.contains(&id));
             let there = self.standing.get(&step.key);
             there.is_some_and(|there| !there.senders.iter().all(is_own))
-        };
-        let steps = self.sequence.flow.steps.iter();
-        steps
-            .filter(|step| is_destination(&step.key) || has_strangers(step))
+        });
+        let destinations = self.changes.iter().filter_map(|change| {
+            let Some(Destination::Step(to)) = &change.destination else {
+                return None;
+            };
+            self.standing.contains_key(&change.step_key).then_some(to)
+        });
+        strange
+            .map(|step| &step.key)
+            .chain(destinations)
             .cloned()
             .collect()
     }
@@ -282,7 +276,8 @@ impl View {
             };
             events.extend(carry_out(&tx, place, change, now).await?);
         }
-        for step in &to_reassign {
+        let steps = sequence.flow.steps.iter();
+        for step in steps.filter(|step| to_reassign.contains(&step.key)) {
             let place = Place {
                 workspace,
                 sequence: sequence.id,

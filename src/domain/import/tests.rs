@@ -27,6 +27,7 @@ fn separators_line_ends_and_marks() {
         "\u{feff}Email;First Name\r\na@x.org;A\r\nb@x.org;B\r\n",
         "E-Mail\tgiven_name\na@x.org\tA\nb@x.org\tB",
         "\"email\"|\"First, or given, name\"\na@x.org|A\nb@x.org|B",
+        "email|\"The \"\"first, given\"\" name, or so\"\na@x.org|A\nb@x.org|B",
     ] {
         assert_eq!(
             emails(file.as_bytes()),

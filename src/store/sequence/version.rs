@@ -75,6 +75,19 @@ pub async fn insert(
     Ok(())
 }
 
+/// The version that a sequence says it runs.
+///
+/// # Errors
+/// [`StoreError`] as the database has it; [`StoreError::Corrupt`] where it is not there.
+pub async fn of_sequence(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    id: VersionId,
+) -> Result<Version> {
+    let found = find_many(connection, workspace, &[id]).await?.pop();
+    found.ok_or_else(|| StoreError::corrupt("sequence", "its version is not there"))
+}
+
 /// Those of the versions that are the workspace's, in no order.
 ///
 /// # Errors
