@@ -20,6 +20,9 @@ const SQLITE_READERS: u32 = 4;
 /// How many rows SQLite's thread reads before it waits for us to take them: those of a claim, else
 /// the two wake each other for every few.
 const ROWS_AHEAD: usize = 1_024;
+/// A connection that lay idle for so long is tried before it is used; trying each one every time
+/// would cost a way to the server and back before every transaction.
+const TRIED_AFTER: Duration = Duration::from_secs(1);
 /// How many connections a node opens to PostgreSQL, unless told otherwise.
 pub const POSTGRES_CONNECTIONS: u32 = 16;
 
@@ -156,6 +159,7 @@ fn common(url: &str) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options
         .acquire_timeout(Duration::from_secs(20))
+        .test_before_acquire_if_idle_for(TRIED_AFTER)
         .sqlx_logging(false);
     options
 }

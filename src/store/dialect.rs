@@ -186,6 +186,11 @@ pub async fn notify(connection: &impl ConnectionTrait) -> Result<()> {
     Ok(())
 }
 
+/// Like [`notify`], as a column of a statement of PostgreSQL's that is evaluated once.
+pub fn notified() -> String {
+    format!("pg_notify('{WAKE_CHANNEL}', '')")
+}
+
 /// Hears of what other nodes committed; on SQLite there are no others.
 ///
 /// # Errors

@@ -30,38 +30,88 @@ pub async fn append(
     if events.is_empty() {
         return Ok(());
     }
-    let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-    let last = sql::number(
-        tx,
-        "UPDATE event_counter SET last_seq = last_seq + $1 WHERE workspace_id = $2
-         RETURNING last_seq AS n",
-        Arguments::new().with(count).with(workspace.uuid()),
-    )
-    .await?;
+    // On PostgreSQL a statement is a way to the server and back.
+    let written = if dialect::is_shared(tx) {
+        append_and_notify(tx, workspace, &events).await?
+    } else {
+        number_and_append(tx, workspace, &events).await?
+    };
     // The events of a workspace that is not there would belong to nobody.
-    if last < count {
+    if usize::try_from(written) != Ok(events.len()) {
         return Err(StoreError::corrupt(
             "event counter",
             "the workspace has none",
         ));
     }
-    let mut seq = last - count;
-    for batch in sql::chunks(&events) {
+    Ok(())
+}
+
+const COLUMNS: &str = "seq, workspace_id, at, kind, sequence_id, lead_id, execution_id, step_key,
+     channel, sender_id, detail";
+
+/// In one statement: numbers, events, and the bell for the other nodes. Answers how many events were
+/// written.
+async fn append_and_notify(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    events: &[NewEvent],
+) -> Result<u64> {
+    let mut arguments = Arguments::new().with(count(events)).with(workspace.uuid());
+    let rows = arguments.table(
+        tx,
+        (1..)
+            .zip(events)
+            .map(|(number, event)| row(workspace, number, event)),
+    );
+    let statement = format!(
+        "WITH counter AS (
+             UPDATE event_counter SET last_seq = last_seq + $1 WHERE workspace_id = $2
+             RETURNING last_seq - $1 AS before, {notify}
+         ), v ({COLUMNS}) AS ({rows})
+         INSERT INTO event ({COLUMNS})
+         SELECT counter.before + v.seq, v.workspace_id, v.at, v.kind, v.sequence_id, v.lead_id,
+             v.execution_id, v.step_key, v.channel, v.sender_id, v.detail
+         FROM counter, v",
+        notify = dialect::notified()
+    );
+    sql::execute(tx, &statement, arguments).await
+}
+
+/// For SQLite, where nobody listens: the same. No statement of its own changes two tables.
+async fn number_and_append(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    events: &[NewEvent],
+) -> Result<u64> {
+    let last = sql::number(
+        tx,
+        "UPDATE event_counter SET last_seq = last_seq + $1 WHERE workspace_id = $2
+         RETURNING last_seq AS n",
+        Arguments::new().with(count(events)).with(workspace.uuid()),
+    )
+    .await?;
+    if last < count(events) {
+        return Ok(0);
+    }
+    let mut numbered = (last - count(events) + 1..).zip(events);
+    let mut written = 0;
+    for batch in sql::chunks(events) {
         let mut arguments = Arguments::new();
         let rows = arguments.table(
             tx,
-            batch.iter().map(|event| {
-                seq += 1;
-                row(workspace, seq, event)
-            }),
+            numbered
+                .by_ref()
+                .take(batch.len())
+                .map(|(seq, event)| row(workspace, seq, event)),
         );
-        let statement = format!(
-            "INSERT INTO event (seq, workspace_id, at, kind, sequence_id, lead_id, execution_id,
-                 step_key, channel, sender_id, detail) {rows}"
-        );
-        sql::execute(tx, &statement, arguments).await?;
+        let statement = format!("INSERT INTO event ({COLUMNS}) {rows}");
+        written += sql::execute(tx, &statement, arguments).await?;
     }
-    dialect::notify(tx).await
+    Ok(written)
+}
+
+fn count(events: &[NewEvent]) -> i64 {
+    i64::try_from(events.len()).unwrap_or(i64::MAX)
 }
 
 fn row(workspace: WorkspaceId, seq: i64, event: &NewEvent) -> [Value; 11] {
