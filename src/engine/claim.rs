@@ -142,7 +142,7 @@ impl Engine {
         let mut taking = Taking::new(self, &tx, worker, &sender, caps, limit, now);
         // Follow-ups of every lane go before first messages of any.
         for turn in [Turn::FollowUp, Turn::First] {
-            for lane in &lanes {
+            for lane in lanes.iter().filter(|lane| lane.is_due(turn)) {
                 taking.take_from_lane(lane, turn).await?;
             }
         }

@@ -17,7 +17,7 @@ use super::EngineConfig;
 use crate::domain::id::SenderId;
 
 /// At most so many messages for each connection are claimed and have not left.
-pub(super) const AHEAD_MAX: usize = 4;
+pub(super) const AHEAD_MAX: usize = 8;
 
 /// What is under way of all senders.
 pub(super) struct Flight {

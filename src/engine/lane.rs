@@ -13,12 +13,25 @@ use crate::clock::from_ms;
 use crate::domain::id::{SenderId, SequenceId, VersionId};
 use crate::domain::schedule;
 use crate::domain::settings::WindowClock;
+use crate::store::claim::Turn;
 use crate::store::lane::{self, LaneRow, QuotaKey, QuotaKind};
 
 /// One lane, open now.
 pub(super) struct OpenLane {
     pub(super) sequence_id: SequenceId,
     pub(super) version: Arc<RunningVersion>,
+    follow_up_is_due: bool,
+    first_is_due: bool,
+}
+
+impl OpenLane {
+    /// Whether the survey saw messages of this kind that are due.
+    pub(super) fn is_due(&self, turn: Turn) -> bool {
+        match turn {
+            Turn::FollowUp => self.follow_up_is_due,
+            Turn::First => self.first_is_due,
+        }
+    }
 }
 
 impl Engine {
@@ -77,9 +90,12 @@ impl Engine {
                 .unwrap_or(0);
             let (earliest, lanes) = open.entry(sender.id).or_insert((due, Vec::new()));
             *earliest = due.min(*earliest);
+            let is_due = |due: Option<i64>| due.is_some_and(|due| from_ms(due) <= now);
             lanes.push(OpenLane {
                 sequence_id: SequenceId::from_uuid(row.sequence_id),
                 version,
+                follow_up_is_due: is_due(row.follow_up_due),
+                first_is_due: is_due(row.first_due),
             });
         }
         let mut open: Vec<_> = open.into_iter().collect();
