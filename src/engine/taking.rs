@@ -188,6 +188,10 @@ impl<'a> Taking<'a> {
         let happening = match decision {
             Decision::Send(_) if self.lane_left == 0 => return Ok(None),
             Decision::Send(message) => {
+                // What the lead machine forbids is not sent, whatever was decided.
+                if !self.apply(&mut lead, &Happening::Claimed) {
+                    return Ok(None);
+                }
                 self.lane_left -= 1;
                 self.left = self.left.saturating_sub(1);
                 // A first message that is tried again is not a new lead a second time.
@@ -197,7 +201,6 @@ impl<'a> Taking<'a> {
                 new.variant = Some(message.variant.clone());
                 new.subject = Some(message.email.subject.clone());
                 new.message_id = Some(message.email.message_id.clone());
-                self.apply(&mut lead, &Happening::Claimed);
                 lead.worker_id = Some(self.worker.uuid());
                 self.send(&lead, &new, version, zone, *message);
                 return Ok(Some((lead, Some(new))));
@@ -231,7 +234,6 @@ impl<'a> Taking<'a> {
                 let is_waiting = matches!(due.execution, Some((_, ExecutionStatus::Scheduled, _)));
                 let given_up = is_waiting.then(|| {
                     let (code, message) = GIVEN_UP;
-                    new.attempt -= 1;
                     settle(
                         &mut new,
                         ExecutionStatus::Failed,
@@ -415,15 +417,20 @@ impl<'a> Taking<'a> {
         }))
     }
 
-    fn apply(&self, lead: &mut LeadRow, happening: &Happening) {
-        // A due lead is pending; a happening that it refuses leaves it as it is, to be seen again.
+    /// A due lead is pending; a happening that it refuses leaves it as it is, to be seen again: then
+    /// `false`.
+    fn apply(&self, lead: &mut LeadRow, happening: &Happening) -> bool {
         match lead.state().map(|state| state.apply(happening, self.now)) {
-            Ok(Ok(state)) => lead.set_state(state),
+            Ok(Ok(state)) => {
+                lead.set_state(state);
+                return true;
+            }
             Ok(Err(refused)) => {
                 tracing::error!(lead.id = %lead.lead_id(), %refused, ?happening, "a lead refused");
             }
             Err(error) => tracing::error!(lead.id = %lead.lead_id(), %error, "a lead is corrupt"),
         }
+        false
     }
 
     /// Writes what concerns the claim as a whole; the events last.

@@ -452,6 +452,9 @@ pub struct NewExecution {
 /// Enters executions, or further attempts of those that wait for one. The constraint on lead and
 /// step refuses any other second execution of a step.
 ///
+/// Of an attempt that is not made, an execution that waits for it keeps all that the attempt before
+/// left: what it said, when it began, what the server answered.
+///
 /// # Errors
 /// [`StoreError`] as the database has it.
 pub async fn enter_executions(
@@ -459,11 +462,29 @@ pub async fn enter_executions(
     workspace: WorkspaceId,
     executions: &[NewExecution],
 ) -> Result<()> {
+    let (over, begun): (Vec<_>, Vec<_>) = executions
+        .iter()
+        .partition(|execution| execution.finished_at.is_some());
+    let begins = "version_id = excluded.version_id, variant = excluded.variant,
+        sender_id = excluded.sender_id, attempt = excluded.attempt, error_response = NULL,
+        subject = excluded.subject, message_id = excluded.message_id,
+        quota_day = excluded.quota_day, started_at = excluded.started_at";
+    enter(tx, workspace, &begun, begins).await?;
+    enter(tx, workspace, &over, "finished_at = excluded.finished_at").await
+}
+
+/// `again` is what an execution that is there takes over besides its status.
+async fn enter(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    executions: &[&NewExecution],
+    again: &str,
+) -> Result<()> {
     for chunk in sql::chunks(executions) {
         let mut arguments = Arguments::new();
         let rows = arguments.table(
             tx,
-            chunk.iter().map(|new| -> [Value; 19] {
+            chunk.iter().map(|new| -> [Value; 20] {
                 [
                     new.id.uuid().into(),
                     workspace.uuid().into(),
@@ -487,45 +508,21 @@ pub async fn enter_executions(
                     new.quota_day.clone().into(),
                     new.scheduled_at.into(),
                     new.started_at.timestamp_millis().into(),
+                    new.finished_at.map(|at| at.timestamp_millis()).into(),
                 ]
             }),
         );
         let statement = format!(
             "INSERT INTO execution (id, workspace_id, lead_id, sequence_id, version_id, step_key,
                  variant, channel, sender_id, status, attempt, error_code, error_message, subject,
-                 message_id, worker_id, quota_day, scheduled_at, started_at)
+                 message_id, worker_id, quota_day, scheduled_at, started_at, finished_at)
              {rows}
-             ON CONFLICT (id) DO UPDATE SET version_id = excluded.version_id,
-                 variant = excluded.variant, sender_id = excluded.sender_id,
-                 status = excluded.status, attempt = excluded.attempt,
+             ON CONFLICT (id) DO UPDATE SET status = excluded.status, retry_at = NULL,
                  error_code = excluded.error_code, error_message = excluded.error_message,
-                 error_response = NULL, retry_at = NULL, subject = excluded.subject,
-                 message_id = excluded.message_id, worker_id = excluded.worker_id,
-                 quota_day = excluded.quota_day, started_at = excluded.started_at
+                 worker_id = excluded.worker_id, {again}
              WHERE execution.status = 'SCHEDULED'"
         );
         sql::execute(tx, &statement, arguments).await?;
-        settle_at_once(tx, chunk).await?;
     }
-    Ok(())
-}
-
-async fn settle_at_once(tx: &impl ConnectionTrait, chunk: &[NewExecution]) -> Result<()> {
-    let mut arguments = Arguments::new();
-    let settled = chunk
-        .iter()
-        .filter_map(|new| new.finished_at.map(|at| (new.id, at)));
-    let rows: Vec<[Value; 2]> = settled
-        .map(|(id, at)| [id.uuid().into(), at.timestamp_millis().into()])
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let rows = arguments.table(tx, rows);
-    let statement = format!(
-        "WITH v (id, finished_at) AS ({rows})
-         UPDATE execution SET finished_at = v.finished_at FROM v WHERE execution.id = v.id"
-    );
-    sql::execute(tx, &statement, arguments).await?;
     Ok(())
 }

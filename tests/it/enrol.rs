@@ -83,7 +83,7 @@ async fn number(h: &Harness, statement: &str) -> i64 {
         .expect("a number")
 }
 
-async fn suppress(h: &Harness, address: &str, reason: &str) {
+pub async fn suppress(h: &Harness, address: &str, reason: &str) {
     sql::execute(
         h.services.db.write(),
         "INSERT INTO suppression (workspace_id, channel, address, reason, created_at)

@@ -18,7 +18,7 @@ use crate::harness::{Harness, both};
 
 /// A receiver that takes everything but what is sent to `bad…`.
 #[derive(Clone, Default)]
-struct Receiver(Arc<Mutex<Vec<String>>>);
+pub struct Receiver(Arc<Mutex<Vec<String>>>);
 
 impl Receiver {
     /// How often each person got each step: the subject tells the step.
@@ -64,7 +64,7 @@ impl Channel for Receiver {
 }
 
 /// A node: an engine on the harness's database and clock.
-async fn node(h: &Harness, receiver: &Receiver) -> Engine {
+pub async fn node(h: &Harness, receiver: &Receiver) -> Engine {
     let s = &h.services;
     let engine = Engine::new(
         s.db.clone(),
@@ -144,7 +144,7 @@ async fn sequence(h: &Harness, waits: &[&str]) -> Value {
     made["id"].clone()
 }
 
-async fn enrol(h: &Harness, sequence: &Value, search: &str) {
+pub async fn enrol(h: &Harness, sequence: &Value, search: &str) {
     let input = json!({ "sequenceId": sequence, "people": { "filter": { "search": search } } });
     h.mutate("leadsEnrol", "LeadsEnrolInput", input, "operation { id }")
         .await;

@@ -89,7 +89,7 @@ async fn row(h: &Harness, id: LeadId) -> entity::lead::Model {
 }
 
 /// Disables the sequence, gives it this flow, and answers the input that publishes it.
-async fn edit(h: &Harness, id: &str, flow: Value) -> Value {
+pub async fn edit(h: &Harness, id: &str, flow: Value) -> Value {
     done(h, "sequenceDisable", json!({ "id": id })).await;
     done(h, "sequenceUpdate", json!({ "id": id, "flow": flow })).await;
     json!({ "id": id })

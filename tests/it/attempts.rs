@@ -1,0 +1,124 @@
+//! A message that is to be tried again, and is not.
+
+use cadenza::domain::outcome::{Outcome, Phase};
+use cadenza::engine::record::Ending;
+use cadenza::engine::{Claimed, Engine};
+use chrono::{Duration, SecondsFormat};
+use serde_json::{Value, json};
+
+use crate::enrol::suppress;
+use crate::harness::{Harness, both};
+use crate::pains::{Receiver, enrol, node};
+use crate::publishing::edit;
+use crate::sequences::{done, flow, published};
+
+/// The one execution there is: what its attempt says of itself, and how it stands.
+async fn execution(h: &Harness) -> (Value, Value) {
+    let query = "{ executions(first: 2) { nodes {
+        stepKey attempt variant subject messageId scheduledAt startedAt sender { id }
+        status error { code message response } finishedAt } } }";
+    let mut data = h.data(query, json!({})).await;
+    let nodes = data["executions"]["nodes"].as_array_mut().expect("nodes");
+    assert_eq!(nodes.len(), 1);
+    let mut all = nodes.remove(0);
+    let fields = all.as_object_mut().expect("an execution");
+    let stands = ["status", "error", "finishedAt"];
+    let stands = stands.map(|name| (name.to_owned(), fields.remove(name).expect("a field")));
+    (all, Value::from_iter(stands))
+}
+
+/// A day later, the worker being alive.
+async fn next_day(h: &Harness, engine: &Engine) {
+    h.clock.advance_to(h.clock.now() + Duration::days(1));
+    engine.prolong().await.expect("a sign of life");
+}
+
+async fn claim(engine: &Engine) -> Vec<Claimed> {
+    let claim = engine.claim(10, &|_| 10).await.expect("claims");
+    claim.messages
+}
+
+/// What is claimed is refused for now.
+async fn refuse(engine: &Engine, claimed: Vec<Claimed>) {
+    let refused = Outcome::refused(Phase::Rcpt, 451, "4.3.0 come again");
+    let ended: Vec<_> = claimed
+        .into_iter()
+        .map(|claimed| (claimed, Ending::Dispatched(refused.clone(), None)))
+        .collect();
+    assert_eq!(ended.len(), 1);
+    engine.record(&ended).await.expect("records");
+}
+
+/// A published sequence of two steps, and the claim of the first message of its only lead.
+async fn claimed(h: &Harness) -> (Engine, String, String, Vec<Claimed>) {
+    let engine = node(h, &Receiver::default()).await;
+    let person = json!({ "email": "ada@example.org" });
+    h.mutate("personCreate", "PersonInput", person, "person { id }")
+        .await;
+    let (sequence, sender) = published(h, &["a", "b"]).await;
+    enrol(h, &json!(sequence), "ada").await;
+    next_day(h, &engine).await;
+    let claimed = claim(&engine).await;
+    (engine, sequence, sender, claimed)
+}
+
+fn finished_now(h: &Harness) -> String {
+    let now = h.clock.now();
+    now.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+both!(
+    an_attempt_that_a_suppression_forbids_leaves_the_one_before_as_it_was,
+    |h: Harness| async move {
+        let (engine, _, _, claimed) = claimed(&h).await;
+        refuse(&engine, claimed).await;
+        let (before, stood) = execution(&h).await;
+        assert_eq!(
+            (&before["attempt"], &before["subject"], &stood["status"]),
+            (&json!(1), &json!("Subject of a"), &json!("SCHEDULED"))
+        );
+        suppress(&h, "ada@example.org", "UNSUBSCRIBED").await;
+        next_day(&h, &engine).await;
+        assert!(claim(&engine).await.is_empty());
+        let (after, stands) = execution(&h).await;
+        assert_eq!(after, before);
+        let message = "The address must not be contacted.";
+        let error = json!({ "code": "SUPPRESSED", "message": message,
+                            "response": stood["error"]["response"] });
+        assert_eq!(
+            stands,
+            json!({ "status": "SKIPPED", "error": error, "finishedAt": finished_now(&h) })
+        );
+    }
+);
+
+both!(
+    an_attempt_of_a_step_that_is_gone_leaves_the_one_before_as_it_was,
+    |h: Harness| async move {
+        let (engine, sequence, sender, claimed) = claimed(&h).await;
+        // The message is on its way while its step is taken out.
+        let publish = edit(&h, &sequence, flow(&["b"], &[&sender])).await;
+        done(&h, "sequencePublish", publish).await;
+        refuse(&engine, claimed).await;
+        let (before, stood) = execution(&h).await;
+        assert_eq!(stood["status"], "SCHEDULED");
+        next_day(&h, &engine).await;
+        // In one claim the lead leaves the step; what it is due for next is another claim's.
+        assert!(claim(&engine).await.is_empty());
+        let (after, stands) = execution(&h).await;
+        assert_eq!(after, before);
+        assert_eq!(
+            (
+                &stands["status"],
+                &stands["error"]["code"],
+                &stands["finishedAt"]
+            ),
+            (
+                &json!("FAILED"),
+                &json!("INTERRUPTED"),
+                &json!(finished_now(&h))
+            )
+        );
+        assert_eq!(stands["error"]["response"], stood["error"]["response"]);
+    }
+);
