@@ -129,6 +129,15 @@ pub fn refused_request(code: Code, message: impl Into<String>) -> Response {
     Response::from_errors(vec![error])
 }
 
+/// The answer to a document that is no GraphQL; the error says where.
+pub fn parse_failed(error: ServerError) -> Response {
+    let mut response = refused_request(Code::GraphqlParseFailed, error.message);
+    if let Some(refusal) = response.errors.first_mut() {
+        refusal.locations = error.locations;
+    }
+    response
+}
+
 /// The answer after a panic.
 pub fn panicked(request_id: &str, panic: &(dyn std::any::Any + Send)) -> Response {
     let text = panic

@@ -4,10 +4,10 @@
 //! open no transaction. The types are the API's own, never the tables'.
 
 pub mod analytics;
-mod bounds;
 pub mod bulk;
 pub mod channel;
 pub mod context;
+pub mod document;
 pub mod error;
 pub mod event;
 pub mod execution;
@@ -26,7 +26,8 @@ pub mod settings;
 
 use async_graphql::{MergedObject, MergedSubscription};
 
-pub use self::schema::{CadenzaSchema, OperationKind, RequestId, sdl};
+pub use self::document::OperationKind;
+pub use self::schema::{CadenzaSchema, RequestId, sdl};
 
 /// Everything that can be read.
 #[derive(MergedObject, Default)]

@@ -2,37 +2,20 @@
 
 use std::any::TypeId;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
-use async_graphql::parser::types::{DocumentOperations, OperationType, Selection};
-use async_graphql::{Request, Response, SDLExportOptions, Schema, ServerError};
+use async_graphql::{Request, Response, SDLExportOptions, Schema};
 use futures_util::stream::{BoxStream, once};
 use futures_util::{FutureExt, StreamExt};
 
-use super::error::{Code, finish, panicked, refused_request};
+use super::document::{self, Operation, Shape};
+use super::error::{finish, panicked};
 use super::loader::Batches;
-use super::{Mutation, Query, Subscription, bounds, loader};
+use super::{Mutation, Query, Subscription, loader};
 use crate::app::{Caller, Services};
 use crate::domain::id::{Id, kind};
 
-/// The deepest selection; the usual introspection query has 15 levels.
-const DEPTH_MAX: usize = 15;
-/// The most fields of an operation, fragments written out.
-const COMPLEXITY_MAX: usize = 2_000;
-/// The most directives of a field.
-const DIRECTIVES_MAX: usize = 10;
-
 type Inner = Schema<Query, Mutation, Subscription>;
-
-/// What a document asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OperationKind {
-    /// Reads.
-    Query,
-    /// Changes.
-    Mutation,
-    /// Follows live.
-    Subscription,
-}
 
 /// The name of a request in the log and in answers; in the request's data, if the transport has
 /// given it one.
@@ -52,6 +35,7 @@ impl RequestId {
 pub struct CadenzaSchema {
     schema: Inner,
     services: Services,
+    shape: Arc<Shape>,
 }
 
 /// The schema in the definition language, with every description.
@@ -77,11 +61,14 @@ impl CadenzaSchema {
             Subscription::default(),
         )
         .data(services.clone())
-        .limit_depth(DEPTH_MAX)
-        .limit_complexity(COMPLEXITY_MAX)
-        .limit_directives(DIRECTIVES_MAX)
+        .limit_recursive_depth(document::LEVELS_MAX)
         .finish();
-        Self { schema, services }
+        let shape = Shape::read(&schema.sdl()).expect("the schema is one");
+        Self {
+            schema,
+            services,
+            shape: Arc::new(shape),
+        }
     }
 
     /// The services that it runs over.
@@ -89,51 +76,15 @@ impl CadenzaSchema {
         &self.services
     }
 
-    /// Parses a request, once, and tells what it asks for.
+    /// Reads a request's document, once, and tells what it asks for.
     ///
     /// # Errors
     /// The answer to a document that is too large or cannot be parsed, or where no operation is
     /// meant.
-    pub fn operation(&self, request: &mut Request) -> Result<OperationKind, Box<Response>> {
-        let refused = |code, message: String| Box::new(refused_request(code, message));
-        bounds::check(&request.query)
-            .map_err(|error| refused(Code::QueryTooComplex, error.to_string()))?;
-        let name = request
-            .operation_name
-            .clone()
-            .filter(|name| !name.is_empty());
-        request.operation_name.clone_from(&name);
-        let document = request
-            .parsed_query()
-            .map_err(|error| Box::new(unparsed(error)))?;
-        let operation = match (&document.operations, &name) {
-            (DocumentOperations::Single(operation), None) => Some(operation),
-            (DocumentOperations::Single(_), Some(_)) => None,
-            (DocumentOperations::Multiple(operations), Some(name)) => operations.get(name.as_str()),
-            (DocumentOperations::Multiple(operations), None) => {
-                let mut all = operations.values();
-                all.next().filter(|_| all.next().is_none())
-            }
-        };
-        let operation = operation.ok_or_else(|| {
-            let message = "operationName must name one of the document's operations; it may be \
-                           left out where there is only one.";
-            refused(Code::GraphqlValidationFailed, message.into())
-        })?;
-        // The library runs every field of several, and none of a fragment.
-        let root = &operation.node.selection_set.node.items;
-        let is_one_field =
-            matches!(root.as_slice(), [one] if matches!(one.node, Selection::Field(_)));
-        if operation.node.ty == OperationType::Subscription && !is_one_field {
-            let message = "A subscription has exactly one field at its root, which is not in a \
-                           fragment: send one subscription for each.";
-            return Err(refused(Code::GraphqlValidationFailed, message.into()));
-        }
-        Ok(match operation.node.ty {
-            OperationType::Query => OperationKind::Query,
-            OperationType::Mutation => OperationKind::Mutation,
-            OperationType::Subscription => OperationKind::Subscription,
-        })
+    pub fn read(&self, request: &mut Request) -> Result<Operation, Box<Response>> {
+        let operation = document::read(request, &self.shape)?;
+        request.data.insert(operation);
+        Ok(operation)
     }
 
     /// Runs a query or a mutation. Never panics, whatever a resolver does.
@@ -172,7 +123,9 @@ impl CadenzaSchema {
     }
 
     fn prepare(&self, mut request: Request) -> Result<Prepared, Box<Response>> {
-        self.operation(&mut request)?;
+        if data::<Operation>(&request).is_none() {
+            self.read(&mut request)?;
+        }
         let id = data::<RequestId>(&request)
             .cloned()
             .unwrap_or_else(|| RequestId::mint(&self.services));
@@ -198,12 +151,4 @@ async fn drive<T>(batches: Option<Batches>, run: impl Future<Output = T>) -> T {
 
 fn data<T: 'static>(request: &Request) -> Option<&T> {
     request.data.get(&TypeId::of::<T>())?.downcast_ref()
-}
-
-fn unparsed(error: ServerError) -> Response {
-    let mut response = refused_request(Code::GraphqlParseFailed, error.message);
-    if let Some(refusal) = response.errors.first_mut() {
-        refusal.locations = error.locations;
-    }
-    response
 }

@@ -109,7 +109,8 @@ async fn read_get(
             variables.ok_or_else(|| bad("Give the parameter `variables` as a JSON object."))?;
     }
     // A link must not change anything; a document that is no GraphQL is refused further on.
-    if http.schema().operation(&mut request).ok() == Some(OperationKind::Mutation) {
+    let read = http.schema().read(&mut request);
+    if read.is_ok_and(|operation| operation.kind == OperationKind::Mutation) {
         let message = "A mutation is sent by POST.";
         let mut response = *refused(StatusCode::METHOD_NOT_ALLOWED, message, format, id);
         response
@@ -164,8 +165,8 @@ fn refused(status: StatusCode, message: &str, format: Format, id: &RequestId) ->
 }
 
 async fn run(http: &Http, mut request: Request, format: Format, id: RequestId) -> Response {
-    let kind = match http.schema().operation(&mut request) {
-        Ok(kind) => kind,
+    let kind = match http.schema().read(&mut request) {
+        Ok(operation) => operation.kind,
         Err(answer) => return write(&answer, format, &id),
     };
     let request = request.data(id.clone());

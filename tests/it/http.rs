@@ -527,8 +527,8 @@ both!(
         let server = Served::new(&h).await;
         for query in [
             "subscription { a: executionEvents { cursor } b: executionEvents { cursor } }",
-            "subscription { ...F } fragment F on Subscription { executionEvents { cursor } }",
-            "subscription { ... on Subscription { executionEvents { cursor } } }",
+            "subscription { ...F } fragment F on Subscription { a: executionEvents { cursor } b: executionEvents { cursor } }",
+            "subscription { __typename }",
         ] {
             let mut socket = server.socket().await;
             socket.init(&h.token).await;
@@ -537,6 +537,19 @@ both!(
             assert_eq!(refused["type"], "error", "{refused}");
             let code = &refused["payload"][0]["extensions"]["code"];
             assert_eq!(code, "GRAPHQL_VALIDATION_FAILED", "{refused}");
+        }
+        append(&h, EventKind::SequencePublished).await;
+        for query in [
+            "subscription { ...F } fragment F on Subscription { executionEvents(after: \"evt_0000000000000000\") { kind } }",
+            "subscription ($after: EventCursor) { ... on Subscription { executionEvents(after: $after) { kind } } }",
+        ] {
+            let mut socket = server.socket().await;
+            socket.init(&h.token).await;
+            let variables = json!({ "after": "evt_0000000000000000" });
+            socket.subscribe("x", query, variables).await;
+            let next = socket.message().await;
+            let kind = &next["payload"]["data"]["executionEvents"]["kind"];
+            assert_eq!(kind, "SEQUENCE_PUBLISHED", "{next}");
         }
         server.end().await;
     }

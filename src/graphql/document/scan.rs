@@ -1,31 +1,21 @@
-//! What a document may be, checked on its text before it is parsed, in one pass and without
-//! memory: the parser recurses, and a document that is nested deep enough would end the process.
+//! What a document's text may be, checked before it is parsed, in one pass and without memory: the
+//! parser recurses, and a document that is nested deep enough would end the process.
+
+use super::{LENGTH_MAX, TooMuch};
 
 /// The deepest nesting of brackets.
 pub const NESTING_MAX: usize = 60;
 /// The most tokens.
 pub const TOKENS_MAX: usize = 20_000;
 
-/// Why a document is refused unread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TooLarge {
-    /// Brackets in brackets in brackets.
-    #[error(
-        "The document nests more than {NESTING_MAX} brackets; ask for less at once, and give large values as variables."
-    )]
-    Nesting,
-    /// Too many words and signs.
-    #[error(
-        "The document has more than {TOKENS_MAX} tokens; ask for less at once, and give large values as variables."
-    )]
-    Tokens,
-}
-
 /// Checks a document's text. What is no GraphQL passes: the parser says better what is wrong.
 ///
 /// # Errors
-/// [`TooLarge`] with what is too much.
-pub fn check(document: &str) -> Result<(), TooLarge> {
+/// [`TooMuch`] with what is too much.
+pub(super) fn check(document: &str) -> Result<(), TooMuch> {
+    if document.len() > LENGTH_MAX {
+        return Err(TooMuch::Length);
+    }
     let mut rest = document.as_bytes();
     let mut depth = 0_usize;
     let mut tokens = 0_usize;
@@ -41,7 +31,7 @@ pub fn check(document: &str) -> Result<(), TooLarge> {
             b'{' | b'[' | b'(' => {
                 depth += 1;
                 if depth > NESTING_MAX {
-                    return Err(TooLarge::Nesting);
+                    return Err(TooMuch::Nesting);
                 }
             }
             b'}' | b']' | b')' => depth = depth.saturating_sub(1),
@@ -50,7 +40,7 @@ pub fn check(document: &str) -> Result<(), TooLarge> {
         }
         tokens += 1;
         if tokens > TOKENS_MAX {
-            return Err(TooLarge::Tokens);
+            return Err(TooMuch::Tokens);
         }
     }
     Ok(())
@@ -107,11 +97,12 @@ mod tests {
         let nested =
             |depth: usize| format!("{{ a(b: {}{}) }}", "[".repeat(depth), "]".repeat(depth));
         assert_eq!(check(&nested(58)), Ok(()));
-        assert_eq!(check(&nested(59)), Err(TooLarge::Nesting));
-        assert_eq!(check(&"[".repeat(5_000_000)), Err(TooLarge::Nesting));
+        assert_eq!(check(&nested(59)), Err(TooMuch::Nesting));
+        assert_eq!(check(&"[".repeat(LENGTH_MAX)), Err(TooMuch::Nesting));
+        assert_eq!(check(&" ".repeat(LENGTH_MAX + 1)), Err(TooMuch::Length));
         assert_eq!(check(&"a ".repeat(20_000)), Ok(()));
-        assert_eq!(check(&"a ".repeat(20_001)), Err(TooLarge::Tokens));
-        assert_eq!(check(&"$".repeat(20_001)), Err(TooLarge::Tokens));
+        assert_eq!(check(&"a ".repeat(20_001)), Err(TooMuch::Tokens));
+        assert_eq!(check(&"$".repeat(20_001)), Err(TooMuch::Tokens));
     }
 
     #[test]
@@ -137,7 +128,7 @@ mod tests {
         ] {
             assert_eq!(
                 check(&format!("{before}{open}")),
-                Err(TooLarge::Nesting),
+                Err(TooMuch::Nesting),
                 "{before}"
             );
         }
