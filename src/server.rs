@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::engine::{Engine, EngineConfig, EngineError};
 use crate::entropy::Entropy;
 use crate::graphql::CadenzaSchema;
-use crate::http::Http;
+use crate::http::{self, Http};
 use crate::secrets::Secrets;
 use crate::store::{Db, StoreError, dialect, workspace};
 use crate::wake::Wake;
@@ -36,7 +36,6 @@ const RECONNECT_FIRST: Duration = Duration::from_millis(200);
 const RECONNECT_MOST: Duration = Duration::from_secs(10);
 
 /// How to serve.
-#[derive(Debug)]
 pub struct Config {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
@@ -44,8 +43,8 @@ pub struct Config {
     pub lease: Duration,
     /// How long the end may take.
     pub shutdown_within: Duration,
-    /// The largest body of an editor's or admin's request, in bytes.
-    pub upload_max: usize,
+    /// How HTTP is spoken.
+    pub http: http::Options,
     /// How this server introduces itself to mail servers; without it, by the machine's name.
     pub hello_name: Option<String>,
     /// The lock of a SQLite file, held for as long as the server lives.
@@ -283,7 +282,7 @@ impl Server {
             mut tasks,
             ..
         } = self;
-        let http = Http::new(schema, config.upload_max, shutdown.clone());
+        let http = Http::new(schema, config.http, shutdown.clone());
         let router = http.router();
         let stop = shutdown.clone().cancelled_owned();
         let serving = axum::serve(listener, router).with_graceful_shutdown(stop);

@@ -74,6 +74,8 @@ pub(super) async fn run(arguments: DemoArgs) -> Result<(), Failure> {
         lease_seconds: 30,
         shutdown_seconds: 30,
         upload_mebibytes: UPLOAD_MAX >> 20,
+        trusted_documents: None,
+        allowed_origins: Vec::new(),
         hello_name: None,
     };
     let mut server = serving.server(Clock::accelerated(arguments.speed)).await?;

@@ -1,6 +1,7 @@
 //! `cadenza serve`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,7 +9,7 @@ use clap::Args;
 use super::{DatabaseArgs, Failure, KeyArgs};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
-use crate::http::UPLOAD_MAX;
+use crate::http::{self, Documents, Origins, UPLOAD_MAX};
 use crate::server::{self, Config, Server};
 use crate::store::workspace;
 
@@ -46,6 +47,19 @@ pub struct ServeArgs {
     /// The largest request of an editor or admin, in mebibytes: a CSV file is imported as one text
     #[arg(long, env = "CADENZA_UPLOAD_MEBIBYTES", default_value_t = UPLOAD_MAX >> 20, value_name = "MIB", value_parser = mebibytes)]
     pub upload_mebibytes: usize,
+    /// Run only the documents of this file: an Apollo persisted query manifest, or an object of
+    /// hashes and documents as Relay writes it. Without it, any document is run
+    #[arg(long, env = "CADENZA_TRUSTED_DOCUMENTS", value_name = "FILE")]
+    pub trusted_documents: Option<PathBuf>,
+    /// The origins of web pages elsewhere that may use the API from a browser, separated by commas:
+    /// https://app.example.com
+    #[arg(
+        long,
+        env = "CADENZA_ALLOWED_ORIGINS",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub allowed_origins: Vec<String>,
     /// The name that this server gives when it says hello to a mail server; without it, the name
     /// of the machine
     #[arg(long, env = "CADENZA_HELLO_NAME", value_name = "NAME")]
@@ -75,11 +89,20 @@ impl ServeArgs {
         let db = self.database.open().await?;
         let bound = workspace::bound_key(db.read()).await?;
         let secrets = self.key.load(&self.database, &entropy, bound.as_deref())?;
+        let documents = match &self.trusted_documents {
+            Some(file) => Documents::trusted(file)?,
+            None => Documents::registered_by_clients(),
+        };
+        let origins = Origins::read(self.allowed_origins.iter().map(String::as_str))?;
         let config = Config {
             listen: self.listen,
             lease: Duration::from_secs(self.lease_seconds),
             shutdown_within: Duration::from_secs(self.shutdown_seconds),
-            upload_max: self.upload_mebibytes << 20,
+            http: http::Options {
+                upload_max: self.upload_mebibytes << 20,
+                documents,
+                origins,
+            },
             hello_name: self.hello_name.clone(),
             lock,
         };

@@ -21,6 +21,7 @@ use async_graphql::{Name, Positioned, Request, Response};
 pub use self::cost::COST_MAX;
 pub use self::fragments::LEVELS_MAX;
 pub use self::shape::Shape;
+pub use self::subscription::Root;
 use super::error::{Code, parse_failed, refused_request};
 
 /// The longest document, in bytes.
@@ -38,12 +39,14 @@ pub enum OperationKind {
 }
 
 /// What is known of a request once its document was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Operation {
     /// What it asks for.
     pub kind: OperationKind,
     /// How many objects its answer has at most, by estimate; of a subscription, each answer.
     pub cost: u64,
+    /// What a subscription follows; nothing else has one.
+    pub root: Option<Root>,
 }
 
 /// Why a document is not run.
@@ -194,8 +197,13 @@ fn settle(
         subscription::write_out_root(document, name)?;
     }
     variables::leave_out_absent(document, name, &request.variables);
-    let cost = cost::of(document, chosen(document, name)?, &request.variables, shape)?;
-    Ok(Operation { kind, cost })
+    let operation = chosen(document, name)?;
+    let cost = cost::of(document, operation, &request.variables, shape)?;
+    let root = match kind {
+        OperationKind::Subscription => subscription::root(operation, &request.variables),
+        OperationKind::Query | OperationKind::Mutation => None,
+    };
+    Ok(Operation { kind, cost, root })
 }
 
 /// The operation that is to be run.

@@ -36,6 +36,14 @@ pub enum Code {
     QueryTooComplex,
     /// The database cannot be reached; trying again later helps.
     Unavailable,
+    /// A hash is given for a document that the server does not know; send the document with it.
+    PersistedQueryNotFound,
+    /// The server runs only documents that it was given beforehand.
+    DocumentNotTrusted,
+    /// The token asks for more than its share; trying again later helps.
+    RateLimited,
+    /// It took longer than a request may take, and was given up.
+    TimedOut,
     /// A fault of the server.
     Internal,
 }
@@ -171,6 +179,15 @@ pub fn finish(response: &mut Response, request_id: &str) {
         }
         error.source = None;
     }
+    name_request(response, request_id);
+}
+
+/// Gives every error of an answer the name of its request, under which the log says more.
+pub fn name_request(response: &mut Response, request_id: &str) {
+    for error in &mut response.errors {
+        let values = error.extensions.get_or_insert_default();
+        values.set("requestId", request_id);
+    }
 }
 
 fn classify(error: &mut ServerError, request_id: &str) {
@@ -238,10 +255,6 @@ fn hide(error: &mut ServerError, request_id: &str) {
          may help."
     );
     set_code(error, Code::Internal);
-    error
-        .extensions
-        .get_or_insert_default()
-        .set("requestId", request_id);
 }
 
 fn set_code(error: &mut ServerError, code: Code) {

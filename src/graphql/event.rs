@@ -1,10 +1,11 @@
 //! The event log: reading it page by page, and following it live.
 
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, Subscription};
+use async_graphql::{Context, Enum, Error, ID, InputObject, Object, Result, Subscription};
 use entity::event;
+use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt, future};
 
 use super::channel::Channel;
@@ -18,6 +19,7 @@ use super::problems::{Problems, each_once, told};
 use super::scalar::{DateTime, EventCursor, Json};
 use super::sender::{self, Sender};
 use super::sequence::{self, Sequence};
+use crate::bus::Entry;
 use crate::domain;
 use crate::domain::id::{Id, Kind};
 use crate::domain::person_filter::LIST_MAX;
@@ -260,11 +262,42 @@ async fn reached(ctx: &Context<'_>, cursor: Option<EventCursor>) -> Result<Optio
     };
     let workspace = ctx.caller()?.workspace;
     if seq > log::last_seq(ctx.services().db.read(), workspace).await? {
-        let message = "`after` is ahead of this workspace's log: it is a cursor of another one, or \
-                       of a state of the log that was given up. Read `events` anew.";
-        return Err(bad_input(message));
+        return Err(ahead_of_log());
     }
     Ok(Some(seq))
+}
+
+/// The error of a cursor that the log has not reached.
+pub fn ahead_of_log() -> Error {
+    let message = "`after` is ahead of this workspace's log: it is a cursor of another one, or of a \
+                   state of the log that was given up. Read `events` anew.";
+    bad_input(message)
+}
+
+/// Where a subscription takes its events from, in place of the bus, and who hears which of them
+/// pass its filter. In the data of a request whose results go to many.
+pub struct Feed {
+    entries: Mutex<Option<BoxStream<'static, Entry>>>,
+    judged: Arc<dyn Fn(i64, bool) + Send + Sync>,
+}
+
+impl Feed {
+    /// A feed of these entries. `judged` is told each one's number and whether it passes, before
+    /// the next one is taken.
+    pub fn new(
+        entries: impl Stream<Item = Entry> + Send + 'static,
+        judged: impl Fn(i64, bool) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            entries: Mutex::new(Some(entries.boxed())),
+            judged: Arc::new(judged),
+        }
+    }
+
+    fn take(&self) -> BoxStream<'static, Entry> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.take().unwrap_or_else(|| stream::empty().boxed())
+    }
 }
 
 /// Following the log.
@@ -283,13 +316,23 @@ impl EventSubscription {
             desc = "Only events after this position; from now on, if it is not given. To resume, give the cursor of the last event received."
         )]
         after: Option<EventCursor>,
-    ) -> Result<impl Stream<Item = ExecutionEvent> + use<>> {
+    ) -> Result<BoxStream<'static, ExecutionEvent>> {
         let caller = ctx.caller()?;
         let filter = filter.unwrap_or_default().read()?;
+        if let Some(feed) = ctx.data_opt::<Feed>() {
+            let judged = Arc::clone(&feed.judged);
+            let passes = move |entry: &Entry| {
+                let passes = filter.matches(entry);
+                judged(entry.seq, passes);
+                future::ready(passes)
+            };
+            return Ok(feed.take().filter(passes).map(ExecutionEvent).boxed());
+        }
         let after = reached(ctx, after).await?;
         let entries = ctx.services().bus.subscribe(caller.workspace, after);
         Ok(entries
             .filter(move |entry| future::ready(filter.matches(entry)))
-            .map(ExecutionEvent))
+            .map(ExecutionEvent)
+            .boxed())
     }
 }

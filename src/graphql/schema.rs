@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use async_graphql::{Request, Response, SDLExportOptions, Schema};
+use async_graphql::{Error, Pos, Request, Response, SDLExportOptions, Schema};
 use futures_util::stream::{BoxStream, once};
 use futures_util::{FutureExt, StreamExt};
 
@@ -83,8 +83,17 @@ impl CadenzaSchema {
     /// meant.
     pub fn read(&self, request: &mut Request) -> Result<Operation, Box<Response>> {
         let operation = document::read(request, &self.shape)?;
-        request.data.insert(operation);
+        request.data.insert(operation.clone());
         Ok(operation)
+    }
+
+    /// The answer where something went wrong before a request was run.
+    pub fn refusal(&self, error: impl Into<Error>) -> Response {
+        let mut error = error.into().into_server_error(Pos::default());
+        error.locations.clear();
+        let mut response = Response::from_errors(vec![error]);
+        finish(&mut response, &RequestId::mint(&self.services).0);
+        response
     }
 
     /// Runs a query or a mutation. Never panics, whatever a resolver does.

@@ -3,10 +3,19 @@
 //! Nothing here knows what a field means: requests are authenticated, bounded and handed to the
 //! schema, and answers are written as each protocol has them.
 
+mod accept;
 mod answer;
+mod body;
+mod documents;
+mod fanout;
 mod graphiql;
 mod health;
+mod origin;
+mod payload;
 mod post;
+mod read;
+mod run;
+mod shares;
 mod socket;
 mod stream;
 
@@ -18,6 +27,11 @@ use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::body::Room;
+pub use self::documents::{BadManifest, Documents};
+use self::fanout::Fanout;
+pub use self::origin::{NotAnOrigin, Origins};
+use self::shares::Shares;
 use crate::app::{Caller, Services, token};
 use crate::graphql::CadenzaSchema;
 use crate::store::StoreError;
@@ -28,6 +42,29 @@ const BODY_MAX: usize = 1 << 20;
 /// one text.
 pub const UPLOAD_MAX: usize = 256 << 20;
 
+/// So many of the largest bodies are taken in at once.
+const UPLOADS_AT_ONCE: usize = 4;
+
+/// What may be chosen.
+pub struct Options {
+    /// The largest body of a request that may write, in bytes.
+    pub upload_max: usize,
+    /// The documents that clients may name by their hash.
+    pub documents: Documents,
+    /// The pages elsewhere that may use the API from a browser.
+    pub origins: Origins,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            upload_max: UPLOAD_MAX,
+            documents: Documents::registered_by_clients(),
+            origins: Origins::default(),
+        }
+    }
+}
+
 /// What the handlers work with; cheap to clone.
 #[derive(Clone)]
 pub struct Http(Arc<Parts>);
@@ -35,6 +72,14 @@ pub struct Http(Arc<Parts>);
 struct Parts {
     schema: CadenzaSchema,
     upload_max: usize,
+    /// What all bodies take at once.
+    room: Room,
+    documents: Documents,
+    origins: Origins,
+    /// The live events that many follow.
+    fanout: Arc<Fanout>,
+    /// What each token may have at once.
+    shares: Shares,
     /// Cancelled when the server is to end: streams then end by themselves.
     shutdown: CancellationToken,
     /// The WebSockets, which outlive the requests that opened them.
@@ -43,13 +88,22 @@ struct Parts {
 
 impl Http {
     /// Handlers over a schema. Streams end when `shutdown` is cancelled.
-    pub fn new(schema: CadenzaSchema, upload_max: usize, shutdown: CancellationToken) -> Self {
-        let sockets = TaskTracker::new();
+    pub fn new(schema: CadenzaSchema, options: Options, shutdown: CancellationToken) -> Self {
+        let Options {
+            upload_max,
+            documents,
+            origins,
+        } = options;
         Self(Arc::new(Parts {
             schema,
             upload_max,
+            room: Room::new(UPLOADS_AT_ONCE * upload_max.max(BODY_MAX)),
+            documents,
+            origins,
+            fanout: Arc::default(),
+            shares: Shares::default(),
             shutdown,
-            sockets,
+            sockets: TaskTracker::new(),
         }))
     }
 
@@ -61,6 +115,7 @@ impl Http {
             .route("/healthz", get(health::health))
             .fallback(answer::not_found)
             .method_not_allowed_fallback(answer::method_not_allowed)
+            .layer(self.0.origins.layer())
             .with_state(self.clone())
     }
 

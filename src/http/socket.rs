@@ -10,23 +10,24 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use async_graphql::{Request, Response as Answer};
 use axum::extract::WebSocketUpgrade;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, interval_at, timeout};
 
-use super::answer::Wire;
+use super::payload::Payload;
+use super::read::Asked;
+use super::run::{Ready, refused};
+use super::shares::Part;
 use super::{Http, bearer};
 use crate::app::Caller;
 use crate::graphql::RequestId;
-use crate::graphql::error::is_request_error;
+use crate::graphql::error::Code;
 
 const PROTOCOL: &str = "graphql-transport-ws";
 /// How long a client has for its connection_init.
@@ -49,6 +50,11 @@ const ID_MAX: usize = 256;
 
 /// Answers a request to upgrade; a header with a wrong token is refused at once.
 pub async fn open(http: Http, headers: &HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    if !http.0.origins.admit(headers) {
+        let message = "This page may not open a WebSocket here: its origin is not one of \
+                       --allowed-origins.\n";
+        return (StatusCode::FORBIDDEN, message).into_response();
+    }
     let given = headers.contains_key(axum::http::header::AUTHORIZATION);
     let caller = match http.caller(headers).await {
         Ok(caller) => caller,
@@ -73,6 +79,7 @@ pub async fn open(http: Http, headers: &HeaderMap, upgrade: WebSocketUpgrade) ->
             http,
             socket,
             caller,
+            place: None,
             stage: Stage::Opened,
             operations: HashMap::new(),
             started: 0,
@@ -102,7 +109,7 @@ enum Stage {
 type End = Option<(u16, String)>;
 /// Something that an operation has to say: its number, and a result or its end. The number tells
 /// it from another one under the same id.
-type Said = (u64, String, Option<Answer>);
+type Said = (u64, String, Option<Payload>);
 
 /// An operation that goes on.
 struct Operation {
@@ -110,19 +117,12 @@ struct Operation {
     abort: AbortHandle,
 }
 
-/// A result, as it goes over the wire.
-#[derive(Serialize)]
-struct Next<'a> {
-    id: &'a str,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    payload: Wire<'a>,
-}
-
 struct Session {
     http: Http,
     socket: WebSocket,
     caller: Option<Caller>,
+    /// The place that the socket takes among its token's.
+    place: Option<Part>,
     stage: Stage,
     operations: HashMap<String, Operation>,
     started: u64,
@@ -155,12 +155,12 @@ impl Session {
                     Some(Ok(message)) => self.hear(message).await,
                     Some(Err(_)) | None => return None,
                 },
-                Some((number, id, answer)) = self.said.recv() => {
+                Some((number, id, payload)) = self.said.recv() => {
                     // What ends with the server has not come to its own end.
                     if shutdown.is_cancelled() {
                         return close(1001, "The server is going away");
                     }
-                    self.tell(number, id, answer).await
+                    self.tell(number, id, payload).await
                 }
             };
             while self.tasks.try_join_next().is_some() {}
@@ -244,8 +244,13 @@ impl Session {
                 }
             }
         }
-        if self.caller.is_none() {
+        let Some(caller) = &self.caller else {
             return ControlFlow::Break(close(4401, "Unauthorized"));
+        };
+        self.place = self.http.0.shares.of(caller.token).socket();
+        if self.place.is_none() {
+            let reason = "The token has as many sockets open as it may";
+            return ControlFlow::Break(close(4429, reason));
         }
         self.stage = Stage::Ready;
         self.send(&json!({ "type": "connection_ack" })).await
@@ -263,26 +268,31 @@ impl Session {
         }
         if self.operations.len() >= OPERATIONS_MAX {
             let message = format!("A socket carries {OPERATIONS_MAX} operations at a time.");
-            let errors = json!([{ "message": message, "extensions": { "code": "RATE_LIMITED" } }]);
-            return self
-                .send(&json!({ "id": id, "type": "error", "payload": errors }))
-                .await;
+            return self.refuse(&id, Code::RateLimited, &message).await;
         }
-        let Some(mut request) = payload.and_then(read_payload) else {
+        let Some(asked) = payload.and_then(Asked::of_message) else {
             return bad("The payload of subscribe is not a GraphQL request");
         };
-        request = request
-            .data(caller)
-            .data(RequestId::mint(self.http.services()));
-        let mut results = self.http.schema().execute_stream(request);
+        let request = match asked.request(caller.workspace, &self.http.0.documents) {
+            Ok(request) => request,
+            Err(not_served) => {
+                let message = not_served.to_string();
+                return self.refuse(&id, not_served.code(), &message).await;
+            }
+        };
+        let name = RequestId::mint(self.http.services());
+        let mut results = match Ready::read(&self.http, request, caller, name) {
+            Ok(ready) => ready.results(&self.http),
+            Err(answer) => return self.error(&id, &Payload::from(&*answer)).await,
+        };
         self.started += 1;
         let number = self.started;
         let (name, saying) = (id.clone(), self.saying.clone());
         let abort = self.tasks.spawn(async move {
             loop {
-                let answer = results.next().await;
-                let is_last = answer.is_none();
-                let said = saying.send((number, name.clone(), answer)).await;
+                let payload = results.next().await;
+                let is_last = payload.is_none();
+                let said = saying.send((number, name.clone(), payload)).await;
                 if is_last || said.is_err() {
                     return;
                 }
@@ -292,7 +302,12 @@ impl Session {
         ControlFlow::Continue(())
     }
 
-    async fn tell(&mut self, number: u64, id: String, answer: Option<Answer>) -> ControlFlow<End> {
+    async fn tell(
+        &mut self,
+        number: u64,
+        id: String,
+        payload: Option<Payload>,
+    ) -> ControlFlow<End> {
         // Whoever completed an operation hears no more of it.
         let current = self
             .operations
@@ -301,22 +316,17 @@ impl Session {
         let Some(operation) = current else {
             return ControlFlow::Continue(());
         };
-        match answer {
+        match payload {
             // What was refused as a whole ends with an error, and needs no complete.
-            Some(answer) if is_request_error(&answer) => {
+            Some(payload) if payload.refused.is_some() => {
                 operation.abort.abort();
                 self.operations.remove(&id);
-                self.send(&json!({ "id": id, "type": "error", "payload": answer.errors }))
-                    .await
+                self.error(&id, &payload).await
             }
-            Some(answer) => {
-                let payload = Wire::from(&answer);
-                self.send(&Next {
-                    id: &id,
-                    kind: "next",
-                    payload,
-                })
-                .await
+            Some(payload) => {
+                let (id, json) = (Value::String(id), &payload.json);
+                self.say(format!(r#"{{"id":{id},"type":"next","payload":{json}}}"#))
+                    .await
             }
             None => {
                 self.operations.remove(&id);
@@ -325,11 +335,29 @@ impl Session {
         }
     }
 
-    async fn send(&mut self, message: &impl Serialize) -> ControlFlow<End> {
-        match serde_json::to_string(message) {
-            Ok(text) => self.deliver(Message::Text(text.into())).await,
-            Err(_) => ControlFlow::Break(close(1011, "A message could not be written")),
-        }
+    /// Refuses an operation before it is read.
+    async fn refuse(&mut self, id: &str, code: Code, message: &str) -> ControlFlow<End> {
+        let name = RequestId::mint(self.http.services());
+        self.error(id, &Payload::from(&refused(code, message, &name)))
+            .await
+    }
+
+    /// Says that an operation was refused as a whole.
+    async fn error(&mut self, id: &str, payload: &Payload) -> ControlFlow<End> {
+        let errors = payload.refused.as_ref().unwrap_or(&payload.json);
+        let id = Value::from(id);
+        self.say(format!(
+            r#"{{"id":{id},"type":"error","payload":{errors}}}"#
+        ))
+        .await
+    }
+
+    async fn send(&mut self, message: &Value) -> ControlFlow<End> {
+        self.say(message.to_string()).await
+    }
+
+    async fn say(&mut self, text: String) -> ControlFlow<End> {
+        self.deliver(Message::Text(text.into())).await
     }
 
     async fn deliver(&mut self, message: Message) -> ControlFlow<End> {
@@ -382,8 +410,4 @@ fn authorization(payload: &Value) -> Option<&str> {
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case("authorization"))
         .and_then(|(_, value)| value.as_str())
-}
-
-fn read_payload(payload: Value) -> Option<Request> {
-    super::post::read_request(payload).ok()
 }

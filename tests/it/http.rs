@@ -4,152 +4,18 @@ use std::time::Duration;
 
 use cadenza::domain::event::{EventKind, NewEvent};
 use cadenza::domain::id::SequenceId;
-use cadenza::http::Http;
 use cadenza::store::event;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
-use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Harness, both, start};
+use crate::served::{Heard, Served, client};
 
-const UPLOAD_MAX: usize = 8 << 20;
 const FOLLOW: &str =
     "subscription ($after: EventCursor) { executionEvents(after: $after) { cursor kind } }";
 
-/// The API of a harness on a port.
-struct Served {
-    address: String,
-    shutdown: CancellationToken,
-    running: tokio::task::JoinHandle<()>,
-}
-
-impl Served {
-    async fn new(h: &Harness) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address").to_string();
-        let shutdown = h.shutdown.child_token();
-        let http = Http::new(h.schema.clone(), UPLOAD_MAX, shutdown.clone());
-        let router = http.router();
-        let stop = shutdown.clone().cancelled_owned();
-        let running = tokio::spawn(async move {
-            let served = axum::serve(listener, router)
-                .with_graceful_shutdown(stop)
-                .await;
-            served.expect("serves");
-            http.closed().await;
-        });
-        Self {
-            address,
-            shutdown,
-            running,
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}/graphql", self.address)
-    }
-
-    fn post(&self, token: &str) -> reqwest::RequestBuilder {
-        client().post(self.url()).bearer_auth(token)
-    }
-
-    async fn end(self) {
-        self.shutdown.cancel();
-        let ended = tokio::time::timeout(Duration::from_secs(20), self.running).await;
-        ended.expect("ends in time").expect("ends well");
-    }
-
-    async fn socket(&self) -> Socket {
-        self.socket_with(&[("sec-websocket-protocol", "graphql-transport-ws")])
-            .await
-    }
-
-    async fn socket_with(&self, headers: &[(&'static str, &str)]) -> Socket {
-        let mut request = format!("ws://{}/graphql", self.address)
-            .into_client_request()
-            .expect("a URL");
-        for (name, value) in headers {
-            let value = HeaderValue::from_str(value).expect("a header");
-            request.headers_mut().insert(*name, value);
-        }
-        let (socket, _) = tokio_tungstenite::connect_async(request)
-            .await
-            .expect("it opens");
-        Socket(socket)
-    }
-}
-
-fn client() -> reqwest::Client {
-    // A connection of its own for each request: none is left open when the server ends.
-    reqwest::Client::builder()
-        .pool_max_idle_per_host(0)
-        .build()
-        .expect("a client")
-}
-
-struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
-
-#[derive(Debug, PartialEq)]
-enum Heard {
-    Message(Value),
-    Closed(u16),
-    Gone,
-}
-
-impl Socket {
-    async fn say(&mut self, message: Value) {
-        self.0
-            .send(Message::text(message.to_string()))
-            .await
-            .expect("sends");
-    }
-
-    /// The next message that is no ping.
-    async fn hear(&mut self) -> Heard {
-        loop {
-            let next = tokio::time::timeout(Duration::from_secs(30), self.0.next()).await;
-            match next.expect("something is heard") {
-                Some(Ok(Message::Text(text))) => {
-                    let message: Value = serde_json::from_str(&text).expect("JSON");
-                    if message["type"] != "ping" {
-                        return Heard::Message(message);
-                    }
-                }
-                Some(Ok(Message::Close(Some(frame)))) => return Heard::Closed(frame.code.into()),
-                Some(Ok(Message::Close(None)) | Err(_)) | None => return Heard::Gone,
-                Some(Ok(_)) => {}
-            }
-        }
-    }
-
-    async fn message(&mut self) -> Value {
-        match self.hear().await {
-            Heard::Message(message) => message,
-            other => panic!("a message was expected: {other:?}"),
-        }
-    }
-
-    async fn init(&mut self, token: &str) {
-        let payload = json!({ "Authorization": format!("Bearer {token}") });
-        self.say(json!({ "type": "connection_init", "payload": payload }))
-            .await;
-        assert_eq!(self.message().await, json!({ "type": "connection_ack" }));
-    }
-
-    async fn subscribe(&mut self, id: &str, query: &str, variables: Value) {
-        let payload = json!({ "query": query, "variables": variables });
-        self.say(json!({ "id": id, "type": "subscribe", "payload": payload }))
-            .await;
-    }
-}
-
-async fn append(h: &Harness, kind: EventKind) {
+pub async fn append(h: &Harness, kind: EventKind) {
     let sequence: SequenceId = h.services.entropy.id(start());
     let tx = h.services.db.begin().await.expect("a transaction");
     let events = vec![NewEvent::of_sequence(start(), kind, sequence)];
@@ -220,7 +86,6 @@ both!(
             "\"x\"",
             "{\"query\": 1}",
             "{}",
-            "[{\"query\":\"{ __typename }\"}]",
             "{\"query\": \"{ __typename }\", \"variables\": []}",
         ] {
             let sent = server
@@ -280,13 +145,20 @@ both!(
                 };
                 let answer = request.send().await.expect("an answer");
                 assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-                told.push(answer.text().await.expect("text"));
+                let id = answer.headers()["x-request-id"].to_str().expect("text");
+                let id = id.to_owned();
+                let mut body: Value = answer.json().await.expect("JSON");
+                let extensions = &mut body["errors"][0]["extensions"];
+                assert_eq!(extensions["requestId"].take(), id.as_str());
+                told.push(body);
             }
         }
         told.dedup();
         assert_eq!(told.len(), 1, "every bad token is told the same: {told:?}");
-        let body: Value = serde_json::from_str(&told[0]).expect("JSON");
-        assert_eq!(body["errors"][0]["extensions"]["code"], "UNAUTHENTICATED");
+        assert_eq!(
+            told[0]["errors"][0]["extensions"]["code"],
+            "UNAUTHENTICATED"
+        );
 
         for (payload, code) in [
             (json!(null), 4401),

@@ -1,12 +1,15 @@
 //! The root of a subscription, written out: the library does not look for its field in fragments.
 
-use async_graphql::Positioned;
-use async_graphql::parser::types::{ExecutableDocument, Field, Selection, SelectionSet};
+use async_graphql::parser::types::{
+    ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet,
+};
+use async_graphql::{Name, Positioned, Variables};
+use async_graphql_value::{ConstValue, Value};
 
 use super::{Invalid, chosen, chosen_mut, variables};
 
 /// The type at the root of a subscription.
-const ROOT: &str = "Subscription";
+const ROOT_TYPE: &str = "Subscription";
 
 /// Puts the one field of a subscription at its root, out of the fragments that hold it. The same
 /// field several times is one field.
@@ -37,6 +40,49 @@ pub(super) fn write_out_root(
     }
     variables::keep_what_is_run(document, name);
     Ok(())
+}
+
+/// What a subscription follows, and from where on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Root {
+    /// The field.
+    pub field: Name,
+    /// Its argument `after`; none where it is not given or null.
+    pub after: Option<ConstValue>,
+    /// The variable that stands for `after`.
+    pub after_variable: Option<Name>,
+}
+
+/// The root of a subscription that was written out.
+pub(super) fn root(
+    operation: &Positioned<OperationDefinition>,
+    variables: &Variables,
+) -> Option<Root> {
+    let selected = operation.node.selection_set.node.items.first()?;
+    let Selection::Field(field) = &selected.node else {
+        return None;
+    };
+    let after = field.node.get_argument("after").map(|after| &after.node);
+    let after_variable = match after {
+        Some(Value::Variable(name)) => Some(name.clone()),
+        _ => None,
+    };
+    let definitions = &operation.node.variable_definitions;
+    let after = after.and_then(|after| {
+        let resolved = after.clone().into_const_with(|name| {
+            let given = variables.get(&name);
+            let mut definitions = definitions.iter();
+            let definition = definitions.find(|definition| definition.node.name.node == name);
+            let default = definition.and_then(|definition| definition.node.default_value());
+            given.or(default).cloned().ok_or(())
+        });
+        resolved.ok().filter(|after| *after != ConstValue::Null)
+    });
+    Some(Root {
+        field: field.node.name.node.clone(),
+        after,
+        after_variable,
+    })
 }
 
 /// A field that may be refused already.
@@ -80,7 +126,7 @@ fn gather(
             Selection::Field(field) => fields.push(field.clone()),
             Selection::InlineFragment(inline) => {
                 let condition = inline.node.type_condition.as_ref();
-                if condition.is_some_and(|condition| condition.node.on.node != ROOT) {
+                if condition.is_some_and(|condition| condition.node.on.node != ROOT_TYPE) {
                     return Err(Invalid::SubscriptionRoot);
                 }
                 gather(document, &inline.node.selection_set.node, fields)?;
@@ -89,7 +135,7 @@ fn gather(
                 let fragment = document.fragments.get(&spread.node.fragment_name.node);
                 // One that is not there is refused when the document is validated.
                 if let Some(fragment) = fragment {
-                    if fragment.node.type_condition.node.on.node != ROOT {
+                    if fragment.node.type_condition.node.on.node != ROOT_TYPE {
                         return Err(Invalid::SubscriptionRoot);
                     }
                     gather(document, &fragment.node.selection_set.node, fields)?;
