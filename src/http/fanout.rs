@@ -132,6 +132,13 @@ impl Fanout {
         }))
     }
 
+    /// How many subscribers hear a group.
+    pub fn followers(&self) -> usize {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let groups = groups.values().filter_map(Weak::upgrade);
+        groups.map(|group| group.items.receiver_count()).sum()
+    }
+
     /// The group of a subscription; a new one begins after event number `last`.
     fn join(&self, schema: &CadenzaSchema, ask: &Ask, last: i64) -> Arc<Group> {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);

@@ -125,6 +125,11 @@ impl Http {
         self.0.sockets.wait().await;
     }
 
+    /// How many subscribers hear live events that are shared.
+    pub fn followers(&self) -> usize {
+        self.0.fanout.followers()
+    }
+
     fn schema(&self) -> &CadenzaSchema {
         &self.0.schema
     }

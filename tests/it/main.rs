@@ -7,6 +7,7 @@ mod contract;
 mod enrol;
 mod events;
 mod executions;
+mod fanout;
 mod harness;
 mod http;
 mod import;

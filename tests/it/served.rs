@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cadenza::graphql::CadenzaSchema;
 use cadenza::http::{Http, Options};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -19,6 +20,7 @@ pub const UPLOAD_MAX: usize = 8 << 20;
 /// The API of a harness on a port.
 pub struct Served {
     pub address: String,
+    api: Http,
     pub shutdown: CancellationToken,
     running: tokio::task::JoinHandle<()>,
 }
@@ -29,6 +31,14 @@ impl Served {
     }
 
     pub async fn with(h: &Harness, options: Options) -> Self {
+        Self::start(h, h.schema.clone(), options).await
+    }
+
+    pub async fn over(h: &Harness, schema: CadenzaSchema) -> Self {
+        Self::start(h, schema, Options::default()).await
+    }
+
+    async fn start(h: &Harness, schema: CadenzaSchema, options: Options) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let shutdown = h.shutdown.child_token();
@@ -36,7 +46,8 @@ impl Served {
             upload_max: UPLOAD_MAX,
             ..options
         };
-        let http = Http::new(h.schema.clone(), options, shutdown.clone());
+        let http = Http::new(schema, options, shutdown.clone());
+        let api = http.clone();
         let router = http.router();
         let stop = shutdown.clone().cancelled_owned();
         let running = tokio::spawn(async move {
@@ -48,9 +59,15 @@ impl Served {
         });
         Self {
             address,
+            api,
             shutdown,
             running,
         }
+    }
+
+    /// How many streams of live events there are.
+    pub fn followers(&self) -> usize {
+        self.api.followers()
     }
 
     pub fn url(&self) -> String {
