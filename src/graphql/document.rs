@@ -133,6 +133,9 @@ pub enum Invalid {
         "operationName must name one of the document's operations; it may be left out where there is only one."
     )]
     OperationName,
+    /// A variable that nobody defines.
+    #[error("The variable ${0} is not defined by the operation.")]
+    UndefinedVariable(Name),
     /// A subscription of several fields or of none.
     #[error("A subscription has exactly one field at its root: send one subscription for each.")]
     SubscriptionRoot,
@@ -193,6 +196,7 @@ fn settle(
         OperationType::Mutation => OperationKind::Mutation,
         OperationType::Subscription => OperationKind::Subscription,
     };
+    variables::check_defined(document, &chosen(document, name)?.node)?;
     if kind == OperationKind::Subscription {
         subscription::write_out_root(document, name)?;
     }

@@ -73,19 +73,23 @@ pub fn answer(
     format: StreamFormat,
     id: &RequestId,
 ) -> Response {
-    let opening = stream::iter([Some(format.opening().to_owned())]);
-    let next = results.map(move |payload| Some(format.next(&payload)));
-    let complete = stream::iter([Some(format.complete().to_owned()), None]);
+    let next = results.map(move |payload| (format.next(&payload), false));
+    let complete = stream::iter([(format.complete().to_owned(), true)]);
     let ticks = interval_at(Instant::now(), KEEP_ALIVE);
     let alive = stream::unfold(ticks, move |mut ticks| async move {
         ticks.tick().await;
-        Some((Some(format.alive().to_owned()), ticks))
+        Some(((format.alive().to_owned(), false), ticks))
     });
-    // `None` is the end: the sign of life by itself has none.
+    let parts = stream::select(alive, next.chain(complete)).boxed();
+    // Nothing comes after the end, not even a sign of life.
+    let parts = stream::unfold(Some(parts), |parts| async move {
+        let mut parts = parts?;
+        let (part, is_last) = parts.next().await?;
+        Some((part, (!is_last).then_some(parts)))
+    });
+    let opening = stream::iter([format.opening().to_owned()]);
     let parts = opening
-        .chain(stream::select(alive, next.chain(complete)))
-        .take_while(|part| std::future::ready(part.is_some()))
-        .filter_map(std::future::ready)
+        .chain(parts)
         .filter(|part| std::future::ready(!part.is_empty()))
         .map(|part| Ok::<_, Infallible>(Bytes::from(part)))
         .take_until(http.0.shutdown.clone().cancelled_owned().boxed());

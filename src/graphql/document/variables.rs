@@ -5,13 +5,44 @@
 use std::collections::{HashMap, HashSet};
 
 use async_graphql::parser::types::{
-    Directive, DocumentOperations, ExecutableDocument, Field, FragmentDefinition, Selection,
-    SelectionSet,
+    Directive, DocumentOperations, ExecutableDocument, Field, FragmentDefinition,
+    OperationDefinition, Selection, SelectionSet,
 };
 use async_graphql::{Name, Positioned, Variables};
 use async_graphql_value::Value;
 
-use super::{chosen, chosen_mut};
+use super::{Invalid, chosen, chosen_mut};
+
+/// Refuses a variable that the operation does not define, wherever it stands: the library does not
+/// look into the directives of every field.
+///
+/// # Errors
+/// The variable that is not defined.
+pub(super) fn check_defined(
+    document: &ExecutableDocument,
+    operation: &OperationDefinition,
+) -> Result<(), Invalid> {
+    let mut reached = HashSet::new();
+    let set = &operation.selection_set.node;
+    reach(set, &document.fragments, &mut reached);
+    let mut names = HashSet::new();
+    of_directives(&operation.directives, &mut names);
+    of_set(set, &mut names);
+    for name in &reached {
+        if let Some(fragment) = document.fragments.get(name) {
+            of_directives(&fragment.node.directives, &mut names);
+            of_set(&fragment.node.selection_set.node, &mut names);
+        }
+    }
+    let is_defined = |name: &Name| {
+        let mut definitions = operation.variable_definitions.iter();
+        definitions.any(|definition| definition.node.name.node == *name)
+    };
+    match names.into_iter().find(|name| !is_defined(name)) {
+        Some(name) => Err(Invalid::UndefinedVariable(name)),
+        None => Ok(()),
+    }
+}
 
 /// Leaves out arguments and input fields whose variable is optional, has no default and is not
 /// given (GraphQL specification, "Coercing Field Arguments" and "Input Objects").
@@ -255,6 +286,30 @@ mod tests {
                 "{document}"
             );
         }
+    }
+
+    #[test]
+    fn a_variable_must_be_defined_wherever_it_stands() {
+        let checked = |text: &str| {
+            let document = parse_query(text).expect("GraphQL");
+            let operation = chosen(&document, Some("A")).expect("an operation");
+            check_defined(&document, &operation.node)
+        };
+        for text in [
+            "query A { __typename @skip(if: $x) }",
+            "query A { f(a: [{ b: $x }]) }",
+            "query A @d(a: $x) { f }",
+            "query A { ...F } fragment F on Query { ... @include(if: $x) { f } }",
+        ] {
+            assert_eq!(
+                checked(text),
+                Err(Invalid::UndefinedVariable(Name::new("x"))),
+                "{text}"
+            );
+        }
+        let apart = "query A { f } query B($x: Int) { ...F } fragment F on Query { f(a: $x) }";
+        assert_eq!(checked(apart), Ok(()));
+        assert_eq!(checked("query A($x: Boolean!) { f @skip(if: $x) }"), Ok(()));
     }
 
     #[test]
