@@ -17,6 +17,7 @@ use tokio::time::{Instant, interval_at, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Services;
+use crate::app::token::access::RateLimit;
 use crate::bulk::runner::Runner;
 use crate::channel::dispatch::{Channel, Route, Transports};
 use crate::clock::Clock;
@@ -45,6 +46,8 @@ pub struct Config {
     pub shutdown_within: Duration,
     /// How HTTP is spoken.
     pub http: http::Options,
+    /// How many requests a token may make.
+    pub rate_limit: RateLimit,
     /// How this server introduces itself to mail servers; without it, by the machine's name.
     pub hello_name: Option<String>,
     /// The lock of a SQLite file, held for as long as the server lives.
@@ -179,6 +182,7 @@ impl Server {
         let refused = |source| StartError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
+        services.access.limit(config.rate_limit);
         let schema = CadenzaSchema::new(services.clone());
         let mut server = Self {
             config,
@@ -197,6 +201,8 @@ impl Server {
     async fn start_tasks(&mut self) -> Result<(), StartError> {
         let bus = self.services.bus.clone();
         self.spawn(|shutdown| async move { bus.run(shutdown).await });
+        let access = self.services.access.clone();
+        self.spawn(|shutdown| async move { access.run(shutdown).await });
         let (db, wake) = (self.services.db.clone(), self.services.wake.clone());
         self.spawn(|shutdown| hear_others(db, wake, shutdown));
         self.start_engine().await
@@ -285,7 +291,11 @@ impl Server {
         let http = Http::new(schema, config.http, shutdown.clone());
         let router = http.router();
         let stop = shutdown.clone().cancelled_owned();
-        let serving = axum::serve(listener, router).with_graceful_shutdown(stop);
+        let serving = axum::serve(
+            listener,
+            router.into_make_service_with_connect_info::<SocketAddr>(),
+        )
+        .with_graceful_shutdown(stop);
         let mut serving = tokio::spawn(serving.into_future());
         let ended_early = tokio::select! {
             () = end => None,

@@ -19,5 +19,6 @@ pub mod sender;
 pub mod sequence;
 pub mod sequence_version;
 pub mod suppression;
+pub mod token_use;
 pub mod worker;
 pub mod workspace;

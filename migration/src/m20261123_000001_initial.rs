@@ -15,6 +15,7 @@ const TABLES: &[&str] = &[
     "workspace",
     "event_counter",
     "api_token",
+    "token_use",
     "person",
     "suppression",
     "sender",
@@ -52,12 +53,32 @@ const UP: &[&str] = &[
     "CREATE TABLE api_token (
         id UUID PRIMARY KEY,
         workspace_id UUID NOT NULL REFERENCES workspace (id),
+        name TEXT NOT NULL,
         role TEXT NOT NULL CHECK (role IN ('VIEWER', 'EDITOR', 'ADMIN')),
         secret_hash TEXT NOT NULL UNIQUE,
+        hint TEXT NOT NULL,
         created_at BIGINT NOT NULL,
+        created_by TEXT NOT NULL,
         expires_at BIGINT,
-        revoked_at BIGINT
+        revoked_at BIGINT,
+        revoked_by TEXT,
+        last_used_at BIGINT,
+        CHECK ((revoked_by IS NOT NULL) = (revoked_at IS NOT NULL))
     )",
+    "CREATE INDEX api_token_page ON api_token (workspace_id, id)",
+    // What a token was used for: a row for each day and address.
+    "CREATE TABLE token_use (
+        token_id UUID NOT NULL REFERENCES api_token (id),
+        day TEXT NOT NULL,
+        address TEXT NOT NULL,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        requests BIGINT NOT NULL,
+        refused BIGINT NOT NULL,
+        first_at BIGINT NOT NULL,
+        last_at BIGINT NOT NULL,
+        PRIMARY KEY (token_id, day, address)
+    )",
+    "CREATE INDEX token_use_day ON token_use (day)",
     "CREATE TABLE person (
         id UUID PRIMARY KEY,
         workspace_id UUID NOT NULL REFERENCES workspace (id),

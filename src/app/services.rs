@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::token::access::Access;
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
@@ -27,6 +28,8 @@ pub struct Services {
     pub wake: Wake,
     /// The event log, live.
     pub bus: Bus,
+    /// Who may come in.
+    pub access: Access,
 }
 
 impl Services {
@@ -41,6 +44,7 @@ impl Services {
     ) -> Self {
         let wake = Wake::default();
         let bus = Bus::new(db.clone(), wake.clone());
+        let access = Access::new(db.clone(), clock.clone());
         Self {
             db,
             clock,
@@ -49,6 +53,7 @@ impl Services {
             secrets,
             wake,
             bus,
+            access,
         }
     }
 

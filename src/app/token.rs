@@ -1,25 +1,31 @@
 //! API tokens: made once, shown once, known afterwards only by their hash.
 
-use std::str::FromStr;
+pub mod access;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
 
-use super::{AppError, Caller, Refusal, Role};
+use super::{AppError, Caller, Refusal, RefusalCode, Role, Services};
 use crate::clock::Clock;
 use crate::domain::id::{TokenId, WorkspaceId};
 use crate::entropy::Entropy;
 use crate::secrets::sha256_hex;
-use crate::store::{Db, StoreError, token, workspace};
+use crate::store::token::{self, Row};
+use crate::store::{Db, StoreError, workspace};
 
 /// What every token begins with, so that a leaked one is recognised.
 pub const PREFIX: &str = "cdz_";
 /// The random bytes of a token: 256 bits cannot be guessed, so that a plain hash protects them.
 const SECRET_LEN: usize = 32;
+/// How many characters of a token stay known, so that its owner recognises it: 24 bits of it.
+const HINT_LEN: usize = PREFIX.len() + 4;
 /// The longest text that is looked up as a token.
 const TEXT_MAX: usize = 128;
-/// The longest name of a workspace, in characters.
+/// The longest name of a workspace or a token, in characters.
 const NAME_MAX: usize = 100;
+/// The most tokens of a workspace that are valid or were.
+const TOKENS_MAX: i64 = 10_000;
 
 /// A token as it is shown, once.
 #[derive(Debug, Clone)]
@@ -30,6 +36,47 @@ pub struct NewToken {
     pub caller: Caller,
 }
 
+/// What a token is to be.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// What it is for.
+    pub name: String,
+    /// What it allows.
+    pub role: Role,
+    /// When it ends; never, if it is not said.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl Terms {
+    /// A token of a role that does not expire.
+    pub fn of(role: Role) -> Self {
+        Self {
+            name: format!("{role} token").to_lowercase(),
+            role,
+            expires_at: None,
+        }
+    }
+
+    /// What is wrong with them.
+    fn check(&self, now: DateTime<Utc>) -> Vec<Refusal> {
+        let mut wrong = Vec::new();
+        if !is_name(&self.name) {
+            let message = format!("A token's name has from 1 to {NAME_MAX} printable characters.");
+            wrong.push(Refusal::invalid(message, &["name"]));
+        }
+        if self.expires_at.is_some_and(|at| at <= now) {
+            let message = "The token would have expired already; give a time in the future.";
+            wrong.push(Refusal::invalid(message, &["expiresAt"]));
+        }
+        wrong
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let text = text.trim();
+    !text.is_empty() && text.chars().count() <= NAME_MAX && !text.chars().any(char::is_control)
+}
+
 /// Makes a token of a workspace, and the workspace if it is new.
 ///
 /// # Errors
@@ -38,26 +85,23 @@ pub async fn create(
     db: &Db,
     clock: &Clock,
     entropy: &Entropy,
-    name: &str,
-    role: Role,
+    workspace: &str,
+    terms: &Terms,
 ) -> Result<NewToken, AppError> {
-    let name = name.trim();
-    if name.is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control) {
+    let workspace = workspace.trim();
+    let mut wrong = terms.check(clock.now());
+    if !is_name(workspace) {
         let message = format!("A workspace's name has from 1 to {NAME_MAX} printable characters.");
-        return Err(Refusal::invalid(message, &["workspace"]).into());
+        wrong.push(Refusal::invalid(message, &["workspace"]));
     }
-    let mut bytes = [0; SECRET_LEN];
-    entropy.fill(&mut bytes);
-    let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
-    let made = match enter(db, clock, entropy, name, role, &secret).await {
+    if !wrong.is_empty() {
+        return Err(AppError::Refused(wrong));
+    }
+    match enter(db, clock, entropy, workspace, terms).await {
         // Somebody else made the workspace in the same moment.
-        Err(StoreError::Duplicate(_)) => enter(db, clock, entropy, name, role, &secret).await?,
-        other => other?,
-    };
-    Ok(NewToken {
-        secret,
-        caller: made,
-    })
+        Err(StoreError::Duplicate(_)) => Ok(enter(db, clock, entropy, workspace, terms).await?),
+        other => Ok(other?),
+    }
 }
 
 /// One transaction: the workspace, if it is new, and the token.
@@ -66,9 +110,8 @@ async fn enter(
     clock: &Clock,
     entropy: &Entropy,
     name: &str,
-    role: Role,
-    secret: &str,
-) -> Result<Caller, StoreError> {
+    terms: &Terms,
+) -> Result<NewToken, StoreError> {
     let now = clock.now();
     let tx = db.begin().await?;
     let workspace = match workspace::by_name(&tx, name).await? {
@@ -79,30 +122,99 @@ async fn enter(
             workspace
         }
     };
-    let token: TokenId = entropy.id(now);
-    token::insert(&tx, workspace, token, role.into(), &sha256_hex(secret), now).await?;
+    let (secret, row) = draw(entropy, workspace, terms, COMMAND_LINE, now);
+    let made = caller(workspace, terms.role, TokenId::from_uuid(row.id));
+    token::insert(&tx, row).await?;
     tx.commit().await?;
-    Ok(caller(workspace, role, token))
+    Ok(NewToken {
+        secret,
+        caller: made,
+    })
 }
 
-/// Who comes with this token; `None` for every text that is no valid token, for whatever reason.
+/// Who made what was made on the server's own machine.
+const COMMAND_LINE: &str = "command line";
+
+fn draw(
+    entropy: &Entropy,
+    workspace: WorkspaceId,
+    terms: &Terms,
+    by: &str,
+    now: DateTime<Utc>,
+) -> (String, Row) {
+    let mut bytes = [0; SECRET_LEN];
+    entropy.fill(&mut bytes);
+    let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
+    let id: TokenId = entropy.id(now);
+    let row = Row {
+        id: id.uuid(),
+        workspace_id: workspace.uuid(),
+        name: terms.name.trim().to_owned(),
+        role: terms.role.to_string(),
+        secret_hash: sha256_hex(&secret),
+        hint: secret.chars().take(HINT_LEN).collect(),
+        created_at: now.timestamp_millis(),
+        created_by: by.to_owned(),
+        expires_at: terms.expires_at.map(|at| at.timestamp_millis()),
+        revoked_at: None,
+        revoked_by: None,
+        last_used_at: None,
+    };
+    (secret, row)
+}
+
+/// Makes another token of the caller's workspace.
 ///
 /// # Errors
-/// [`StoreError`] as the database has it.
-pub async fn authenticate(
-    db: &Db,
-    clock: &Clock,
-    text: &str,
-) -> Result<Option<Caller>, StoreError> {
-    if !text.starts_with(PREFIX) || text.len() > TEXT_MAX {
-        return Ok(None);
+/// [`AppError::Refused`] with every field that is wrong, or with `LIMIT` where the workspace has as
+/// many as it may have; [`AppError::Store`] as the database has it.
+pub async fn add(
+    services: &Services,
+    by: &Caller,
+    terms: &Terms,
+) -> Result<(String, Row), AppError> {
+    let now = services.clock.now();
+    let wrong = terms.check(now);
+    if !wrong.is_empty() {
+        return Err(AppError::Refused(wrong));
     }
-    let Some(row) = token::valid(db.read(), &sha256_hex(text), clock.now()).await? else {
-        return Ok(None);
+    let tx = services.db.begin().await?;
+    if token::count(&tx, by.workspace).await? >= TOKENS_MAX {
+        let message =
+            format!("A workspace has at most {TOKENS_MAX} tokens, revoked ones included.");
+        return Err(Refusal::new(RefusalCode::Limit, message, &[]).into());
+    }
+    let (secret, row) = draw(&services.entropy, by.workspace, terms, &by.name, now);
+    token::insert(&tx, row.clone()).await?;
+    tx.commit().await?;
+    tracing::info!(token = %TokenId::from_uuid(row.id), role = row.role, by = by.name, "made a token");
+    Ok((secret, row))
+}
+
+/// Revokes a token of the caller's workspace; one that was revoked before stays as it is.
+///
+/// # Errors
+/// [`AppError::Refused`] with `NOT_FOUND` if the workspace has no such token, and with
+/// `WRONG_STATE` if it is the caller's own; [`AppError::Store`] as the database has it.
+pub async fn revoke(services: &Services, by: &Caller, id: TokenId) -> Result<Row, AppError> {
+    if id == by.token {
+        let message = "This is the token that you are using: revoke it with another one, so that \
+                       nobody locks themselves out.";
+        return Err(Refusal::new(RefusalCode::WrongState, message, &["id"]).into());
+    }
+    let tx = services.db.begin().await?;
+    let Some(mut row) = token::lock(&tx, by.workspace, id).await? else {
+        let message = "There is no token with this id: take the id from `tokens`.";
+        return Err(Refusal::not_found(message, &["id"]).into());
     };
-    let role = Role::from_str(&row.role).map_err(|error| StoreError::corrupt("role", error))?;
-    let workspace = WorkspaceId::from_uuid(row.workspace_id);
-    Ok(Some(caller(workspace, role, TokenId::from_uuid(row.id))))
+    if row.revoked_at.is_none() {
+        row.revoked_at = Some(services.clock.now().timestamp_millis());
+        row.revoked_by = Some(by.name.clone());
+        token::save(&tx, row.clone()).await?;
+        tx.commit().await?;
+        tracing::info!(token = %id, by = by.name, "revoked a token");
+    }
+    Ok(row)
 }
 
 fn caller(workspace: WorkspaceId, role: Role, token: TokenId) -> Caller {

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::serve::ServeArgs;
+use super::serve::{RATE_LIMIT, ServeArgs};
 use super::{DatabaseArgs, Failure, KeyArgs};
-use crate::app::{Role, token};
+use crate::app::Role;
+use crate::app::token::{self, Terms};
 use crate::clock::Clock;
 use crate::demo;
 use crate::http::UPLOAD_MAX;
@@ -76,6 +77,8 @@ pub(super) async fn run(arguments: DemoArgs) -> Result<(), Failure> {
         upload_mebibytes: UPLOAD_MAX >> 20,
         trusted_documents: None,
         allowed_origins: Vec::new(),
+        rate_limit: RATE_LIMIT.per_second,
+        rate_burst: RATE_LIMIT.burst,
         hello_name: None,
     };
     let mut server = serving.server(Clock::accelerated(arguments.speed)).await?;
@@ -85,7 +88,7 @@ pub(super) async fn run(arguments: DemoArgs) -> Result<(), Failure> {
         &services.clock,
         &services.entropy,
         WORKSPACE,
-        Role::Admin,
+        &Terms::of(Role::Admin),
     )
     .await?;
     let caller = made.caller;

@@ -7,11 +7,18 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{DatabaseArgs, Failure, KeyArgs};
+use crate::app::token::access::RateLimit;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::http::{self, Documents, Origins, UPLOAD_MAX};
 use crate::server::{self, Config, Server};
 use crate::store::workspace;
+
+/// What a token may do where nothing is said: enough for a dashboard and a script side by side.
+pub const RATE_LIMIT: RateLimit = RateLimit {
+    per_second: 200,
+    burst: 1_000,
+};
 
 pub(super) const EXAMPLES: &str = "\
 It brings the schema of the database up to date at its start, and ends gracefully on SIGTERM: no
@@ -60,6 +67,22 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub allowed_origins: Vec<String>,
+    /// How many requests a token may make in a second, on all nodes together; 0 for any number
+    #[arg(
+        long,
+        env = "CADENZA_RATE_LIMIT",
+        default_value_t = RATE_LIMIT.per_second,
+        value_name = "REQUESTS"
+    )]
+    pub rate_limit: u32,
+    /// How many requests a token may make at once, before the limit counts
+    #[arg(
+        long,
+        env = "CADENZA_RATE_BURST",
+        default_value_t = RATE_LIMIT.burst,
+        value_name = "REQUESTS"
+    )]
+    pub rate_burst: u32,
     /// The name that this server gives when it says hello to a mail server; without it, the name
     /// of the machine
     #[arg(long, env = "CADENZA_HELLO_NAME", value_name = "NAME")]
@@ -102,6 +125,10 @@ impl ServeArgs {
                 upload_max: self.upload_mebibytes << 20,
                 documents,
                 origins,
+            },
+            rate_limit: RateLimit {
+                per_second: self.rate_limit,
+                burst: self.rate_burst,
             },
             hello_name: self.hello_name.clone(),
             lock,

@@ -3,13 +3,15 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{DatabaseArgs, Failure};
-use crate::app::{AppError, Role, token};
+use crate::app::token::{self, Terms};
+use crate::app::{AppError, Role};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 
 const EXAMPLES: &str = "\
 The token is printed alone on standard output, once; only its hash is kept. This works while a
-server runs on the same database.
+server runs on the same database. Once there is an admin's token, the others are made, listed and
+revoked by the API: tokenCreate, tokens, tokenRevoke.
 
 Example:
   TOKEN=$(cadenza token create --workspace acme --role admin)
@@ -29,8 +31,15 @@ pub(super) struct CreateArgs {
     #[arg(long, env = "CADENZA_WORKSPACE", value_name = "NAME")]
     workspace: String,
     /// What the token allows: a viewer reads, an editor also writes, an admin also manages senders
+    /// and tokens
     #[arg(long, env = "CADENZA_ROLE", value_name = "ROLE")]
     role: RoleName,
+    /// What the token is for, as it is listed; without it, its role
+    #[arg(long, env = "CADENZA_NAME", value_name = "TEXT")]
+    name: Option<String>,
+    /// In how many days the token ends; without it, never
+    #[arg(long, env = "CADENZA_EXPIRES_IN_DAYS", value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
+    expires_in_days: Option<u16>,
     #[command(flatten)]
     database: DatabaseArgs,
 }
@@ -56,8 +65,13 @@ pub(super) async fn run(command: TokenCommand) -> Result<(), Failure> {
     let TokenCommand::Create(arguments) = command;
     let db = arguments.database.open().await?;
     let (clock, entropy) = (Clock::system(), Entropy::system());
-    let role = arguments.role.into();
-    let made = token::create(&db, &clock, &entropy, &arguments.workspace, role).await;
+    let mut terms = Terms::of(arguments.role.into());
+    if let Some(name) = arguments.name {
+        terms.name = name;
+    }
+    let days = arguments.expires_in_days.map(i64::from);
+    terms.expires_at = days.map(|days| clock.now() + chrono::Duration::days(days));
+    let made = token::create(&db, &clock, &entropy, &arguments.workspace, &terms).await;
     db.close().await?;
     match made {
         Ok(made) => {

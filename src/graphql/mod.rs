@@ -23,6 +23,7 @@ mod schema;
 pub mod sender;
 pub mod sequence;
 pub mod settings;
+pub mod token;
 
 use async_graphql::{MergedObject, MergedSubscription};
 
@@ -40,6 +41,7 @@ pub struct Query(
     sequence::SequenceQuery,
     lead::LeadQuery,
     execution::ExecutionQuery,
+    token::TokenQuery,
 );
 
 /// Everything that can be changed.
@@ -51,6 +53,7 @@ pub struct Mutation(
     sequence::SequenceMutation,
     lead::LeadMutation,
     execution::ExecutionMutation,
+    token::TokenMutation,
 );
 
 /// Everything that can be followed live.

@@ -14,6 +14,7 @@ use super::page::PAGE_MAX;
 use super::person::{self, Person};
 use super::sender::{self, Sender};
 use super::sequence::{self, Sequence, SequenceVersion};
+use super::token::{self, ApiToken};
 use crate::domain::id::{Id, Kind, NotAnId};
 
 /// Reads an id of the kind `T` from a mutation's input; `path` is where it stands.
@@ -59,6 +60,8 @@ pub enum Node {
     Person(Person),
     /// A bulk operation.
     BulkOperation(BulkOperation),
+    /// An API token.
+    ApiToken(ApiToken),
 }
 
 /// Reads an object of any kind; the kind is in the id. None for what is not there, is another
@@ -96,6 +99,10 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
         },
         "bulk" => match maybe(id) {
             Some(id) => bulk::load(ctx, id).await?.map(Node::BulkOperation),
+            None => None,
+        },
+        "token" => match maybe(id) {
+            Some(id) => token::load(ctx, id).await?.map(Node::ApiToken),
             None => None,
         },
         _ => None,

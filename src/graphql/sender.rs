@@ -255,7 +255,6 @@ impl SenderQuery {
     }
 
     /// The workspace's senders, in the order in which they were made.
-    #[graphql(complexity = "10 + 10 * child_complexity")]
     async fn senders(
         &self,
         ctx: &Context<'_>,

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::accept::Format;
 use super::payload::Payload;
+use crate::app::token::access::RetryAfter;
 use crate::graphql::RequestId;
 use crate::graphql::error::{self, Code, is_request_error, name_request, refused_request};
 
@@ -110,6 +111,34 @@ pub fn unauthenticated(format: Format, id: &RequestId) -> Response {
         format,
         id,
     )
+}
+
+/// A request too many.
+pub fn too_many(retry: RetryAfter, format: Format, id: &RequestId) -> Response {
+    let refusal = rate_limited(retry, id);
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    let mut response = write_with(status, &Payload::from(&refusal).json, format, id);
+    let seconds = HeaderValue::from(retry.0.as_secs() + 1);
+    response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    response
+}
+
+/// The answer to an operation too many.
+pub fn rate_limited(retry: RetryAfter, id: &RequestId) -> Answer {
+    let wait = u64::try_from(retry.0.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1);
+    let message =
+        format!("Too many requests: try again in {wait} ms, and more slowly from then on.");
+    let mut refusal = refused_request(Code::RateLimited, message);
+    for error in &mut refusal.errors {
+        error
+            .extensions
+            .get_or_insert_default()
+            .set("retryAfterMs", wait);
+    }
+    name_request(&mut refusal, &id.0);
+    refusal
 }
 
 /// There is nothing at this path.

@@ -19,10 +19,12 @@ mod shares;
 mod socket;
 mod stream;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{HeaderMap, header};
+use axum::extract::ConnectInfo;
+use axum::http::{Extensions, HeaderMap, header};
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,9 +34,9 @@ pub use self::documents::{BadManifest, Documents};
 use self::fanout::Fanout;
 pub use self::origin::{NotAnOrigin, Origins};
 use self::shares::Shares;
-use crate::app::{Caller, Services, token};
+use crate::app::token::access::NotAdmitted;
+use crate::app::{Caller, Services};
 use crate::graphql::CadenzaSchema;
-use crate::store::StoreError;
 
 /// The largest body of a request without a token that may write, in bytes.
 const BODY_MAX: usize = 1 << 20;
@@ -138,20 +140,24 @@ impl Http {
         self.0.schema.services()
     }
 
-    /// Who sends these headers; `None` without a valid token.
-    async fn caller(&self, headers: &HeaderMap) -> Result<Option<Caller>, StoreError> {
+    /// Who sends these headers, from this address.
+    async fn caller(&self, headers: &HeaderMap, from: From) -> Result<Caller, NotAdmitted> {
         let text = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok());
-        match text.and_then(bearer) {
-            Some(token) => self.authenticate(token).await,
-            None => Ok(None),
-        }
+        let token = text.and_then(bearer).ok_or(NotAdmitted::NoToken)?;
+        self.services().access.authenticate(token, from.0).await
     }
+}
 
-    async fn authenticate(&self, token: &str) -> Result<Option<Caller>, StoreError> {
-        let services = self.services();
-        token::authenticate(&services.db, &services.clock, token).await
+/// Where a request comes from, if that is known.
+#[derive(Debug, Clone, Copy)]
+struct From(Option<IpAddr>);
+
+impl From {
+    fn of(extensions: &Extensions) -> Self {
+        let connected = extensions.get::<ConnectInfo<SocketAddr>>();
+        Self(connected.map(|ConnectInfo(address)| address.ip()))
     }
 }
 

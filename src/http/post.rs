@@ -4,7 +4,7 @@ use async_graphql::Response as Answer;
 use axum::body::Body as HttpBody;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Query, State, WebSocketUpgrade};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::future::join_all;
 
@@ -14,7 +14,8 @@ use super::body::{NotTaken, Taken};
 use super::payload::Payload;
 use super::read::{self, Asked, Body, Parameters};
 use super::run::{Ready, refused as refused_answer};
-use super::{BODY_MAX, Http, socket, stream};
+use super::{BODY_MAX, From, Http, socket, stream};
+use crate::app::token::access::NotAdmitted;
 use crate::app::{Caller, Role};
 use crate::graphql::document::COST_MAX;
 use crate::graphql::error::Code;
@@ -27,9 +28,13 @@ pub const COST: HeaderName = HeaderName::from_static("cadenza-cost");
 pub const PREFLIGHT: HeaderName = HeaderName::from_static("apollo-require-preflight");
 
 /// Runs the operation of a POST.
-pub async fn post(State(http): State<Http>, headers: HeaderMap, body: HttpBody) -> Response {
-    let id = RequestId::mint(http.services());
-    let admitted = match Admitted::new(http, headers, id).await {
+pub async fn post(
+    State(http): State<Http>,
+    extensions: Extensions,
+    headers: HeaderMap,
+    body: HttpBody,
+) -> Response {
+    let admitted = match Admitted::new(http, headers, From::of(&extensions)).await {
         Ok(admitted) => admitted,
         Err(response) => return *response,
     };
@@ -48,15 +53,15 @@ pub async fn post(State(http): State<Http>, headers: HeaderMap, body: HttpBody) 
 /// Runs the query of a GET, or opens a WebSocket.
 pub async fn get(
     State(http): State<Http>,
+    extensions: Extensions,
     headers: HeaderMap,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     if let Ok(upgrade) = upgrade {
-        return socket::open(http, &headers, upgrade).await;
+        return socket::open(http, &headers, From::of(&extensions), upgrade).await;
     }
-    let id = RequestId::mint(http.services());
-    let admitted = match Admitted::new(http, headers, id).await {
+    let admitted = match Admitted::new(http, headers, From::of(&extensions)).await {
         Ok(admitted) => admitted,
         Err(response) => return *response,
     };
@@ -77,12 +82,14 @@ struct Admitted {
     id: RequestId,
     accepts: Accepts,
     caller: Caller,
+    from: From,
 }
 
 type Refused = Box<Response>;
 
 impl Admitted {
-    async fn new(http: Http, headers: HeaderMap, id: RequestId) -> Result<Self, Refused> {
+    async fn new(http: Http, headers: HeaderMap, from: From) -> Result<Self, Refused> {
+        let id = RequestId::mint(http.services());
         let Some(accepts) = Accepts::read(&headers) else {
             let message = "The answer comes as application/json, application/graphql-response+json, \
                            text/event-stream or multipart/mixed with a subscriptionSpec; accept one \
@@ -97,16 +104,23 @@ impl Admitted {
             )));
         };
         let format = accepts.refusal();
-        match http.caller(&headers).await {
-            Ok(Some(caller)) => Ok(Self {
+        let admitted = http.caller(&headers, from).await;
+        let admitted = admitted.and_then(|caller| {
+            http.services().access.spend(&caller, from.0)?;
+            Ok(caller)
+        });
+        match admitted {
+            Ok(caller) => Ok(Self {
                 http,
                 headers,
                 id,
                 accepts,
                 caller,
+                from,
             }),
-            Ok(None) => Err(Box::new(answer::unauthenticated(format, &id))),
-            Err(error) => Err(Box::new(unavailable(&error, format, &id))),
+            Err(NotAdmitted::NoToken) => Err(Box::new(answer::unauthenticated(format, &id))),
+            Err(NotAdmitted::TooMany(retry)) => Err(Box::new(answer::too_many(retry, format, &id))),
+            Err(NotAdmitted::Store(error)) => Err(Box::new(unavailable(&error, format, &id))),
         }
     }
 
@@ -194,7 +208,9 @@ impl Admitted {
         let streams = is_subscription || self.accepts.prefers_stream;
         match (self.accepts.stream.filter(|_| streams), self.accepts.single) {
             (Some(format), _) => {
-                stream::answer(&self.http, ready.results(&self.http), format, &self.id)
+                let over = self.http.services().access.over(self.caller.token);
+                let results = ready.results(&self.http);
+                stream::answer(&self.http, results, over, format, &self.id)
             }
             (None, _) if is_subscription => {
                 let message = "A subscription is followed over WebSocket (graphql-transport-ws), or \
@@ -218,6 +234,13 @@ impl Admitted {
                 "A batch is answered as JSON; accept that.",
             );
         };
+        // The request itself has been counted as one.
+        for _ in 1..batch.len() {
+            let spent = self.http.services().access.spend(&self.caller, self.from.0);
+            if let Err(NotAdmitted::TooMany(retry)) = spent {
+                return answer::too_many(retry, format, &self.id);
+            }
+        }
         let mint = || RequestId::mint(self.http.services());
         let ready: Vec<_> = batch
             .into_iter()

@@ -14,20 +14,24 @@ use axum::extract::WebSocketUpgrade;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, pending};
+use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, interval_at, timeout};
 
+use super::answer::rate_limited;
 use super::payload::Payload;
 use super::read::Asked;
 use super::run::{Ready, refused};
 use super::shares::Part;
-use super::{Http, bearer};
+use super::{From, Http, bearer};
 use crate::app::Caller;
+use crate::app::token::access::NotAdmitted;
 use crate::graphql::RequestId;
 use crate::graphql::error::Code;
+use crate::store::StoreError;
 
 const PROTOCOL: &str = "graphql-transport-ws";
 /// How long a client has for its connection_init.
@@ -49,20 +53,24 @@ const SLOW: Duration = Duration::from_secs(1);
 const ID_MAX: usize = 256;
 
 /// Answers a request to upgrade; a header with a wrong token is refused at once.
-pub async fn open(http: Http, headers: &HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+pub async fn open(
+    http: Http,
+    headers: &HeaderMap,
+    from: From,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     if !http.0.origins.admit(headers) {
         let message = "This page may not open a WebSocket here: its origin is not one of \
                        --allowed-origins.\n";
         return (StatusCode::FORBIDDEN, message).into_response();
     }
     let given = headers.contains_key(axum::http::header::AUTHORIZATION);
-    let caller = match http.caller(headers).await {
-        Ok(caller) => caller,
-        Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "a token could not be looked up"
-            );
+    let caller = match http.caller(headers, from).await {
+        Ok(caller) => Some(caller),
+        Err(NotAdmitted::NoToken) => None,
+        Err(NotAdmitted::TooMany(_)) => return StatusCode::TOO_MANY_REQUESTS.into_response(),
+        Err(NotAdmitted::Store(error)) => {
+            unreachable_database(&error);
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
     };
@@ -79,7 +87,9 @@ pub async fn open(http: Http, headers: &HeaderMap, upgrade: WebSocketUpgrade) ->
             http,
             socket,
             caller,
+            from,
             place: None,
+            over: pending().boxed(),
             stage: Stage::Opened,
             operations: HashMap::new(),
             started: 0,
@@ -121,8 +131,11 @@ struct Session {
     http: Http,
     socket: WebSocket,
     caller: Option<Caller>,
+    from: From,
     /// The place that the socket takes among its token's.
     place: Option<Part>,
+    /// Ready when the token is revoked or has expired.
+    over: BoxFuture<'static, ()>,
     stage: Stage,
     operations: HashMap<String, Operation>,
     started: u64,
@@ -150,6 +163,7 @@ impl Session {
                 _ = init_late.tick(), if self.stage == Stage::Opened => {
                     return close(4408, "Connection initialisation timeout");
                 }
+                () = &mut self.over => return close(4403, "The token is no longer valid"),
                 _ = ping.tick() => self.ping().await,
                 message = self.socket.recv() => match message {
                     Some(Ok(message)) => self.hear(message).await,
@@ -228,18 +242,21 @@ impl Session {
         }
         let given = payload.as_ref().and_then(authorization);
         if let Some(given) = given {
-            let looked_up = match bearer(given) {
-                Some(token) => self.http.authenticate(token).await,
-                None => Ok(None),
+            let admitted = match bearer(given) {
+                Some(token) => {
+                    let access = &self.http.services().access;
+                    access.authenticate(token, self.from.0).await
+                }
+                None => Err(NotAdmitted::NoToken),
             };
-            match looked_up {
-                Ok(Some(caller)) => self.caller = Some(caller),
-                Ok(None) => return ControlFlow::Break(close(4403, "Forbidden")),
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "a token could not be looked up"
-                    );
+            match admitted {
+                Ok(caller) => self.caller = Some(caller),
+                Err(NotAdmitted::NoToken) => return ControlFlow::Break(close(4403, "Forbidden")),
+                Err(NotAdmitted::TooMany(_)) => {
+                    return ControlFlow::Break(close(4429, "Too many attempts"));
+                }
+                Err(NotAdmitted::Store(error)) => {
+                    unreachable_database(&error);
                     return ControlFlow::Break(close(1013, "The database cannot be reached"));
                 }
             }
@@ -252,6 +269,7 @@ impl Session {
             let reason = "The token has as many sockets open as it may";
             return ControlFlow::Break(close(4429, reason));
         }
+        self.over = self.http.services().access.over(caller.token).boxed();
         self.stage = Stage::Ready;
         self.send(&json!({ "type": "connection_ack" })).await
     }
@@ -281,6 +299,12 @@ impl Session {
             }
         };
         let name = RequestId::mint(self.http.services());
+        let spent = self.http.services().access.spend(&caller, self.from.0);
+        if let Err(NotAdmitted::TooMany(retry)) = spent {
+            return self
+                .error(&id, &Payload::from(&rate_limited(retry, &name)))
+                .await;
+        }
         let mut results = match Ready::read(&self.http, request, caller, name) {
             Ok(ready) => ready.results(&self.http),
             Err(answer) => return self.error(&id, &Payload::from(&*answer)).await,
@@ -397,6 +421,11 @@ impl Session {
             tracing::debug!("a client did not answer the close");
         }
     }
+}
+
+fn unreachable_database(error: &StoreError) {
+    let error = error as &dyn std::error::Error;
+    tracing::error!(error, "a token could not be looked up");
 }
 
 fn bad(reason: &str) -> ControlFlow<End> {

@@ -66,10 +66,11 @@ impl StreamFormat {
     }
 }
 
-/// Answers the results of an operation as they come.
+/// Answers the results of an operation as they come, until the token that they came with is over.
 pub fn answer(
     http: &Http,
     results: BoxStream<'static, Payload>,
+    over: impl Future<Output = ()> + Send + 'static,
     format: StreamFormat,
     id: &RequestId,
 ) -> Response {
@@ -92,7 +93,8 @@ pub fn answer(
         .chain(parts)
         .filter(|part| std::future::ready(!part.is_empty()))
         .map(|part| Ok::<_, Infallible>(Bytes::from(part)))
-        .take_until(http.0.shutdown.clone().cancelled_owned().boxed());
+        .take_until(http.0.shutdown.clone().cancelled_owned().boxed())
+        .take_until(over.boxed());
     let mut response = Response::new(Body::from_stream(parts));
     let headers = response.headers_mut();
     headers.insert(

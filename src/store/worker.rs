@@ -126,3 +126,16 @@ pub async fn sign_off(connection: &impl ConnectionTrait, worker: WorkerId) -> Re
     .await?;
     Ok(())
 }
+
+/// How many workers have a lease that holds.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn count(connection: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<i64> {
+    sql::number(
+        connection,
+        "SELECT count(*) AS n FROM worker WHERE lease_until > $1",
+        Arguments::new().with(now.timestamp_millis()),
+    )
+    .await
+}

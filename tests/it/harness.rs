@@ -10,7 +10,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_graphql::{Request, Response, Variables};
-use cadenza::app::{Caller, Role, Services, token};
+use cadenza::app::token::{self, Terms};
+use cadenza::app::{Caller, Role, Services};
 use cadenza::clock::Clock;
 use cadenza::entropy::Entropy;
 use cadenza::graphql::CadenzaSchema;
@@ -90,7 +91,7 @@ pub async fn run<F: Future<Output = ()>>(kind: Kind, test: impl FnOnce(Harness) 
     let (bus, until) = (services.bus.clone(), shutdown.clone());
     let bus = tokio::spawn(async move { bus.run(until).await });
     let make = async |workspace: &str, role| {
-        token::create(&db, &clock, &services.entropy, workspace, role)
+        token::create(&db, &clock, &services.entropy, workspace, &Terms::of(role))
             .await
             .expect("a token")
     };

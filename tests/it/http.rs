@@ -197,7 +197,7 @@ both!(
             &services.clock,
             &services.entropy,
             "ours",
-            cadenza::app::Role::Viewer,
+            &cadenza::app::token::Terms::of(cadenza::app::Role::Viewer),
         )
         .await
         .expect("a token")

@@ -23,3 +23,4 @@ mod served;
 mod smtp;
 mod store;
 mod tidy;
+mod tokens;

@@ -46,16 +46,23 @@ impl Served {
             upload_max: UPLOAD_MAX,
             ..options
         };
+        let services = schema.services().clone();
         let http = Http::new(schema, options, shutdown.clone());
         let api = http.clone();
+        let (access, until) = (services.access, shutdown.clone());
+        let access = tokio::spawn(async move { access.run(until).await });
         let router = http.router();
         let stop = shutdown.clone().cancelled_owned();
         let running = tokio::spawn(async move {
-            let served = axum::serve(listener, router)
-                .with_graceful_shutdown(stop)
-                .await;
+            let served = axum::serve(
+                listener,
+                router.into_make_service_with_connect_info::<std::net::SocketAddr>(),
+            )
+            .with_graceful_shutdown(stop)
+            .await;
             served.expect("serves");
             http.closed().await;
+            access.await.expect("ends well");
         });
         Self {
             address,

@@ -1,0 +1,417 @@
+//! Who may come in: tokens looked up and remembered for a moment, counted, and let go when they are
+//! revoked.
+//!
+//! A token that is revoked on any node is refused by all of them within [`KNOWN_FOR`], and live
+//! streams that came with it end within about as long: nothing has to be told to anybody. What tokens
+//! are used for is counted in memory and written every few seconds, many at once.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use lru::LruCache;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::{PREFIX, TEXT_MAX, caller};
+use crate::app::{Caller, Role};
+use crate::clock::Clock;
+use crate::domain::id::{TokenId, WorkspaceId};
+use crate::secrets::sha256_hex;
+use crate::store::token::{self, Use};
+use crate::store::{Db, StoreError, worker};
+
+/// For how long a token that was looked up is taken to be what it was.
+pub const KNOWN_FOR: Duration = Duration::from_millis(400);
+/// How many tokens are remembered.
+const KNOWN_MAX: usize = 4_096;
+/// How often uses are written.
+const WRITTEN_EVERY: Duration = Duration::from_secs(3);
+/// How long uses are kept, in days.
+const KEPT_DAYS: i64 = 90;
+/// How many addresses of a token are told apart between two writings; what comes from more of them is
+/// counted under [`OTHERS`].
+const ADDRESSES_MAX: usize = 50;
+/// The address of what comes from too many.
+const OTHERS: &str = "others";
+/// The address of what comes from nowhere: a test, or a request inside of the process.
+const NOWHERE: &str = "unknown";
+/// How many wrong tokens an address may try at once, and how many more in a minute.
+const GUESSES_BURST: NonZeroU32 = NonZeroU32::new(50).unwrap();
+const GUESSES_A_MINUTE: NonZeroU32 = NonZeroU32::new(30).unwrap();
+
+/// How many requests a token may make; none of it where it is zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RateLimit {
+    /// In a second, of all nodes together.
+    pub per_second: u32,
+    /// At once, before that counts.
+    pub burst: u32,
+}
+
+/// It is to be asked again later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryAfter(pub Duration);
+
+/// Why somebody does not come in.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAdmitted {
+    /// There is no valid token.
+    #[error("there is no valid token")]
+    NoToken,
+    /// The token has made too many requests, or the address too many guesses.
+    #[error("too many requests")]
+    TooMany(RetryAfter),
+    /// The database cannot say.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Who may come in, of a process; cheap to clone.
+#[derive(Clone)]
+pub struct Access(Arc<Inner>);
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Access")
+    }
+}
+
+struct Inner {
+    db: Db,
+    clock: Clock,
+    known: Mutex<LruCache<String, Known>>,
+    followed: Mutex<HashMap<TokenId, watch::Sender<bool>>>,
+    uses: Mutex<HashMap<(TokenId, String), Counted>>,
+    limits: Mutex<Limits>,
+    guesses: DefaultKeyedRateLimiter<IpAddr>,
+}
+
+#[derive(Clone)]
+struct Known {
+    caller: Caller,
+    expires_at: Option<i64>,
+    looked_at: Instant,
+}
+
+struct Counted {
+    workspace: WorkspaceId,
+    requests: i64,
+    refused: i64,
+    first_at: i64,
+    last_at: i64,
+}
+
+/// The limit, as this node's part of it.
+struct Limits {
+    limit: RateLimit,
+    nodes: u32,
+    tokens: Option<Arc<DefaultKeyedRateLimiter<TokenId>>>,
+}
+
+impl Limits {
+    fn new(limit: RateLimit, nodes: u32) -> Self {
+        let part = |whole: u32| NonZeroU32::new(whole.div_ceil(nodes.max(1)));
+        let quota = part(limit.per_second).map(|per_second| {
+            Quota::per_second(per_second).allow_burst(part(limit.burst).unwrap_or(per_second))
+        });
+        Self {
+            limit,
+            nodes,
+            tokens: quota.map(|quota| Arc::new(RateLimiter::keyed(quota))),
+        }
+    }
+}
+
+impl Access {
+    /// Lets in whoever has a valid token in this database.
+    pub fn new(db: Db, clock: Clock) -> Self {
+        let guesses = Quota::per_minute(GUESSES_A_MINUTE).allow_burst(GUESSES_BURST);
+        Self(Arc::new(Inner {
+            db,
+            clock,
+            known: Mutex::new(LruCache::unbounded()),
+            followed: Mutex::default(),
+            uses: Mutex::default(),
+            limits: Mutex::new(Limits::new(RateLimit::default(), 1)),
+            guesses: RateLimiter::keyed(guesses),
+        }))
+    }
+
+    /// Sets how many requests a token may make, of all nodes together.
+    pub fn limit(&self, limit: RateLimit) {
+        let mut limits = locked(&self.0.limits);
+        *limits = Limits::new(limit, limits.nodes);
+    }
+
+    /// Who comes with this token, from this address.
+    ///
+    /// # Errors
+    /// [`NotAdmitted::NoToken`] for every text that is no valid token, for whatever reason;
+    /// [`NotAdmitted::TooMany`] where this is one too many.
+    pub async fn admit(&self, text: &str, from: Option<IpAddr>) -> Result<Caller, NotAdmitted> {
+        let caller = self.authenticate(text, from).await?;
+        self.spend(&caller, from)?;
+        Ok(caller)
+    }
+
+    /// Who comes with this token, without taking it for a request.
+    ///
+    /// # Errors
+    /// As [`Access::admit`].
+    pub async fn authenticate(
+        &self,
+        text: &str,
+        from: Option<IpAddr>,
+    ) -> Result<Caller, NotAdmitted> {
+        if !text.starts_with(PREFIX) || text.len() > TEXT_MAX {
+            return Err(self.guessed(from));
+        }
+        let hash = sha256_hex(text);
+        let known = locked(&self.0.known).get(&hash).cloned();
+        let now = self.0.clock.now();
+        if let Some(known) = known.filter(|known| known.looked_at.elapsed() < KNOWN_FOR) {
+            let is_over = known
+                .expires_at
+                .is_some_and(|at| at <= now.timestamp_millis());
+            return if is_over {
+                Err(NotAdmitted::NoToken)
+            } else {
+                Ok(known.caller)
+            };
+        }
+        let looked_at = Instant::now();
+        let Some(row) = token::by_hash(self.0.db.read(), &hash).await? else {
+            return Err(self.guessed(from));
+        };
+        let workspace = WorkspaceId::from_uuid(row.workspace_id);
+        let id = TokenId::from_uuid(row.id);
+        if !token::is_valid(&row, now) {
+            locked(&self.0.known).pop(&hash);
+            self.count(workspace, id, from, false);
+            return Err(NotAdmitted::NoToken);
+        }
+        let role = Role::from_str(&row.role).map_err(|error| StoreError::corrupt("role", error))?;
+        let caller = caller(workspace, role, id);
+        let mut all = locked(&self.0.known);
+        all.push(
+            hash,
+            Known {
+                caller: caller.clone(),
+                expires_at: row.expires_at,
+                looked_at,
+            },
+        );
+        while all.len() > KNOWN_MAX {
+            all.pop_lru();
+        }
+        Ok(caller)
+    }
+
+    /// Takes one request from what a token may make.
+    ///
+    /// # Errors
+    /// [`NotAdmitted::TooMany`] where it has made too many.
+    pub fn spend(&self, caller: &Caller, from: Option<IpAddr>) -> Result<(), NotAdmitted> {
+        let tokens = locked(&self.0.limits).tokens.clone();
+        let spent = tokens.map_or(Ok(()), |tokens| {
+            let checked = tokens.check_key(&caller.token);
+            checked.map_err(|until| RetryAfter(until.wait_time_from(DefaultClock::default().now())))
+        });
+        self.count(caller.workspace, caller.token, from, spent.is_ok());
+        spent.map_err(NotAdmitted::TooMany)
+    }
+
+    /// A wrong token. Whoever tries many is told to wait; it gains nothing by not waiting.
+    fn guessed(&self, from: Option<IpAddr>) -> NotAdmitted {
+        let Some(from) = from else {
+            return NotAdmitted::NoToken;
+        };
+        match self.0.guesses.check_key(&from) {
+            Ok(()) => NotAdmitted::NoToken,
+            Err(until) => {
+                let wait = until.wait_time_from(DefaultClock::default().now());
+                NotAdmitted::TooMany(RetryAfter(wait))
+            }
+        }
+    }
+
+    fn count(&self, workspace: WorkspaceId, token: TokenId, from: Option<IpAddr>, served: bool) {
+        let at = self.0.clock.now().timestamp_millis();
+        let mut uses = locked(&self.0.uses);
+        let address = from.map_or_else(
+            || NOWHERE.to_owned(),
+            |from| from.to_canonical().to_string(),
+        );
+        let mut key = (token, address);
+        if !uses.contains_key(&key) {
+            let of_token = uses.keys().filter(|(other, _)| *other == token).count();
+            if of_token >= ADDRESSES_MAX {
+                key.1 = OTHERS.to_owned();
+            }
+        }
+        let counted = uses.entry(key).or_insert(Counted {
+            workspace,
+            requests: 0,
+            refused: 0,
+            first_at: at,
+            last_at: at,
+        });
+        counted.last_at = at;
+        if served {
+            counted.requests += 1;
+        } else {
+            counted.refused += 1;
+        }
+    }
+
+    /// Ready when a token is revoked or has expired.
+    pub fn over(&self, token: TokenId) -> impl Future<Output = ()> + Send + use<> {
+        let mut followed = locked(&self.0.followed);
+        let sender = followed
+            .entry(token)
+            .or_insert_with(|| watch::channel(false).0);
+        let mut over = sender.subscribe();
+        async move {
+            if over.wait_for(|over| *over).await.is_err() {
+                // Whoever would tell is gone, and with it the process.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Looks after tokens that live streams came with, writes down uses, and forgets old ones, until
+    /// `shutdown` is cancelled.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let mut looking = interval(KNOWN_FOR);
+        looking.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut written_at = Instant::now();
+        let mut forgotten_on = None;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = looking.tick() => {}
+            }
+            report("looking after tokens", self.look().await);
+            if written_at.elapsed() >= WRITTEN_EVERY {
+                written_at = Instant::now();
+                report("noting the uses of tokens", self.write().await);
+                report("counting the nodes", self.share().await);
+                let today = self.0.clock.now().date_naive();
+                if forgotten_on != Some(today) {
+                    forgotten_on = Some(today);
+                    let oldest = today - chrono::Duration::days(KEPT_DAYS);
+                    let forgotten =
+                        token::forget_uses(self.0.db.write(), &oldest.to_string()).await;
+                    report("forgetting the uses of tokens", forgotten.map(drop));
+                }
+                self.0.guesses.retain_recent();
+                if let Some(tokens) = locked(&self.0.limits).tokens.clone() {
+                    tokens.retain_recent();
+                }
+            }
+        }
+        report("noting the uses of tokens", self.write().await);
+    }
+
+    /// Ends what came with tokens that are no longer good for anything.
+    async fn look(&self) -> Result<(), StoreError> {
+        let ids: Vec<TokenId> = {
+            let mut followed = locked(&self.0.followed);
+            followed.retain(|_, sender| sender.receiver_count() > 0);
+            followed.keys().copied().collect()
+        };
+        let now = self.0.clock.now();
+        for batch in ids.chunks(1_000) {
+            for id in token::over(self.0.db.read(), batch, now).await? {
+                if let Some(sender) = locked(&self.0.followed).remove(&id) {
+                    sender.send_replace(true);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down what was counted since the last time.
+    ///
+    /// # Errors
+    /// As the database has it; what was counted is then kept for the next time.
+    pub async fn write(&self) -> Result<(), StoreError> {
+        let counted = std::mem::take(&mut *locked(&self.0.uses));
+        if counted.is_empty() {
+            return Ok(());
+        }
+        let mut uses: Vec<Use> = counted
+            .iter()
+            .map(|((token, address), counted)| Use {
+                token_id: token.uuid(),
+                day: crate::clock::from_ms(counted.last_at)
+                    .date_naive()
+                    .to_string(),
+                address: address.clone(),
+                workspace_id: counted.workspace.uuid(),
+                requests: counted.requests,
+                refused: counted.refused,
+                first_at: counted.first_at,
+                last_at: counted.last_at,
+            })
+            .collect();
+        // Two nodes that write the same rows lock them in the same order.
+        uses.sort_by(|a, b| (a.token_id, &a.address).cmp(&(b.token_id, &b.address)));
+        let written = self.write_uses(&uses).await;
+        if written.is_err() {
+            let mut since = locked(&self.0.uses);
+            for (key, before) in counted {
+                match since.get_mut(&key) {
+                    Some(after) => {
+                        after.requests += before.requests;
+                        after.refused += before.refused;
+                        after.first_at = before.first_at;
+                    }
+                    None => {
+                        since.insert(key, before);
+                    }
+                }
+            }
+        }
+        written
+    }
+
+    async fn write_uses(&self, uses: &[Use]) -> Result<(), StoreError> {
+        let tx = self.0.db.begin().await?;
+        token::record_uses(&tx, uses).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Takes this node's part of the limit.
+    async fn share(&self) -> Result<(), StoreError> {
+        let nodes = worker::count(self.0.db.read(), self.0.clock.now()).await?;
+        let nodes = u32::try_from(nodes).unwrap_or(1).max(1);
+        let mut limits = locked(&self.0.limits);
+        if limits.nodes != nodes {
+            *limits = Limits::new(limits.limit, nodes);
+        }
+        Ok(())
+    }
+}
+
+fn report(what: &str, done: Result<(), StoreError>) {
+    if let Err(error) = done {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "{what} failed; it is tried again"
+        );
+    }
+}
+
+/// No code that holds one of these locks can leave what it guards half changed.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
