@@ -228,6 +228,15 @@ fn classify(error: &mut ServerError, request_id: &str) {
             error.message = "The database cannot be reached; try again in a moment.".into();
             set_code(error, Code::Unavailable);
         }
+        Some(cause) if cause.took_too_long() => {
+            tracing::warn!(
+                request.id = request_id,
+                path,
+                "a statement of a request took too long and was ended"
+            );
+            error.message = "The database took too long over this; ask for less at once.".into();
+            set_code(error, Code::TimedOut);
+        }
         Some(cause) => {
             tracing::error!(
                 request.id = request_id,

@@ -54,7 +54,8 @@ pub fn sdl() -> String {
 
 impl CadenzaSchema {
     /// The schema over these services.
-    pub fn new(services: Services) -> Self {
+    pub fn new(mut services: Services) -> Self {
+        services.db = services.db.bounded();
         let schema = Schema::build(
             Query::default(),
             Mutation::default(),

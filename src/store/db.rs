@@ -6,12 +6,15 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use migration::{Migrator, MigratorTrait};
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx;
+use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
 };
+use tokio::time::Instant;
 
 use super::{Result, StoreError, dialect};
 
@@ -26,11 +29,22 @@ const TRIED_AFTER: Duration = Duration::from_secs(1);
 /// How many connections a node opens to PostgreSQL, unless told otherwise.
 pub const POSTGRES_CONNECTIONS: u32 = 16;
 
+/// How many connections a node opens to PostgreSQL for what clients read.
+const POSTGRES_BOUNDED: u32 = 8;
+/// How many connections on SQLite.
+const SQLITE_BOUNDED: u32 = 4;
+/// How long a statement may take that a client has brought about.
+pub const STATEMENT_WITHIN: Duration = Duration::from_secs(20);
+/// How many steps SQLite goes between two looks at the time: some milliseconds.
+const STEPS_BETWEEN: i32 = 200_000;
+
 /// The database, open.
 #[derive(Clone, Debug)]
 pub struct Db {
     read: DatabaseConnection,
     write: DatabaseConnection,
+    /// To read with where each statement has its time.
+    bounded: DatabaseConnection,
 }
 
 impl Db {
@@ -41,17 +55,35 @@ impl Db {
     /// [`StoreError::Unusable`] for a URL of another kind, [`StoreError::Database`] where the
     /// database cannot be reached.
     pub async fn connect(url: &str) -> Result<Self> {
+        Self::connect_within(url, STATEMENT_WITHIN).await
+    }
+
+    /// The same, where statements that clients bring about may take so long.
+    ///
+    /// # Errors
+    /// As [`Db::connect`].
+    pub async fn connect_within(url: &str, within: Duration) -> Result<Self> {
         if url.starts_with("sqlite:") {
             let separator = if url.contains('?') { '&' } else { '?' };
             let url = format!("{url}{separator}mode=rwc");
             let write = Database::connect(sqlite_options(&url, 1)).await?;
             let read = Database::connect(sqlite_options(&url, SQLITE_READERS)).await?;
-            Ok(Self { read, write })
+            let mut options = sqlite_options(&url, SQLITE_BOUNDED);
+            bound_sqlite(&mut options, within);
+            let bounded = Database::connect(options).await?;
+            Ok(Self {
+                read,
+                write,
+                bounded,
+            })
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            let pool = Database::connect(postgres_options(url)).await?;
+            let pool = Database::connect(postgres_options(url, POSTGRES_CONNECTIONS)).await?;
+            let mut options = postgres_options(url, POSTGRES_BOUNDED);
+            options.statement_timeout(within);
             Ok(Self {
                 read: pool.clone(),
                 write: pool,
+                bounded: Database::connect(options).await?,
             })
         } else {
             Err(StoreError::Unusable(
@@ -76,6 +108,16 @@ impl Db {
         &self.read
     }
 
+    /// The same database, where each statement that reads has its time: one that takes longer is
+    /// ended in the database, and not only waited for no longer.
+    #[must_use]
+    pub fn bounded(&self) -> Self {
+        Self {
+            read: self.bounded.clone(),
+            ..self.clone()
+        }
+    }
+
     /// The connection for single statements that write.
     pub fn write(&self) -> &DatabaseConnection {
         &self.write
@@ -96,7 +138,7 @@ impl Db {
     /// The same database, where `seen` is called with the text of every statement that is run.
     #[must_use]
     pub fn observed(mut self, seen: impl Fn(&str) + Clone + Send + Sync + 'static) -> Self {
-        for connection in [&mut self.read, &mut self.write] {
+        for connection in [&mut self.read, &mut self.write, &mut self.bounded] {
             let seen = seen.clone();
             connection.set_metric_callback(move |info| seen(&info.statement.sql));
         }
@@ -113,6 +155,7 @@ impl Db {
     /// # Errors
     /// [`StoreError::Database`] where closing fails.
     pub async fn close(self) -> Result<()> {
+        self.bounded.close_by_ref().await?;
         self.read.close_by_ref().await?;
         self.write.close_by_ref().await?;
         Ok(())
@@ -142,10 +185,28 @@ fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
     options
 }
 
-fn postgres_options(url: &str) -> ConnectOptions {
+/// SQLite has no time-out for statements: it asks now and then whether to go on, from the moment on
+/// that a connection is taken.
+fn bound_sqlite(options: &mut ConnectOptions, within: Duration) {
+    options.map_sqlx_sqlite_before_acquire(move |connection, _| {
+        async move { bound(connection, within).await.map(|()| true) }.boxed()
+    });
+    options.map_sqlx_sqlite_pool_opts(move |options| {
+        options.after_connect(move |connection, _| bound(connection, within).boxed())
+    });
+}
+
+async fn bound(connection: &mut SqliteConnection, within: Duration) -> Result<(), sqlx::Error> {
+    let until = Instant::now() + within;
+    let mut handle = connection.lock_handle().await?;
+    handle.set_progress_handler(STEPS_BETWEEN, move || Instant::now() < until);
+    Ok(())
+}
+
+fn postgres_options(url: &str, connections: u32) -> ConnectOptions {
     let mut options = common(url);
     options
-        .max_connections(POSTGRES_CONNECTIONS)
+        .max_connections(connections)
         .min_connections(1)
         .map_sqlx_postgres_opts(|options| {
             options

@@ -132,6 +132,12 @@ pub fn may_pass(code: &str) -> bool {
         .is_ok_and(|code| matches!(code & 0xff, 3 | 5 | 6 | 7 | 8 | 10 | 13 | 14))
 }
 
+/// Whether a code of the database says that a statement was ended because it took too long.
+pub fn took_too_long(code: &str) -> bool {
+    // query_canceled; SQLITE_INTERRUPT.
+    matches!(code, "57014" | "9")
+}
+
 /// A column that rows must not be looked for by, because another one finds them better: SQLite keeps
 /// no statistics and may else walk through a whole workspace.
 pub fn unindexed(backend: DbBackend, column: &str) -> String {

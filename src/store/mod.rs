@@ -84,6 +84,22 @@ impl StoreError {
         }
     }
 
+    /// Whether a statement was ended because it took too long.
+    pub fn took_too_long(&self) -> bool {
+        let Self::Database(
+            DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)),
+        ) = self
+        else {
+            return false;
+        };
+        match &**cause {
+            sqlx::Error::Database(told) => told
+                .code()
+                .is_some_and(|code| dialect::took_too_long(&code)),
+            _ => false,
+        }
+    }
+
     /// A row that cannot be read.
     pub fn corrupt(what: &'static str, reason: impl ToString) -> Self {
         Self::Corrupt {

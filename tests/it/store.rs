@@ -173,3 +173,43 @@ both!(
         }
     }
 );
+
+both!(
+    a_statement_that_takes_too_long_is_ended_in_the_database,
+    |h: Harness| async move {
+        let within = Duration::from_millis(300);
+        let db = Db::connect_within(&h.url, within).await.expect("it opens");
+        let backend = db.read().get_database_backend();
+        let endless = match backend {
+            sea_orm::DbBackend::Postgres => {
+                "SELECT CAST(count(*) AS BIGINT) AS n FROM pg_sleep(600)"
+            }
+            _ => {
+                "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) AS n FROM c"
+            }
+        };
+        let bounded = db.bounded();
+        for _ in 0..3 {
+            // The first takes a connection that was just opened, the others one that was used.
+            let told = sql::number(bounded.read(), endless, Arguments::new()).await;
+            let error = told.expect_err("it is ended");
+            assert!(error.took_too_long(), "{error:?}");
+            let again = sql::number(
+                bounded.read(),
+                "SELECT CAST(1 AS BIGINT) AS n",
+                Arguments::new(),
+            )
+            .await;
+            assert_eq!(again.expect("the connection is as good as before"), 1);
+        }
+        if backend == sea_orm::DbBackend::Postgres {
+            let running = "SELECT count(*) AS n FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()";
+            let running = sql::number(db.write(), running, Arguments::new())
+                .await
+                .expect("a number");
+            assert_eq!(running, 0);
+        }
+        drop(bounded);
+        db.close().await.expect("closes");
+    }
+);

@@ -101,6 +101,7 @@ const TIME_READERS: &[&str] = &[
     "src/http/socket.rs",
     "src/http/stream.rs",
     "src/server.rs",
+    "src/store/db.rs",
 ];
 /// The one file that may name the kinds of database.
 const DIALECT: &str = "src/store/dialect.rs";
