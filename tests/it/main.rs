@@ -24,3 +24,4 @@ mod smtp;
 mod store;
 mod tidy;
 mod tokens;
+mod walls;
