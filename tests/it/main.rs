@@ -21,6 +21,7 @@ mod senders;
 mod sequences;
 mod served;
 mod smtp;
+mod statements;
 mod store;
 mod tidy;
 mod tokens;
