@@ -6,11 +6,14 @@
 
 mod cost;
 mod fragments;
+mod plan;
 mod scan;
 mod shape;
 mod subscription;
 mod text;
 mod variables;
+
+use std::sync::Arc;
 
 use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{
@@ -20,6 +23,7 @@ use async_graphql::{Name, Positioned, Request, Response};
 
 pub use self::cost::COST_MAX;
 pub use self::fragments::LEVELS_MAX;
+pub use self::plan::Plan;
 pub use self::shape::Shape;
 pub use self::subscription::Root;
 use super::error::{Code, parse_failed, refused_request};
@@ -47,6 +51,8 @@ pub struct Operation {
     pub cost: u64,
     /// What a subscription follows; nothing else has one.
     pub root: Option<Root>,
+    /// What its answers look like.
+    pub plan: Arc<Plan>,
 }
 
 /// Why a document is not run.
@@ -207,7 +213,13 @@ fn settle(
         OperationKind::Subscription => subscription::root(operation, &request.variables),
         OperationKind::Query | OperationKind::Mutation => None,
     };
-    Ok(Operation { kind, cost, root })
+    let plan = Arc::new(plan::of(document, operation, &request.variables, shape));
+    Ok(Operation {
+        kind,
+        cost,
+        root,
+        plan,
+    })
 }
 
 /// The operation that is to be run.

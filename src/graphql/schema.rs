@@ -8,7 +8,7 @@ use async_graphql::{Error, Pos, Request, Response, SDLExportOptions, Schema};
 use futures_util::stream::{BoxStream, once};
 use futures_util::{FutureExt, StreamExt};
 
-use super::document::{self, Operation, Shape};
+use super::document::{self, Operation, Plan, Shape};
 use super::error::{finish, panicked};
 use super::loader::Batches;
 use super::{Mutation, Query, Subscription, loader};
@@ -99,13 +99,19 @@ impl CadenzaSchema {
 
     /// Runs a query or a mutation. Never panics, whatever a resolver does.
     pub async fn execute(&self, request: impl Into<Request>) -> Response {
-        let (request, id, batches) = match self.prepare(request.into()) {
+        let Prepared {
+            request,
+            id,
+            plan,
+            batches,
+        } = match self.prepare(request.into()) {
             Ok(prepared) => prepared,
             Err(response) => return *response,
         };
         let run = drive(batches, self.schema.execute(request));
         let run = AssertUnwindSafe(run).catch_unwind();
         let mut response = run.await.unwrap_or_else(|panic| panicked(&id.0, &*panic));
+        plan.arrange(&mut response.data, !response.errors.is_empty());
         finish(&mut response, &id.0);
         response
     }
@@ -113,7 +119,12 @@ impl CadenzaSchema {
     /// Runs an operation of any kind; a query or a mutation answers once. A stream in which a
     /// resolver panics ends with an error.
     pub fn execute_stream(&self, request: impl Into<Request>) -> BoxStream<'static, Response> {
-        let (request, id, batches) = match self.prepare(request.into()) {
+        let Prepared {
+            request,
+            id,
+            plan,
+            batches,
+        } = match self.prepare(request.into()) {
             Ok(prepared) => prepared,
             Err(response) => return once(async move { *response }).boxed(),
         };
@@ -126,6 +137,7 @@ impl CadenzaSchema {
             .catch_unwind()
             .map(move |response| {
                 let mut response = response.unwrap_or_else(|panic| panicked(&id.0, &*panic));
+                plan.arrange(&mut response.data, !response.errors.is_empty());
                 finish(&mut response, &id.0);
                 response
             })
@@ -133,9 +145,10 @@ impl CadenzaSchema {
     }
 
     fn prepare(&self, mut request: Request) -> Result<Prepared, Box<Response>> {
-        if data::<Operation>(&request).is_none() {
-            self.read(&mut request)?;
-        }
+        let plan = match data::<Operation>(&request) {
+            Some(operation) => Arc::clone(&operation.plan),
+            None => self.read(&mut request)?.plan,
+        };
         let id = data::<RequestId>(&request)
             .cloned()
             .unwrap_or_else(|| RequestId::mint(&self.services));
@@ -145,12 +158,24 @@ impl CadenzaSchema {
             request = request.data(loaders);
             batches = Some(driven);
         }
-        Ok((request, id, batches))
+        Ok(Prepared {
+            request,
+            id,
+            plan,
+            batches,
+        })
     }
 }
 
-/// A request with its name and what it asks for meanwhile; nothing without a caller.
-type Prepared = (Request, RequestId, Option<Batches>);
+/// A request that is ready to run.
+struct Prepared {
+    request: Request,
+    id: RequestId,
+    /// What its answers look like.
+    plan: Arc<Plan>,
+    /// What it asks for meanwhile; nothing without a caller.
+    batches: Option<Batches>,
+}
 
 async fn drive<T>(batches: Option<Batches>, run: impl Future<Output = T>) -> T {
     match batches {

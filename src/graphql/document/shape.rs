@@ -11,7 +11,9 @@ use async_graphql::parser::{Error, parse_schema};
 /// What is known of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Field {
-    /// The type of what it answers, or of each entry.
+    /// The type of what it answers.
+    pub ty: Type,
+    /// The name of that type, or of each entry's.
     pub of: String,
     /// Whether it answers several.
     pub is_list: bool,
@@ -75,6 +77,7 @@ fn known(field: &FieldDefinition) -> Field {
     let (of, is_list) = named(&field.ty.node);
     let mut arguments = field.arguments.iter();
     Field {
+        ty: field.ty.node.clone(),
         of,
         is_list,
         is_paged: arguments.any(|argument| argument.node.name.node == "first"),

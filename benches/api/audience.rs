@@ -1,0 +1,253 @@
+//! Many who listen: how fast events reach all of them, how soon, and what each costs.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::extract::ws::{Message as ServerMessage, Utf8Bytes, WebSocketUpgrade};
+use axum::response::Response;
+use axum::routing::get;
+use cadenza::domain::event::{EventKind, NewEvent};
+use cadenza::store::event;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::broadcast;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use super::{BATCH, FOLLOW, World, per_second, serve};
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// What was measured of many who listen.
+pub struct Audience {
+    pub rate: f64,
+    /// The median, and of a hundred the last but one.
+    pub delay: (Duration, Duration),
+    /// In bytes, for each.
+    pub memory: usize,
+}
+
+impl Audience {
+    /// A broadcast of texts that are ready, over sockets.
+    pub async fn plain(subscribers: usize, events: usize) -> Self {
+        let (say, _) = broadcast::channel::<Utf8Bytes>(events.next_power_of_two().max(64));
+        let router = Router::new()
+            .route("/", get(broadcast_by_hand))
+            .with_state(say.clone());
+        let address = serve(router).await;
+        let before = resident();
+        let mut sockets = Vec::new();
+        for _ in 0..subscribers {
+            sockets.push(connect(address, "/").await);
+        }
+        while say.receiver_count() < subscribers {
+            tokio::task::yield_now().await;
+        }
+        let memory = resident().saturating_sub(before) / subscribers;
+        let text = r#"{"id":"s","type":"next","payload":{"data":{"executionEvents":{"cursor":"evt_0000000000000001","kind":"SEQUENCE_PUBLISHED","at":"2026-11-24T15:00:00.000Z","stepKey":null}}}}"#;
+        let send = || drop(say.send(text.into()));
+        let (sockets, rate) =
+            measure_rate(sockets, events, async || (0..events).for_each(|_| send())).await;
+        let delay = measure_delay(sockets, async || send()).await;
+        Self {
+            rate,
+            delay,
+            memory,
+        }
+    }
+
+    /// Live events, from the commit on.
+    pub async fn live(world: &World, subscribers: usize, events: usize) -> Self {
+        let before = resident();
+        let mut sockets = Vec::new();
+        for _ in 0..subscribers {
+            let mut socket = connect(world.address, "/graphql").await;
+            let payload = json!({ "authorization": format!("Bearer {}", world.secret) });
+            say(
+                &mut socket,
+                json!({ "type": "connection_init", "payload": payload }),
+            )
+            .await;
+            hear(&mut socket, "connection_ack").await;
+            say(
+                &mut socket,
+                json!({ "id": "s", "type": "subscribe", "payload": { "query": FOLLOW } }),
+            )
+            .await;
+            sockets.push(socket);
+        }
+        // Everybody listens once everybody has heard one event.
+        let mut waiting = std::mem::take(&mut sockets);
+        for mut socket in waiting.drain(..) {
+            loop {
+                append(world, 1).await;
+                let heard =
+                    tokio::time::timeout(Duration::from_millis(200), hear(&mut socket, "next"))
+                        .await;
+                if heard.is_ok() {
+                    break;
+                }
+            }
+            sockets.push(socket);
+        }
+        let memory = resident().saturating_sub(before) / subscribers;
+        let mark = mark(world).await;
+        for socket in &mut sockets {
+            while !hear(socket, "next").await.contains(&mark) {}
+        }
+        let (sockets, rate) = measure_rate(sockets, events, async || {
+            for _ in 0..events / BATCH {
+                append(world, BATCH).await;
+            }
+        })
+        .await;
+        let delay = measure_delay(sockets, async || append(world, 1).await).await;
+        Self {
+            rate,
+            delay,
+            memory,
+        }
+    }
+}
+
+async fn broadcast_by_hand(
+    State(say): State<broadcast::Sender<Utf8Bytes>>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    upgrade.on_upgrade(move |mut socket| async move {
+        let mut said = say.subscribe();
+        while let Ok(text) = said.recv().await {
+            if socket.send(ServerMessage::Text(text)).await.is_err() {
+                return;
+            }
+        }
+    })
+}
+
+async fn connect(address: SocketAddr, path: &str) -> Socket {
+    let mut request = format!("ws://{address}{path}")
+        .into_client_request()
+        .expect("a URL");
+    if path == "/graphql" {
+        let protocol = "graphql-transport-ws".parse().expect("a header");
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", protocol);
+    }
+    tokio_tungstenite::connect_async(request)
+        .await
+        .expect("connects")
+        .0
+}
+
+async fn say(socket: &mut Socket, message: Value) {
+    socket
+        .send(Message::text(message.to_string()))
+        .await
+        .expect("sent");
+}
+
+/// The next message of this type.
+async fn hear(socket: &mut Socket, of: &str) -> String {
+    loop {
+        let message = socket.next().await.expect("a message").expect("is read");
+        if let Message::Text(text) = message {
+            assert!(!text.contains("\"error\""), "{text}");
+            if text.contains(of) {
+                return text.to_string();
+            }
+        }
+    }
+}
+
+async fn append(world: &World, count: usize) {
+    let now = world.services.clock.now();
+    let one = NewEvent::of_sequence(now, EventKind::SequencePublished, world.sequence);
+    let tx = world.services.db.begin().await.expect("a transaction");
+    event::append(&tx, world.workspace, vec![one; count])
+        .await
+        .expect("appended");
+    tx.commit().await.expect("committed");
+    world.services.wake.log();
+}
+
+/// The cursor of an event that was appended just now.
+async fn mark(world: &World) -> String {
+    append(world, 1).await;
+    let last = event::last_seq(world.services.db.read(), world.workspace)
+        .await
+        .expect("a number");
+    format!("evt_{last:016x}")
+}
+
+/// How many events a second all of them together get, where each gets so many.
+async fn measure_rate(
+    sockets: Vec<Socket>,
+    events: usize,
+    send: impl AsyncFnOnce(),
+) -> (Vec<Socket>, f64) {
+    let subscribers = sockets.len();
+    let mut tasks = tokio::task::JoinSet::new();
+    for mut socket in sockets {
+        tasks.spawn(async move {
+            for _ in 0..events {
+                hear(&mut socket, "next").await;
+            }
+            socket
+        });
+    }
+    let began = Instant::now();
+    send().await;
+    let mut sockets = Vec::new();
+    while let Some(socket) = tasks.join_next().await {
+        sockets.push(socket.expect("hears"));
+    }
+    (sockets, per_second(subscribers * events, began.elapsed()))
+}
+
+/// How long an event takes to reach each of them, where there is time between events.
+async fn measure_delay(sockets: Vec<Socket>, send: impl AsyncFn()) -> (Duration, Duration) {
+    const EVENTS: usize = 20;
+    let (heard, mut hearing) = tokio::sync::mpsc::unbounded_channel();
+    let subscribers = sockets.len();
+    for mut socket in sockets {
+        let heard = heard.clone();
+        tokio::spawn(async move {
+            for _ in 0..EVENTS {
+                hear(&mut socket, "next").await;
+                heard.send(Instant::now()).expect("somebody counts");
+            }
+        });
+    }
+    let mut delays = Vec::new();
+    for _ in 0..EVENTS {
+        send().await;
+        let sent = Instant::now();
+        for _ in 0..subscribers {
+            let at: Instant = hearing.recv().await.expect("heard");
+            delays.push(at.saturating_duration_since(sent));
+        }
+    }
+    delays.sort();
+    (delays[delays.len() / 2], delays[delays.len() * 99 / 100])
+}
+
+/// The memory of this process, in bytes.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("a line");
+    let kilobytes: usize = line
+        .split_whitespace()
+        .nth(1)
+        .expect("a number")
+        .parse()
+        .expect("a number");
+    kilobytes * 1_024
+}
