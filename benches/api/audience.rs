@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::broadcast;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::{BATCH, FOLLOW, World, per_second, serve};
@@ -80,19 +81,8 @@ impl Audience {
             .await;
             sockets.push(socket);
         }
-        // Everybody listens once everybody has heard one event.
-        let mut waiting = std::mem::take(&mut sockets);
-        for mut socket in waiting.drain(..) {
-            loop {
-                append(world, 1).await;
-                let heard =
-                    tokio::time::timeout(Duration::from_millis(200), hear(&mut socket, "next"))
-                        .await;
-                if heard.is_ok() {
-                    break;
-                }
-            }
-            sockets.push(socket);
+        while world.api.followers() < subscribers {
+            tokio::task::yield_now().await;
         }
         let memory = resident().saturating_sub(before) / subscribers;
         let mark = mark(world).await;

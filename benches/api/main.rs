@@ -88,6 +88,7 @@ struct World {
     secret: String,
     sequence: SequenceId,
     address: SocketAddr,
+    api: Http,
     by_hand: SocketAddr,
     shutdown: CancellationToken,
 }
@@ -160,6 +161,7 @@ impl World {
             secret: made.secret,
             sequence,
             address,
+            api: http,
             by_hand,
             shutdown,
         }

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::WebSocketUpgrade;
@@ -15,7 +16,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::{BoxFuture, pending};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -45,8 +46,13 @@ const SEND_WITHIN: Duration = Duration::from_secs(30);
 const MESSAGE_MAX: usize = 1 << 20;
 /// The most operations of one socket at a time.
 const OPERATIONS_MAX: usize = 100;
-/// How many results of a socket's operations wait for the client at most; then the operations wait.
-const RESULTS_AHEAD: usize = 16;
+/// How many results of an operation are handed on and written at once, where so many are ready.
+const TOGETHER: usize = 64;
+/// How many such handfuls of a socket's operations wait for the client at most; then the operations
+/// wait.
+const RESULTS_AHEAD: usize = 4;
+/// What is read of a client at once, in bytes: its messages are small, and there are many clients.
+const READ_BUFFER: usize = 4 << 10;
 /// A message that took so long to send was waiting for the client to read, and it did.
 const SLOW: Duration = Duration::from_secs(1);
 /// The most bytes of an operation's id.
@@ -74,7 +80,10 @@ pub async fn open(
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
     };
-    let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(MESSAGE_MAX);
+    let upgrade = upgrade
+        .protocols([PROTOCOL])
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(MESSAGE_MAX);
     if upgrade.selected_protocol().is_none() {
         let message = format!("Open the WebSocket with the sub-protocol {PROTOCOL}.\n");
         return (StatusCode::BAD_REQUEST, message).into_response();
@@ -117,14 +126,21 @@ enum Stage {
 
 /// Why a socket ends; `None`: it is gone already.
 type End = Option<(u16, String)>;
-/// Something that an operation has to say: its number, and a result or its end. The number tells
-/// it from another one under the same id.
-type Said = (u64, String, Option<Payload>);
+/// Something that an operation has to say. Its number tells it from another one under the same id.
+struct Said {
+    number: u64,
+    id: String,
+    /// What came, in its order.
+    payloads: Vec<Payload>,
+    is_last: bool,
+}
 
 /// An operation that goes on.
 struct Operation {
     number: u64,
     abort: AbortHandle,
+    /// What each of its results begins with on the wire.
+    head: Arc<str>,
 }
 
 struct Session {
@@ -169,12 +185,12 @@ impl Session {
                     Some(Ok(message)) => self.hear(message).await,
                     Some(Err(_)) | None => return None,
                 },
-                Some((number, id, payload)) = self.said.recv() => {
+                Some(said) = self.said.recv() => {
                     // What ends with the server has not come to its own end.
                     if shutdown.is_cancelled() {
                         return close(1001, "The server is going away");
                     }
-                    self.tell(number, id, payload).await
+                    self.tell(said).await
                 }
             };
             while self.tasks.try_join_next().is_some() {}
@@ -305,33 +321,51 @@ impl Session {
                 .error(&id, &Payload::from(&rate_limited(retry, &name)))
                 .await;
         }
-        let mut results = match Ready::read(&self.http, request, caller, name) {
+        let results = match Ready::read(&self.http, request, caller, name) {
             Ok(ready) => ready.results(&self.http),
             Err(answer) => return self.error(&id, &Payload::from(&*answer)).await,
         };
         self.started += 1;
         let number = self.started;
         let (name, saying) = (id.clone(), self.saying.clone());
+        let mut results = results.ready_chunks(TOGETHER);
         let abort = self.tasks.spawn(async move {
             loop {
-                let payload = results.next().await;
-                let is_last = payload.is_none();
-                let said = saying.send((number, name.clone(), payload)).await;
-                if is_last || said.is_err() {
+                let payloads = results.next().await;
+                let is_last = payloads.is_none();
+                let said = Said {
+                    number,
+                    id: name.clone(),
+                    payloads: payloads.unwrap_or_default(),
+                    is_last,
+                };
+                if saying.send(said).await.is_err() || is_last {
                     return;
                 }
             }
         });
-        self.operations.insert(id, Operation { number, abort });
+        let head = format!(
+            r#"{{"id":{},"type":"next","payload":"#,
+            Value::from(id.as_str())
+        );
+        self.operations.insert(
+            id,
+            Operation {
+                number,
+                abort,
+                head: head.into(),
+            },
+        );
         ControlFlow::Continue(())
     }
 
-    async fn tell(
-        &mut self,
-        number: u64,
-        id: String,
-        payload: Option<Payload>,
-    ) -> ControlFlow<End> {
+    async fn tell(&mut self, said: Said) -> ControlFlow<End> {
+        let Said {
+            number,
+            id,
+            payloads,
+            is_last,
+        } = said;
         // Whoever completed an operation hears no more of it.
         let current = self
             .operations
@@ -340,22 +374,22 @@ impl Session {
         let Some(operation) = current else {
             return ControlFlow::Continue(());
         };
-        match payload {
-            // What was refused as a whole ends with an error, and needs no complete.
-            Some(payload) if payload.refused.is_some() => {
-                operation.abort.abort();
-                self.operations.remove(&id);
-                self.error(&id, &payload).await
-            }
-            Some(payload) => {
-                let (id, json) = (Value::String(id), &payload.json);
-                self.say(format!(r#"{{"id":{id},"type":"next","payload":{json}}}"#))
-                    .await
-            }
-            None => {
-                self.operations.remove(&id);
-                self.send(&json!({ "id": id, "type": "complete" })).await
-            }
+        let head = Arc::clone(&operation.head);
+        // What was refused as a whole ends with an error, and needs no complete.
+        let is_refused = |payload: &&Payload| payload.refused.is_some();
+        let refused = payloads.iter().find(is_refused);
+        if refused.is_some() || is_last {
+            operation.abort.abort();
+            self.operations.remove(&id);
+        }
+        let results = payloads.iter().take_while(|payload| !is_refused(payload));
+        let texts = results.map(|payload| format!("{head}{}}}", payload.json));
+        let messages: Vec<Message> = texts.map(|text| Message::Text(text.into())).collect();
+        self.deliver_all(messages).await?;
+        match refused {
+            Some(payload) => self.error(&id, payload).await,
+            None if is_last => self.send(&json!({ "id": id, "type": "complete" })).await,
+            None => ControlFlow::Continue(()),
         }
     }
 
@@ -385,8 +419,23 @@ impl Session {
     }
 
     async fn deliver(&mut self, message: Message) -> ControlFlow<End> {
+        self.deliver_all(vec![message]).await
+    }
+
+    /// Writes several messages at once.
+    async fn deliver_all(
+        &mut self,
+        messages: impl IntoIterator<Item = Message>,
+    ) -> ControlFlow<End> {
         let began = Instant::now();
-        match timeout(SEND_WITHIN, self.socket.send(message)).await {
+        let socket = &mut self.socket;
+        let written = async move {
+            for message in messages {
+                socket.feed(message).await?;
+            }
+            socket.flush().await
+        };
+        match timeout(SEND_WITHIN, written).await {
             Ok(Ok(())) => {
                 if began.elapsed() > SLOW {
                     self.heard_at = Instant::now();
