@@ -1,5 +1,6 @@
 //! In process, on both databases: the store, the use cases and the API. See `harness`.
 
+mod api_docs;
 mod attempts;
 mod bulk;
 mod bus;
