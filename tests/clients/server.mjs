@@ -129,6 +129,7 @@ export async function startServer(kind) {
     const origin = await within(START_BOUND_MS, () => `the line "listening on http://127.0.0.1:PORT"\n${serve.said.out}\n${serve.said.err}`, listening);
     return {
       kind,
+      pid: serve.child.pid,
       tokens,
       http: `${origin}/graphql`,
       ws: `${origin.replace("http:", "ws:")}/graphql`,
