@@ -25,6 +25,9 @@ const PACE: Pace = Pace {
     within: Duration::from_secs(30),
     slowest: 32 << 10,
 };
+/// How much of a body is read that nobody wants, in bytes, and for how long.
+const DRAINED_MAX: usize = 64 << 10;
+const DRAINED_WITHIN: Duration = Duration::from_secs(1);
 /// What is counted at once, in bytes.
 const UNIT: usize = 1 << 10;
 
@@ -118,6 +121,14 @@ impl Room {
         }
         Ok(())
     }
+}
+
+/// Reads a body that nobody wants, if it is small and comes at once: a client that is answered while it
+/// still writes would see its connection break instead of the answer.
+pub async fn drain(body: Body) {
+    let read = axum::body::to_bytes(body, DRAINED_MAX);
+    // What is longer or slower is cut off with its connection.
+    drop(timeout(DRAINED_WITHIN, read).await);
 }
 
 /// Whether a layer below has found the body too long.

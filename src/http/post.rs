@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 
 use super::accept::{Accepts, Format};
 use super::answer::{self, refuse, write, write_batch};
-use super::body::{NotTaken, Taken};
+use super::body::{NotTaken, Taken, drain};
 use super::payload::Payload;
 use super::read::{self, Asked, Body, Parameters};
 use super::run::{Ready, refused as refused_answer};
@@ -36,7 +36,10 @@ pub async fn post(
 ) -> Response {
     let admitted = match Admitted::new(http, headers, From::of(&extensions)).await {
         Ok(admitted) => admitted,
-        Err(response) => return *response,
+        Err(response) => {
+            drain(body).await;
+            return *response;
+        }
     };
     // What is taken in counts until the answer is there.
     let taken = match admitted.take(body).await {
@@ -139,6 +142,7 @@ impl Admitted {
         if !read::is_json(&self.headers) {
             let message = "Send the request as `Content-Type: application/json`.";
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            drain(body).await;
             return Err(self.refuse(status, Code::BadUserInput, message));
         }
         let limit = if self.caller.role >= Role::Editor {
