@@ -128,10 +128,10 @@ async fn connect(address: SocketAddr, path: &str) -> Socket {
             .headers_mut()
             .insert("sec-websocket-protocol", protocol);
     }
-    tokio_tungstenite::connect_async(request)
-        .await
-        .expect("connects")
-        .0
+    // As little as the server itself takes, so that what is measured is not the client's.
+    let config = WebSocketConfig::default().read_buffer_size(4 << 10);
+    let connected = tokio_tungstenite::connect_async_with_config(request, Some(config), true).await;
+    connected.expect("connects").0
 }
 
 async fn say(socket: &mut Socket, message: Value) {
