@@ -49,6 +49,10 @@ test-clients: web ## the tests with npm clients alone: .ci/with-postgres make te
 bench: ## measure the engine on both databases
 	.ci/with-postgres cargo bench --bench '*'
 
+.PHONY: fuzz
+fuzz: ## ten million odd documents; CADENZA_FUZZ_INPUTS says another number
+	CADENZA_FUZZ_INPUTS=$${CADENZA_FUZZ_INPUTS:-10000000} cargo test --test it -- --nocapture fuzz::
+
 .PHONY: fmt
 fmt: ## format the code
 	cargo fmt --all

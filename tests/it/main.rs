@@ -9,6 +9,7 @@ mod enrol;
 mod events;
 mod executions;
 mod fanout;
+mod fuzz;
 mod harness;
 mod http;
 mod import;
