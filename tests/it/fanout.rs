@@ -242,3 +242,100 @@ both!(
         server.end().await;
     }
 );
+
+both!(who_leaves_is_forgotten, |h: Harness| async move {
+    let server = Served::new(&h).await;
+    let alone = async || {
+        crate::harness::until("nobody follows", async || {
+            (server.followers() == 0).then_some(())
+        })
+        .await;
+    };
+    let many = async |count: usize| {
+        crate::harness::until("they follow", async || {
+            (server.followers() == count).then_some(())
+        })
+        .await;
+    };
+    // Whoever says so.
+    let mut socket = server.socket().await;
+    socket.init(&h.token).await;
+    for n in 0..20 {
+        socket.subscribe(&format!("s{n}"), FOLLOW, json!({})).await;
+    }
+    many(20).await;
+    for n in 0..20 {
+        socket
+            .say(json!({ "id": format!("s{n}"), "type": "complete" }))
+            .await;
+    }
+    alone().await;
+    // Whoever is gone without a word.
+    socket.subscribe("again", FOLLOW, json!({})).await;
+    many(1).await;
+    drop(socket);
+    alone().await;
+    for accept in ["text/event-stream", "multipart/mixed;subscriptionSpec=1.0"] {
+        let request = server.post(&h.token).header("accept", accept);
+        let answer = request
+            .json(&json!({ "query": FOLLOW }))
+            .send()
+            .await
+            .expect("an answer");
+        many(1).await;
+        drop(answer);
+        alone().await;
+    }
+    server.end().await;
+});
+
+both!(
+    a_resolver_that_panics_ends_its_request_alone,
+    |h: Harness| async move {
+        let db = h.services.db.clone().observed(|sql: &str| {
+            assert!(!sql.contains("FROM person"), "s3cret");
+        });
+        let schema = CadenzaSchema::new(Services {
+            db,
+            ..h.services.clone()
+        });
+        let server = Served::over(&h, schema).await;
+        let mut socket = server.socket().await;
+        socket.init(&h.token).await;
+        for _ in 0..2 {
+            let panics = json!({ "query": "{ people(first: 1) { nodes { id } } }" });
+            let answer = server
+                .post(&h.token)
+                .json(&panics)
+                .send()
+                .await
+                .expect("the connection is kept");
+            let id = answer.headers()["x-request-id"]
+                .to_str()
+                .expect("text")
+                .to_owned();
+            let text = answer.text().await.expect("text");
+            assert!(
+                text.contains("INTERNAL") && text.contains(&id) && !text.contains("s3cret"),
+                "{text}"
+            );
+            socket
+                .subscribe("p", "{ people(first: 1) { nodes { id } } }", json!({}))
+                .await;
+            let refused = socket.message().await;
+            assert_eq!(refused["type"], "error", "{refused}");
+            let plain = server
+                .post(&h.token)
+                .json(&json!({ "query": "{ __typename }" }));
+            let plain = plain
+                .send()
+                .await
+                .expect("an answer")
+                .text()
+                .await
+                .expect("text");
+            assert!(plain.contains("Query"), "{plain}");
+        }
+        server.end().await;
+    }
+);
