@@ -49,6 +49,13 @@ test-clients: web ## the tests with npm clients alone: .ci/with-postgres make te
 bench: ## measure the engine on both databases
 	.ci/with-postgres cargo bench --bench '*'
 
+.PHONY: soak
+soak: export CADENZA_BIN ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/cadenza
+soak: web ## ten minutes of honest and hostile clients; CADENZA_SOAK_SECONDS says another number
+	cargo build --bin cadenza
+	npm --prefix $(CLIENTS) ci --no-audit --no-fund
+	node $(CLIENTS)/soak.mjs
+
 .PHONY: fuzz
 fuzz: ## ten million odd documents; CADENZA_FUZZ_INPUTS says another number
 	CADENZA_FUZZ_INPUTS=$${CADENZA_FUZZ_INPUTS:-10000000} cargo test --test it -- --nocapture fuzz::

@@ -1,0 +1,148 @@
+// `make soak`: ten minutes of honest clients with hostile ones among them. Fails where an honest client sees an
+// error, an event is missed or comes twice, or the server's memory grows. CADENZA_SOAK_SECONDS says how long.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
+import { createClient } from "graphql-ws";
+import WebSocket from "ws";
+import { post } from "./clients.mjs";
+import { startWorld } from "./world.mjs";
+
+const SECONDS = Number(process.env.CADENZA_SOAK_SECONDS ?? 600);
+const FOLLOWERS = 20;
+const world = await startWorld();
+const until = performance.now() + SECONDS * 1_000;
+const goesOn = () => performance.now() < until;
+const faults = [];
+const latencies = [];
+let hostile = 0;
+
+const memory = async () => Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${world.pid}/status`, "utf8"))[1]);
+const random = (list) => list[Math.floor(Math.random() * list.length)];
+
+const leads = (await world.run("{ leads(first: 50) { nodes { id } } }")).leads.nodes.map(({ id }) => id);
+const honest = [
+  () => ["{ leads(first: 50) { nodes { id status person { email } sequence { name } currentStep { key } } } }"],
+  () => ["{ people(first: 20) { totalCount nodes { email } } }"],
+  () => ["mutation ($i: PersonUpdateInput!) { personUpdate(input: $i) { userErrors { code } } }", { i: { id: world.person, set: { company: `C${Math.random()}` } } }],
+  () => ["mutation ($i: LeadsBulkInput!) { leadsPause(input: $i) { userErrors { code } } }", { i: { leads: { ids: [random(leads)] } } }],
+  () => ["mutation ($i: LeadsBulkInput!) { leadsResume(input: $i) { userErrors { code } } }", { i: { leads: { ids: [random(leads)] } } }],
+];
+
+async function honestWorker() {
+  while (goesOn()) {
+    const [query, variables] = random(honest)();
+    const began = performance.now();
+    try {
+      const answer = await post(world, { token: world.token, query, variables });
+      const body = await answer.json();
+      if (answer.status !== 200 || body.errors) faults.push(JSON.stringify(body).slice(0, 300));
+    } catch (error) {
+      faults.push(String(error.cause ?? error));
+    }
+    latencies.push(performance.now() - began);
+    await pause(40);
+  }
+}
+
+// Each follower checks that the numbers of its events have no gap and no repeat, however often it comes and goes.
+function follower(n) {
+  let seen = 0;
+  let client;
+  const follow = () => {
+    client = createClient({ url: world.ws, webSocketImpl: WebSocket, retryAttempts: 0, connectionParams: { authorization: `Bearer ${world.token}` } });
+    const after = `evt_${seen.toString(16).padStart(16, "0")}`;
+    client.subscribe({ query: "subscription ($after: EventCursor) { executionEvents(after: $after) { cursor } }", variables: { after } }, {
+      next: ({ data, errors }) => {
+        const number = Number.parseInt(data?.executionEvents.cursor.slice(4), 16);
+        if (errors || number !== seen + 1) faults.push(`follower ${n}: ${number} after ${seen}: ${JSON.stringify(errors)}`);
+        seen = number;
+      },
+      error: (error) => faults.push(`follower ${n}: ${error.message ?? JSON.stringify(error.reason ?? error)}`),
+      complete: () => {},
+    });
+  };
+  follow();
+  const again = setInterval(() => {
+    if (n % 2 === 0) client.dispose();
+    if (n % 2 === 0) follow();
+  }, 5_000 + n * 300);
+  return { seen: () => seen, stop: () => (clearInterval(again), client.dispose()) };
+}
+
+const documents = [
+  () => `{ ...F0 } ${Array.from({ length: 28 }, (_, n) => `fragment F${n} on Query { ${n < 27 ? `...F${n + 1} ...F${n + 1}` : "__typename"} }`).join(" ")}`,
+  () => `{ __typename(x: ${"[".repeat(20_000)}) }`,
+  () => `{ ${Array.from({ length: 1_000 }, (_, n) => `a${n}: __typename`).join(" ")} }`,
+  () => "{ leads(first: 250) { nodes { executions(first: 250) { nodes { lead { executions(first: 250) { nodes { id } } } } } } } }",
+  () => "{ leads(first: 250) { nodes { id person { email leads(first: 20) { nodes { id sequence { name } } } } } } }",
+  () => `{ ${"nope ".repeat(5_000)} }`,
+  () => "query Q { people(filter: { search: \"%_%\" }) { totalCount } }".repeat(2),
+];
+
+async function hostileWorker() {
+  const { hostname, port } = new URL(world.http);
+  while (goesOn()) {
+    hostile += 1;
+    try {
+      switch (Math.floor(Math.random() * 5)) {
+        case 0:
+        case 1:
+          await (await post(world, { token: world.tokens.viewer, query: random(documents)() })).text();
+          break;
+        case 2:
+          await new Promise((done) => {
+            const socket = connect(port, hostname, () => socket.end(`POST /graphql HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n${"\u0000{".repeat(5_000)}`));
+            socket.on("data", () => {}).on("close", done).on("error", done);
+          });
+          break;
+        case 3:
+          await new Promise((done) => {
+            const socket = new WebSocket(world.ws, "graphql-transport-ws");
+            socket.on("open", () => {
+              socket.send(random(["{", "[]", '{"type":"subscribe","id":"1","payload":{"query":"{a}"}}', JSON.stringify({ type: "connection_init", payload: { authorization: "Bearer cdz_wrong" } })]));
+            });
+            socket.on("close", done).on("error", done);
+          });
+          break;
+        default: {
+          // Follows everything from the beginning and reads nothing.
+          const socket = new WebSocket(world.ws, "graphql-transport-ws");
+          await new Promise((done) => socket.on("open", done).on("error", done));
+          socket.send(JSON.stringify({ type: "connection_init", payload: { authorization: `Bearer ${world.tokens.viewer}` } }));
+          for (let n = 0; n < 50; n += 1) {
+            socket.send(JSON.stringify({ id: `${n}`, type: "subscribe", payload: { query: 'subscription { executionEvents(after: "evt_0000000000000000") { cursor kind lead { person { email } } } }' } }));
+          }
+          socket._socket?.pause();
+          await pause(300);
+          socket.terminate();
+        }
+      }
+    } catch {
+      // What becomes of a hostile client is its own affair.
+    }
+    await pause(50);
+  }
+}
+
+const followers = Array.from({ length: FOLLOWERS }, (_, n) => follower(n));
+const workers = [...Array.from({ length: 4 }, honestWorker), ...Array.from({ length: 3 }, hostileWorker)];
+const samples = [];
+while (goesOn()) {
+  await pause(Math.min(10_000, SECONDS * 100));
+  samples.push(await memory());
+}
+await Promise.all(workers);
+const last = (await world.run("{ events(first: 1) { cursor } }")) && followers.map(({ seen }) => seen());
+followers.forEach(({ stop }) => stop());
+latencies.sort((a, b) => a - b);
+const warm = samples.slice(Math.floor(samples.length / 3));
+const [early, late] = [Math.max(...warm.slice(0, Math.ceil(warm.length / 3))), Math.max(...warm.slice(-Math.ceil(warm.length / 3)))];
+console.log(`${SECONDS} s: ${latencies.length} honest requests, p50 ${latencies[latencies.length >> 1].toFixed(1)} ms, p99 ${latencies[Math.floor(latencies.length * 0.99)].toFixed(1)} ms; ${hostile} hostile ones`);
+console.log(`events seen by followers: ${Math.min(...last)} to ${Math.max(...last)}; memory after a third ${early} kB, at the end ${late} kB; faults ${faults.length}`);
+const end = await world.stop();
+assert.deepEqual(faults.slice(0, 10), []);
+assert.ok(Math.max(...last) > 100, "events came");
+assert.ok(late < early * 1.15 + 10_000, `memory grew from ${early} to ${late} kB`);
+assert.equal(end.code, 0);
