@@ -28,6 +28,8 @@ pub struct Model {
     pub revoked_by: Option<String>,
     #[sea_orm(nullable)]
     pub last_used_at: Option<i64>,
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    pub sequence_ids: Option<Json>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

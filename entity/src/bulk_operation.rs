@@ -29,6 +29,7 @@ pub struct Model {
     pub idempotency_key: Option<String>,
     #[sea_orm(column_type = "Text")]
     pub request_hash: String,
+    pub token_id: Uuid,
     #[sea_orm(nullable)]
     pub worker_id: Option<Uuid>,
     pub created_at: i64,

@@ -63,6 +63,7 @@ const UP: &[&str] = &[
         revoked_at BIGINT,
         revoked_by TEXT,
         last_used_at BIGINT,
+        sequence_ids JSON,
         CHECK ((revoked_by IS NOT NULL) = (revoked_at IS NOT NULL))
     )",
     "CREATE INDEX api_token_page ON api_token (workspace_id, id)",
@@ -294,6 +295,7 @@ const UP: &[&str] = &[
         error TEXT,
         idempotency_key TEXT,
         request_hash TEXT NOT NULL,
+        token_id UUID NOT NULL REFERENCES api_token (id),
         worker_id UUID,
         created_at BIGINT NOT NULL,
         started_at BIGINT,

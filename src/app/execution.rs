@@ -41,6 +41,10 @@ pub async fn resolve(
     // Before any lock: what is another workspace's is not touched.
     let seen = execution::find(&tx, workspace, id)
         .await?
+        .filter(|seen| {
+            let sequence = SequenceId::from_uuid(seen.sequence_id);
+            caller.scope.admits(sequence)
+        })
         .ok_or_else(missing)?;
     // Where the lead goes must be read from the version that is published when it is written.
     let sequence = SequenceId::from_uuid(seen.sequence_id);

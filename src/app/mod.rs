@@ -18,6 +18,7 @@ use strum::{Display, EnumString, IntoStaticStr};
 
 pub use self::services::Services;
 use crate::domain::id::{TokenId, WorkspaceId};
+use crate::domain::scope::SequenceScope;
 use crate::store::StoreError;
 
 /// What a token allows; each role includes those before it.
@@ -45,6 +46,9 @@ pub struct Caller {
     pub token: TokenId,
     /// How the caller is named to people: the token's id.
     pub name: String,
+    /// The sequences that the token is limited to. Whoever serves a caller that is limited narrows
+    /// what is read and changed to them.
+    pub scope: SequenceScope,
 }
 
 /// Why a use case did nothing, by kinds that programs tell apart.

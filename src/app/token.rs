@@ -5,14 +5,17 @@ pub mod access;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use sea_orm::ConnectionTrait;
+use serde_json::json;
 
 use super::{AppError, Caller, Refusal, RefusalCode, Role, Services};
 use crate::clock::Clock;
 use crate::domain::id::{TokenId, WorkspaceId};
+use crate::domain::scope::SequenceScope;
 use crate::entropy::Entropy;
 use crate::secrets::sha256_hex;
 use crate::store::token::{self, Row};
-use crate::store::{Db, StoreError, workspace};
+use crate::store::{Db, StoreError, sequence, workspace};
 
 /// What every token begins with, so that a leaked one is recognised.
 pub const PREFIX: &str = "cdz_";
@@ -24,6 +27,8 @@ const HINT_LEN: usize = PREFIX.len() + 4;
 const TEXT_MAX: usize = 128;
 /// The longest name of a workspace or a token, in characters.
 const NAME_MAX: usize = 100;
+/// The most sequences that a token is limited to.
+pub const SEQUENCES_MAX: usize = 100;
 /// The most tokens of a workspace that are valid or were.
 const TOKENS_MAX: i64 = 10_000;
 
@@ -45,6 +50,8 @@ pub struct Terms {
     pub role: Role,
     /// When it ends; never, if it is not said.
     pub expires_at: Option<DateTime<Utc>>,
+    /// The sequences that it is limited to.
+    pub scope: SequenceScope,
 }
 
 impl Terms {
@@ -54,6 +61,7 @@ impl Terms {
             name: format!("{role} token").to_lowercase(),
             role,
             expires_at: None,
+            scope: SequenceScope::All,
         }
     }
 
@@ -67,6 +75,21 @@ impl Terms {
         if self.expires_at.is_some_and(|at| at <= now) {
             let message = "The token would have expired already; give a time in the future.";
             wrong.push(Refusal::invalid(message, &["expiresAt"]));
+        }
+        if let Some(sequences) = self.scope.sequences() {
+            let path = &["sequenceIds"];
+            if !(1..=SEQUENCES_MAX).contains(&sequences.len()) {
+                let message = format!(
+                    "A token is limited to at least one sequence and at most {SEQUENCES_MAX}; \
+                     leave sequenceIds out for a token of the whole workspace."
+                );
+                wrong.push(Refusal::invalid(message, path));
+            }
+            if self.role == Role::Admin {
+                let message = "An admin manages the whole workspace: a token that is limited to \
+                               sequences is a viewer's or an editor's.";
+                wrong.push(Refusal::invalid(message, path));
+            }
         }
         wrong
     }
@@ -99,8 +122,10 @@ pub async fn create(
     }
     match enter(db, clock, entropy, workspace, terms).await {
         // Somebody else made the workspace in the same moment.
-        Err(StoreError::Duplicate(_)) => Ok(enter(db, clock, entropy, workspace, terms).await?),
-        other => Ok(other?),
+        Err(AppError::Store(StoreError::Duplicate(_))) => {
+            enter(db, clock, entropy, workspace, terms).await
+        }
+        other => other,
     }
 }
 
@@ -111,7 +136,7 @@ async fn enter(
     entropy: &Entropy,
     name: &str,
     terms: &Terms,
-) -> Result<NewToken, StoreError> {
+) -> Result<NewToken, AppError> {
     let now = clock.now();
     let tx = db.begin().await?;
     let workspace = match workspace::by_name(&tx, name).await? {
@@ -122,8 +147,14 @@ async fn enter(
             workspace
         }
     };
+    check_sequences(&tx, workspace, terms).await?;
     let (secret, row) = draw(entropy, workspace, terms, COMMAND_LINE, now);
-    let made = caller(workspace, terms.role, TokenId::from_uuid(row.id));
+    let made = caller(
+        workspace,
+        terms.role,
+        TokenId::from_uuid(row.id),
+        terms.scope.clone(),
+    );
     token::insert(&tx, row).await?;
     tx.commit().await?;
     Ok(NewToken {
@@ -159,6 +190,7 @@ fn draw(
         revoked_at: None,
         revoked_by: None,
         last_used_at: None,
+        sequence_ids: terms.scope.sequences().map(|ids| json!(ids)),
     };
     (secret, row)
 }
@@ -184,6 +216,7 @@ pub async fn add(
             format!("A workspace has at most {TOKENS_MAX} tokens, revoked ones included.");
         return Err(Refusal::new(RefusalCode::Limit, message, &[]).into());
     }
+    check_sequences(&tx, by.workspace, terms).await?;
     let (secret, row) = draw(&services.entropy, by.workspace, terms, &by.name, now);
     token::insert(&tx, row.clone()).await?;
     tx.commit().await?;
@@ -217,8 +250,40 @@ pub async fn revoke(services: &Services, by: &Caller, id: TokenId) -> Result<Row
     Ok(row)
 }
 
-fn caller(workspace: WorkspaceId, role: Role, token: TokenId) -> Caller {
+/// Refuses terms that name a sequence which the workspace does not have.
+async fn check_sequences(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    terms: &Terms,
+) -> Result<(), AppError> {
+    let asked = terms.scope.sequences().unwrap_or_default();
+    let found = sequence::find_many(tx, workspace, asked).await?;
+    match asked
+        .iter()
+        .find(|id| found.iter().all(|row| row.id != **id))
+    {
+        None => Ok(()),
+        Some(id) => {
+            let message = format!("There is no sequence {id}: take the ids from `sequences`.");
+            Err(Refusal::not_found(message, &["sequenceIds"]).into())
+        }
+    }
+}
+
+/// The sequences that a token is limited to.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] where the database holds something else.
+pub fn scope(row: &Row) -> Result<SequenceScope, StoreError> {
+    let ids = row.sequence_ids.clone().map(serde_json::from_value);
+    let ids = ids.transpose();
+    ids.map(Into::into)
+        .map_err(|error| StoreError::corrupt("sequences of a token", error))
+}
+
+fn caller(workspace: WorkspaceId, role: Role, token: TokenId, scope: SequenceScope) -> Caller {
     Caller {
+        scope,
         workspace,
         role,
         token,

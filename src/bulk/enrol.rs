@@ -64,16 +64,19 @@ struct Progress {
 pub async fn submit(
     services: &Services,
     caller: &Caller,
-    request: EnrolRequest,
+    mut request: EnrolRequest,
     idempotency_key: Option<String>,
 ) -> Result<BulkId, AppError> {
-    if let People::Filter(filter) = &request.people
-        && filter.is_empty()
-    {
-        // A variable that was left out must not write to everybody.
-        let message = "The filter is empty and would mean everybody: name at least one condition, \
-                       such as has or createdAt.";
-        return Err(Refusal::invalid(message, &["people", "filter"]).into());
+    if let People::Filter(filter) = &mut request.people {
+        if filter.is_empty() {
+            // A variable that was left out must not write to everybody.
+            let message = "The filter is empty and would mean everybody: name at least one condition, \
+                           such as has or createdAt.";
+            return Err(Refusal::invalid(message, &["people", "filter"]).into());
+        }
+        // Who is in a sequence that the caller does not see is not told by who is left out.
+        let other = filter.not_in_sequence;
+        filter.not_in_sequence = other.map(|sequence| caller.scope.or_missing(sequence));
     }
     if let Some(refusal) = refused(services, caller, request.sequence_id).await? {
         let db = services.db.read();
@@ -105,7 +108,7 @@ async fn refused(
 ) -> Result<Option<Refusal>, StoreError> {
     let path = &["sequenceId"];
     let found = store::sequence::find(services.db.read(), caller.workspace, sequence).await?;
-    let Some(found) = found else {
+    let Some(found) = found.filter(|found| caller.scope.admits(found.id)) else {
         let message = "There is no sequence with this id: take the id from an answer of this API.";
         return Ok(Some(Refusal::not_found(message, path)));
     };

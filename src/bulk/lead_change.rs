@@ -15,6 +15,7 @@ use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::id::{BulkId, LeadId, SequenceId};
 use crate::domain::lead::{LeadState, LeadStatus, Refused, StopReason};
 use crate::domain::lead_filter::LeadFilter;
+use crate::domain::scope::SequenceScope;
 use crate::store::StoreError;
 use crate::store::claim::LeadRow;
 use crate::store::lead::change::{self, Change};
@@ -26,6 +27,9 @@ use crate::store::lead::{self, Key, Scope};
 pub struct LeadsRequest {
     /// Which leads.
     pub leads: Leads,
+    /// The sequences that whoever asked is limited to.
+    #[serde(default, skip_serializing_if = "SequenceScope::is_all")]
+    pub scope: SequenceScope,
 }
 
 /// How leads were selected.
@@ -101,7 +105,11 @@ pub(super) async fn chunk(
     let Selection { ids, next, total } = select(tx, operation, &request, progress).await?;
     let now = services.clock.now();
     let workspace = operation.workspace;
-    let locked = change::lock(tx, workspace, &ids).await?;
+    let mut locked = change::lock(tx, workspace, &ids).await?;
+    locked.retain(|row| {
+        let sequence = SequenceId::from_uuid(row.sequence_id);
+        request.scope.admits(sequence)
+    });
     let mut decided = HashMap::new();
     let mut taking = Vec::new();
     let mut busy = Vec::new();
@@ -196,10 +204,11 @@ async fn select(
             })
         }
         Leads::Filter(filter) => {
+            let filter = filter.clone().narrowed(&request.scope);
             let as_of = Some(operation.submitted_at);
             let scope = Scope {
                 workspace: operation.workspace,
-                filter,
+                filter: &filter,
                 as_of,
             };
             let found = change::next(tx, &scope, progress.after, CHUNK_MAX).await?;

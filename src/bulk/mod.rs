@@ -294,21 +294,22 @@ async fn fail(
     Ok(Step::Over)
 }
 
+/// Whether somebody may see an operation of their workspace and end it: one whose token is limited to
+/// some sequences sees what was submitted with that token, and nothing else.
+pub fn may_see(caller: &Caller, row: &store::bulk::Row) -> bool {
+    caller.scope.is_all() || row.token_id == caller.token.uuid()
+}
+
 /// Ends an operation before every item had its turn; what is done stays done. An operation that is
 /// over already stays as it is.
 ///
 /// # Errors
-/// [`AppError::Refused`] with `NOT_FOUND` if the workspace has no such operation;
-/// [`AppError::Store`] as the database has it.
+/// [`AppError::Refused`] with `NOT_FOUND` if the workspace has no such operation, or the caller may
+/// not see it; [`AppError::Store`] as the database has it.
 pub async fn cancel(services: &Services, caller: &Caller, id: BulkId) -> Result<BulkId, AppError> {
     let tx = services.db.begin().await?;
-    if store::bulk::cancel(&tx, caller.workspace, id, services.clock.now()).await? {
-        store::bulk::delete_input(&tx, caller.workspace, id).await?;
-        dialect::notify(&tx).await?;
-    } else if store::bulk::find(&tx, caller.workspace, id)
-        .await?
-        .is_none()
-    {
+    let found = store::bulk::find(&tx, caller.workspace, id).await?;
+    if found.is_none_or(|row| !may_see(caller, &row)) {
         return Err(AppError::Refused(vec![Refusal {
             code: RefusalCode::NotFound,
             message: "There is no bulk operation with this id; take the id from the answer that \
@@ -316,6 +317,10 @@ pub async fn cancel(services: &Services, caller: &Caller, id: BulkId) -> Result<
                 .into(),
             path: vec!["id".into()],
         }]));
+    }
+    if store::bulk::cancel(&tx, caller.workspace, id, services.clock.now()).await? {
+        store::bulk::delete_input(&tx, caller.workspace, id).await?;
+        dialect::notify(&tx).await?;
     }
     tx.commit().await.map_err(StoreError::from)?;
     services.wake.log();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::{Step, Workbench, step};
+use super::{Step, Workbench, may_see, step};
 use crate::app::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::bulk::BulkKind;
 use crate::domain::id::{BulkId, WorkspaceId};
@@ -72,11 +72,12 @@ pub async fn submit(
         request_hash: fingerprint(kind, &request, input.as_deref()),
         request,
         idempotency_key,
+        token: caller.token,
     };
-    let entered = match enter(services, caller.workspace, &new, input.as_deref()).await {
+    let entered = match enter(services, caller, &new, input.as_deref()).await {
         // Somebody else entered the same key in the same moment: that one counts.
         Err(AppError::Store(StoreError::Duplicate(_))) => {
-            enter(services, caller.workspace, &new, input.as_deref()).await?
+            enter(services, caller, &new, input.as_deref()).await?
         }
         other => other?,
     };
@@ -105,10 +106,11 @@ enum Entered {
 /// One transaction: looks the key up, and enters the operation with its input.
 async fn enter(
     services: &Services,
-    workspace: WorkspaceId,
+    caller: &Caller,
     new: &store::bulk::NewOperation,
     input: Option<&str>,
 ) -> Result<Entered, AppError> {
+    let workspace = caller.workspace;
     let now = services.clock.now();
     let tx = services.db.begin().await?;
     if let Some(key) = &new.idempotency_key
@@ -116,7 +118,7 @@ async fn enter(
     {
         let id = BulkId::from_uuid(before.id);
         if counts(&before, now) {
-            if before.request_hash == new.request_hash {
+            if before.request_hash == new.request_hash && may_see(caller, &before) {
                 return Ok(Entered::Before(id));
             }
             return Err(refused(

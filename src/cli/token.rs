@@ -6,6 +6,7 @@ use super::{DatabaseArgs, Failure};
 use crate::app::token::{self, Terms};
 use crate::app::{AppError, Role};
 use crate::clock::Clock;
+use crate::domain::id::SequenceId;
 use crate::entropy::Entropy;
 
 const EXAMPLES: &str = "\
@@ -40,6 +41,15 @@ pub(super) struct CreateArgs {
     /// In how many days the token ends; without it, never
     #[arg(long, env = "CADENZA_EXPIRES_IN_DAYS", value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
     expires_in_days: Option<u16>,
+    /// Limit the token to this sequence; repeat it for several. Without it, the token is for the whole
+    /// workspace
+    #[arg(
+        long = "sequence",
+        env = "CADENZA_SEQUENCE",
+        value_name = "ID",
+        value_delimiter = ','
+    )]
+    sequences: Vec<SequenceId>,
     #[command(flatten)]
     database: DatabaseArgs,
 }
@@ -68,6 +78,9 @@ pub(super) async fn run(command: TokenCommand) -> Result<(), Failure> {
     let mut terms = Terms::of(arguments.role.into());
     if let Some(name) = arguments.name {
         terms.name = name;
+    }
+    if !arguments.sequences.is_empty() {
+        terms.scope = Some(arguments.sequences).into();
     }
     let days = arguments.expires_in_days.map(i64::from);
     terms.expires_at = days.map(|days| clock.now() + chrono::Duration::days(days));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{PersonId, SenderId, SequenceId};
 use super::lead::{LeadStatus, StopReason};
+use super::scope::SequenceScope;
 
 /// Which leads; every condition that is given must hold. A list means "any of these", so an empty
 /// one matches nothing.
@@ -50,6 +51,13 @@ impl LeadFilter {
                 search: None,
                 ..self.clone()
             } == Self::default()
+    }
+
+    /// The same, of the sequences that a scope admits.
+    #[must_use]
+    pub fn narrowed(mut self, scope: &SequenceScope) -> Self {
+        self.sequences = scope.narrow(self.sequences);
+        self
     }
 
     /// The same, of one sequence only.

@@ -19,6 +19,7 @@ pub mod person_filter;
 pub mod planning;
 pub mod retry;
 pub mod schedule;
+pub mod scope;
 pub mod sender;
 pub mod sequence;
 pub mod settings;

@@ -191,7 +191,7 @@ impl BulkOperation {
         codes: Option<Codes>,
         args: PageArgs,
     ) -> Result<Connection<BulkOutcome>> {
-        let (workspace, id) = (ctx.caller()?.workspace, self.bulk_id());
+        let (workspace, id) = (ctx.caller_within()?.workspace, self.bulk_id());
         let page = args.read::<i64>(ctx, OUTCOMES)?;
         let db = ctx.services().db.clone();
         let wanted = store::bulk::OutcomePage {
@@ -249,6 +249,7 @@ impl dataloader::Loader<BulkId> for Loaders {
         let rows = store::bulk::find_many(self.services.db.read(), self.workspace, ids).await?;
         Ok(rows
             .into_iter()
+            .filter(|row| bulk::may_see(&self.caller, row))
             .map(|row| (BulkId::from_uuid(row.id), Arc::new(row)))
             .collect())
     }
@@ -281,7 +282,7 @@ impl BulkPayload {
         match submitted {
             Ok(id) => {
                 // Not from the loader: what it holds may be older than the mutation.
-                let (workspace, db) = (ctx.caller()?.workspace, ctx.services().db.read());
+                let (workspace, db) = (ctx.caller_within()?.workspace, ctx.services().db.read());
                 let operation = store::bulk::find(db, workspace, id).await?;
                 let operation = operation.map(|row| BulkOperation(Arc::new(row)));
                 Ok(Self {
@@ -321,6 +322,7 @@ impl BulkQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "The operation's id, from the answer that submitted it.")] id: ID,
     ) -> Result<Option<BulkOperation>> {
+        ctx.caller_within()?;
         match node::maybe(&id) {
             Some(id) => load(ctx, id).await,
             None => Ok(None),
@@ -341,7 +343,7 @@ impl BulkMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which operation.")] input: BulkOperationIdInput,
     ) -> Result<BulkPayload> {
-        let caller = ctx.require(Role::Editor)?;
+        let caller = ctx.require_within(Role::Editor)?;
         match node::id(&input.id, &["id"]) {
             Ok(id) => BulkPayload::of(ctx, bulk::cancel(ctx.services(), caller, id).await).await,
             Err(error) => Ok(BulkPayload::refused(vec![error])),
@@ -362,7 +364,8 @@ impl BulkSubscription {
         ctx: &Context<'_>,
         #[graphql(desc = "The operation's id, from the answer that submitted it.")] id: ID,
     ) -> Result<impl Stream<Item = Result<BulkOperation>> + use<>> {
-        let workspace = ctx.caller()?.workspace;
+        let caller = ctx.caller_within()?;
+        let workspace = caller.workspace;
         let services = ctx.services().clone();
         // The bell before the first look: what is committed in between rings it.
         let bell = services.wake.on_log();
@@ -370,6 +373,7 @@ impl BulkSubscription {
             Some(id) => store::bulk::find(services.db.read(), workspace, id).await?,
             None => None,
         };
+        let found = found.filter(|row| bulk::may_see(caller, row));
         let row = found.ok_or_else(|| {
             bad_input(
                 "There is no bulk operation with this `id`; take it from the answer that \

@@ -11,16 +11,29 @@ use crate::app::{Caller, Role, Services};
 pub trait ContextExt<'a> {
     /// The services of the process.
     fn services(&self) -> &'a Services;
-    /// Who asks.
+    /// Who asks, for something of the whole workspace.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED if the request carries no token; FORBIDDEN with one that is limited to some
+    /// sequences.
+    fn caller(&self) -> Result<&'a Caller>;
+    /// Who asks, for something that a token may be limited in: the resolver narrows what it reads
+    /// and changes to the caller's scope.
     ///
     /// # Errors
     /// UNAUTHENTICATED if the request carries no token.
-    fn caller(&self) -> Result<&'a Caller>;
-    /// Who asks, if the token allows at least what `role` does.
+    fn caller_within(&self) -> Result<&'a Caller>;
+    /// As [`ContextExt::caller`], if the token allows at least what `role` does.
     ///
     /// # Errors
-    /// UNAUTHENTICATED without a token; FORBIDDEN, naming the role, with one that does not suffice.
+    /// As [`ContextExt::caller`]; FORBIDDEN, naming the role, with a token that does not suffice.
     fn require(&self, role: Role) -> Result<&'a Caller>;
+    /// As [`ContextExt::caller_within`], if the token allows at least what `role` does.
+    ///
+    /// # Errors
+    /// As [`ContextExt::caller_within`]; FORBIDDEN, naming the role, with a token that does not
+    /// suffice.
+    fn require_within(&self, role: Role) -> Result<&'a Caller>;
     /// The loaders of this request, bound to the caller's workspace.
     ///
     /// # Errors
@@ -35,11 +48,26 @@ impl<'a> ContextExt<'a> for Context<'a> {
     }
 
     fn caller(&self) -> Result<&'a Caller> {
+        let caller = self.caller_within()?;
+        if caller.scope.is_all() {
+            return Ok(caller);
+        }
+        let message = "This needs a token for the whole workspace, and yours is limited to some \
+                       sequences; an admin makes one by tokenCreate without sequenceIds.";
+        Err(coded(Code::Forbidden, message))
+    }
+
+    fn caller_within(&self) -> Result<&'a Caller> {
         self.data_opt().ok_or_else(unauthenticated)
     }
 
     fn require(&self, role: Role) -> Result<&'a Caller> {
-        let caller = self.caller()?;
+        self.require_within(role)?;
+        self.caller()
+    }
+
+    fn require_within(&self, role: Role) -> Result<&'a Caller> {
+        let caller = self.caller_within()?;
         if caller.role >= role {
             return Ok(caller);
         }

@@ -23,6 +23,7 @@ use crate::bus::Entry;
 use crate::domain;
 use crate::domain::id::{Id, Kind};
 use crate::domain::person_filter::LIST_MAX;
+use crate::domain::scope::SequenceScope;
 use crate::store::event as log;
 
 /// What happened.
@@ -96,11 +97,11 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// The filter that is meant.
+    /// The filter that is meant, of what the scope admits.
     ///
     /// # Errors
     /// BAD_USER_INPUT for a list that is too long.
-    fn read(self) -> Result<log::Filter> {
+    fn read(self, scope: &SequenceScope) -> Result<log::Filter> {
         let mut problems = Problems::of(&["filter"]);
         let lists = [
             ("sequenceIds", &self.sequence_ids),
@@ -114,17 +115,20 @@ impl EventFilter {
         }
         let filter = self;
         // An id that is none belongs to nothing, like the id of something that is not there.
-        fn ids<K: Kind>(ids: Vec<ID>) -> Vec<uuid::Uuid> {
-            ids.iter()
-                .filter_map(|id| node::maybe(id).map(Id::<K>::uuid))
-                .collect()
+        fn ids<K: Kind>(ids: Vec<ID>) -> Vec<Id<K>> {
+            ids.iter().filter_map(node::maybe).collect()
+        }
+        fn uuids<K: Kind>(list: Vec<ID>) -> Vec<uuid::Uuid> {
+            ids::<K>(list).into_iter().map(Id::uuid).collect()
         }
         let given = |list: Option<Vec<ID>>| list.filter(|list| !list.is_empty());
         Ok(log::Filter {
-            sequences: given(filter.sequence_ids).map(ids::<domain::id::kind::Sequence>),
+            sequences: scope
+                .narrow(given(filter.sequence_ids).map(ids::<domain::id::kind::Sequence>))
+                .map(|ids| ids.into_iter().map(Id::uuid).collect()),
             leads: filter
                 .lead_id
-                .map(|id| ids::<domain::id::kind::Lead>(vec![id])),
+                .map(|id| uuids::<domain::id::kind::Lead>(vec![id])),
             kinds: filter
                 .kinds
                 .filter(|kinds| !kinds.is_empty())
@@ -133,7 +137,7 @@ impl EventFilter {
                 .channel
                 .filter(|channels| !channels.is_empty())
                 .map(|channels| each_once(channels.into_iter().map(Into::into))),
-            senders: given(filter.sender_ids).map(ids::<domain::id::kind::Sender>),
+            senders: given(filter.sender_ids).map(uuids::<domain::id::kind::Sender>),
         })
     }
 }
@@ -239,9 +243,9 @@ impl EventQuery {
         after: Option<EventCursor>,
         #[graphql(desc = "How many, from 1 to 250; 50 if it is not given.")] first: Option<i32>,
     ) -> Result<Vec<ExecutionEvent>> {
-        let caller = ctx.caller()?;
+        let caller = ctx.caller_within()?;
         let limit = first.map_or(Ok(PAGE_DEFAULT), |first| page_size(first, "first"))?;
-        let filter = filter.unwrap_or_default().read()?;
+        let filter = filter.unwrap_or_default().read(&caller.scope)?;
         let after = reached(ctx, after).await?.unwrap_or(0);
         let db = ctx.services().db.read();
         let rows = log::page(db, caller.workspace, &filter, after, limit).await?;
@@ -260,7 +264,7 @@ async fn reached(ctx: &Context<'_>, cursor: Option<EventCursor>) -> Result<Optio
     let Some(EventCursor(seq)) = cursor else {
         return Ok(None);
     };
-    let workspace = ctx.caller()?.workspace;
+    let workspace = ctx.caller_within()?.workspace;
     if seq > log::last_seq(ctx.services().db.read(), workspace).await? {
         return Err(ahead_of_log());
     }
@@ -317,8 +321,8 @@ impl EventSubscription {
         )]
         after: Option<EventCursor>,
     ) -> Result<BoxStream<'static, ExecutionEvent>> {
-        let caller = ctx.caller()?;
-        let filter = filter.unwrap_or_default().read()?;
+        let caller = ctx.caller_within()?;
+        let filter = filter.unwrap_or_default().read(&caller.scope)?;
         if let Some(feed) = ctx.data_opt::<Feed>() {
             let judged = Arc::clone(&feed.judged);
             let passes = move |entry: &Entry| {

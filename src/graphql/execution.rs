@@ -219,8 +219,13 @@ impl dataloader::Loader<ExecutionId> for Loaders {
     ) -> Result<HashMap<ExecutionId, Self::Value>, LoadError> {
         let db = self.services.db.read();
         let rows = store::execution::find_many(db, self.workspace, ids).await?;
+        let admitted = |row: &store::execution::Row| {
+            let sequence = SequenceId::from_uuid(row.sequence_id);
+            self.caller.scope.admits(sequence)
+        };
         Ok(rows
             .into_iter()
+            .filter(admitted)
             .map(|row| (ExecutionId::from_uuid(row.id), Arc::new(row)))
             .collect())
     }
@@ -245,7 +250,10 @@ impl dataloader::Loader<ExecutionsOf> for Loaders {
         let mut found: HashMap<ExecutionsOf, Self::Value> = HashMap::new();
         for (part, leads) in by_part {
             let db = self.services.db.read();
-            for row in store::execution::of_leads(db, self.workspace, &leads, part).await? {
+            for row in
+                store::execution::of_leads(db, self.workspace, &self.caller.scope, &leads, part)
+                    .await?
+            {
                 let key = ExecutionsOf(LeadId::from_uuid(row.lead_id), part);
                 found.entry(key).or_default().push(row);
             }
@@ -288,7 +296,8 @@ pub async fn of_lead(
         Filter {
             lead: Some(lead),
             ..Filter::default()
-        },
+        }
+        .narrowed(&ctx.caller_within()?.scope),
     )
 }
 
@@ -303,15 +312,16 @@ pub async fn page(
     within: Option<SequenceId>,
     args: PageArgs,
 ) -> Result<Connection<Execution>> {
-    let workspace = ctx.caller()?.workspace;
+    let caller = ctx.caller_within()?;
     let read = filter.unwrap_or_default().read(&["filter"]);
     let mut filter = read.map_err(|wrong| bad_input(problems::told(wrong)))?;
+    filter = filter.narrowed(&caller.scope);
     if let Some(sequence) = within {
         filter = filter.within(sequence);
     }
     let page = args.read::<ExecutionId>(ctx, EXECUTIONS)?;
     let db = ctx.services().db.read();
-    let rows = store::execution::page(db, workspace, &filter, part(&page)).await?;
+    let rows = store::execution::page(db, caller.workspace, &filter, part(&page)).await?;
     let connection = page.connection(ctx, EXECUTIONS, rows, id_of, Execution::from)?;
     counted(ctx, connection, filter)
 }
@@ -321,7 +331,7 @@ fn counted(
     connection: Connection<Execution>,
     filter: Filter,
 ) -> Result<Connection<Execution>> {
-    let (workspace, db) = (ctx.caller()?.workspace, ctx.services().db.clone());
+    let (workspace, db) = (ctx.caller_within()?.workspace, ctx.services().db.clone());
     Ok(connection.counted(move || {
         let (db, filter) = (db.clone(), filter.clone());
         async move { store::execution::count(db.read(), workspace, &filter).await }
@@ -340,7 +350,7 @@ impl ExecutionQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "The execution's id.")] id: ID,
     ) -> Result<Option<Execution>> {
-        ctx.caller()?;
+        ctx.caller_within()?;
         match node::maybe(&id) {
             Some(id) => load(ctx, id).await,
             None => Ok(None),

@@ -277,7 +277,11 @@ pub async fn of_person(
         person: Some(person),
         ..LeadFilter::default()
     };
-    counted(ctx, connection, filter)
+    counted(
+        ctx,
+        connection,
+        filter.narrowed(&ctx.caller_within()?.scope),
+    )
 }
 
 /// A page of the leads that a filter chooses; within one sequence, if one is given.
@@ -291,9 +295,10 @@ pub async fn page(
     within: Option<SequenceId>,
     args: PageArgs,
 ) -> Result<Connection<Lead>> {
-    let workspace = ctx.caller()?.workspace;
+    let caller = ctx.caller_within()?;
     let read = filter.unwrap_or_default().read(&["filter"]);
     let mut filter = read.map_err(|wrong| bad_input(problems::told(wrong)))?;
+    filter = filter.narrowed(&caller.scope);
     if let Some(sequence) = within {
         filter = filter.within(sequence);
     }
@@ -309,7 +314,7 @@ pub async fn page(
         limit: page.fetch(),
     };
     let scope = Scope {
-        workspace,
+        workspace: caller.workspace,
         filter: &filter,
         as_of: None,
     };
@@ -324,7 +329,7 @@ fn counted(
     connection: Connection<Lead>,
     filter: LeadFilter,
 ) -> Result<Connection<Lead>> {
-    let (workspace, db) = (ctx.caller()?.workspace, ctx.services().db.clone());
+    let (workspace, db) = (ctx.caller_within()?.workspace, ctx.services().db.clone());
     Ok(connection.counted(move || {
         let (db, filter) = (db.clone(), filter.clone());
         async move {
@@ -350,7 +355,7 @@ impl LeadQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "The lead's id.")] id: ID,
     ) -> Result<Option<Lead>> {
-        ctx.caller()?;
+        ctx.caller_within()?;
         match node::maybe(&id) {
             Some(id) => load(ctx, id).await,
             None => Ok(None),

@@ -1,8 +1,8 @@
 //! Loads what many resolvers of one request ask for in one query for each kind.
 //!
 //! Each feature implements [`async_graphql::dataloader::Loader`] for its ids beside its types. A
-//! loader is bound to the caller's workspace: an id of another workspace is like one that is not
-//! there. Nothing is kept between requests.
+//! loader is bound to the caller's workspace and, where its token is limited, to the caller's
+//! sequences: an id of anything else is like one that is not there. Nothing is kept between requests.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -17,7 +17,7 @@ use futures_util::stream::{self, BoxStream, FuturesUnordered};
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
-use crate::app::Services;
+use crate::app::{Caller, Services};
 use crate::domain::id::WorkspaceId;
 use crate::store::StoreError;
 
@@ -27,17 +27,20 @@ pub struct Loaders {
     pub services: Services,
     /// The caller's workspace; every statement is bound to it.
     pub workspace: WorkspaceId,
+    /// The caller, to whose scope everything is narrowed that belongs to a sequence.
+    pub caller: Caller,
 }
 
 /// Why a loader failed: one failure for all who asked at once. `?` turns it into the answer.
 pub type LoadError = Arc<StoreError>;
 
 /// The loaders of one request, and the batches that whoever runs the request must drive.
-pub fn loaders(services: &Services, workspace: WorkspaceId) -> (DataLoader<Loaders>, Batches) {
+pub fn loaders(services: &Services, caller: &Caller) -> (DataLoader<Loaders>, Batches) {
     let (ask, asked) = mpsc::unbounded_channel();
     let loaders = Loaders {
         services: services.clone(),
-        workspace,
+        workspace: caller.workspace,
+        caller: caller.clone(),
     };
     let loader = DataLoader::new(loaders, move |batch| {
         // A request that has ended asks for nothing more.

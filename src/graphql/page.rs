@@ -55,7 +55,7 @@ impl PageArgs {
     /// BAD_USER_INPUT for a size out of bounds, for `first` together with `last`, and for a cursor
     /// that is not one of this list.
     pub fn read<K: DeserializeOwned>(self, ctx: &Context<'_>, list: &str) -> Result<Page<K>> {
-        let workspace = ctx.caller()?.workspace;
+        let workspace = ctx.caller_within()?.workspace;
         self.read_for(&ctx.services().secrets, workspace, list)
     }
 
@@ -132,7 +132,7 @@ impl<K: Serialize> Page<K> {
         key: impl Fn(&R) -> K,
         node: impl Fn(R) -> T,
     ) -> Result<Connection<T>> {
-        let workspace = ctx.caller()?.workspace;
+        let workspace = ctx.caller_within()?.workspace;
         Ok(self.connection_for(&ctx.services().secrets, workspace, list, rows, key, node))
     }
 

@@ -200,6 +200,7 @@ impl PersonQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "The person's id.")] id: ID,
     ) -> Result<Option<Person>> {
+        ctx.caller()?;
         match node::maybe(&id) {
             Some(id) => load(ctx, id).await,
             None => Ok(None),

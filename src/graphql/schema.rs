@@ -153,8 +153,8 @@ impl CadenzaSchema {
             .cloned()
             .unwrap_or_else(|| RequestId::mint(&self.services));
         let mut batches = None;
-        if let Some(workspace) = data::<Caller>(&request).map(|caller| caller.workspace) {
-            let (loaders, driven) = loader::loaders(&self.services, workspace);
+        if let Some(caller) = data::<Caller>(&request) {
+            let (loaders, driven) = loader::loaders(&self.services, caller);
             request = request.data(loaders);
             batches = Some(driven);
         }

@@ -99,7 +99,7 @@ impl Sequence {
         #[graphql(desc = "The last so many, from 1 to 250.")] last: Option<i32>,
         #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
     ) -> Result<Connection<SequenceVersion>> {
-        let (workspace, sequence) = (ctx.caller()?.workspace, self.0.id);
+        let (workspace, sequence) = (ctx.caller_within()?.workspace, self.0.id);
         let page = PageArgs {
             first,
             after,
@@ -261,6 +261,7 @@ impl dataloader::Loader<SequenceId> for Loaders {
         let rows = store::sequence::find_many(self.services.db.read(), self.workspace, ids).await?;
         Ok(rows
             .into_iter()
+            .filter(|row| self.caller.scope.admits(row.id))
             .map(|row| (row.id, Arc::new(row)))
             .collect())
     }
@@ -275,6 +276,7 @@ impl dataloader::Loader<VersionId> for Loaders {
         let rows = store::sequence::version::find_many(db, self.workspace, ids).await?;
         Ok(rows
             .into_iter()
+            .filter(|row| self.caller.scope.admits(row.sequence))
             .map(|row| (row.id, Arc::new(row)))
             .collect())
     }
@@ -317,7 +319,7 @@ impl SequenceQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "The sequence's id.")] id: ID,
     ) -> Result<Option<Sequence>> {
-        ctx.caller()?;
+        ctx.caller_within()?;
         match node::maybe(&id) {
             Some(id) => load(ctx, id).await,
             None => Ok(None),
@@ -342,7 +344,8 @@ impl SequenceQuery {
         #[graphql(desc = "The last so many, from 1 to 250.")] last: Option<i32>,
         #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
     ) -> Result<Connection<Sequence>> {
-        let workspace = ctx.caller()?.workspace;
+        let caller = ctx.caller_within()?;
+        let workspace = caller.workspace;
         if search
             .as_ref()
             .is_some_and(|text| text.chars().count() > SEARCH_CHARS_MAX)
@@ -353,6 +356,7 @@ impl SequenceQuery {
         }
         let status = status.filter(|statuses| !statuses.is_empty());
         let filter = store::sequence::Filter {
+            ids: caller.scope.narrow(None),
             status: status.map(|statuses| each_once(statuses.into_iter().map(Into::into))),
             // PostgreSQL cannot take it, and no name has it.
             search: search.map(|text| text.replace('\0', "\u{fffd}")),

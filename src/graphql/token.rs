@@ -10,7 +10,9 @@ use super::error::{UserError, user_errors};
 use super::loader::{LoadError, Loaders};
 use super::node;
 use super::page::{Connection, PageArgs};
+use super::problems::Problems;
 use super::scalar::{Date, DateTime};
+use super::sequence::Sequence;
 use crate::app::token::{self as app, Terms};
 use crate::app::{AppError, Role};
 use crate::domain::id::TokenId;
@@ -66,6 +68,18 @@ impl ApiToken {
         &self.0.hint
     }
 
+    /// The sequences that it is limited to: nothing else of the workspace is seen or changed with
+    /// it. Null, it is not limited.
+    async fn sequences(&self, ctx: &Context<'_>) -> Result<Option<Vec<Sequence>>> {
+        let scope = app::scope(&self.0)?;
+        let Some(ids) = scope.sequences() else {
+            return Ok(None);
+        };
+        let mut found = ctx.loaders()?.load_many(ids.iter().copied()).await?;
+        let rows = ids.iter().filter_map(|id| found.remove(id));
+        Ok(Some(rows.map(Sequence).collect()))
+    }
+
     /// When it was made.
     async fn created_at(&self) -> DateTime {
         DateTime::from_ms(self.0.created_at)
@@ -111,7 +125,7 @@ impl ApiToken {
         #[graphql(desc = "At most so many, from the end: 1 to 250.")] last: Option<i32>,
         #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
     ) -> Result<Connection<TokenUse>> {
-        let workspace = ctx.caller()?.workspace;
+        let workspace = ctx.caller_within()?.workspace;
         let args = PageArgs {
             first,
             after,
@@ -200,7 +214,7 @@ impl dataloader::Loader<TokenId> for Loaders {
 /// # Errors
 /// As the store has it.
 pub async fn load(ctx: &Context<'_>, id: TokenId) -> Result<Option<ApiToken>> {
-    let caller = ctx.caller()?;
+    let caller = ctx.caller_within()?;
     if caller.role < Role::Admin && caller.token != id {
         return Ok(None);
     }
@@ -215,7 +229,7 @@ pub struct TokenQuery;
 impl TokenQuery {
     /// The token that this request came with.
     async fn current_token(&self, ctx: &Context<'_>) -> Result<ApiToken> {
-        let id = ctx.caller()?.token;
+        let id = ctx.caller_within()?.token;
         let found = load(ctx, id).await?;
         // It let this request in a moment ago, and tokens are never deleted.
         Ok(found.ok_or_else(|| StoreError::corrupt("token", "it is gone"))?)
@@ -266,6 +280,10 @@ pub struct TokenCreateInput {
     role: TokenRole,
     /// When it ends by itself; left out, never.
     expires_at: Option<DateTime>,
+    /// Limit it to these sequences, at most 100: with it one sees and changes them, their leads,
+    /// executions and events, and nothing that belongs to the workspace as a whole, such as the list
+    /// of people. Left out, it is not limited. Only for a VIEWER or an EDITOR.
+    sequence_ids: Option<Vec<ID>>,
 }
 
 /// A token to revoke.
@@ -285,6 +303,16 @@ pub struct TokenCreatePayload {
     secret: Option<String>,
     /// Why it was refused; empty where it was not.
     user_errors: Vec<UserError>,
+}
+
+impl TokenCreatePayload {
+    const fn refused(user_errors: Vec<UserError>) -> Self {
+        Self {
+            token: None,
+            secret: None,
+            user_errors,
+        }
+    }
 }
 
 /// A token after a mutation.
@@ -329,10 +357,20 @@ impl TokenMutation {
         #[graphql(desc = "The token.")] input: TokenCreateInput,
     ) -> Result<TokenCreatePayload> {
         let caller = ctx.require(Role::Admin)?;
+        let mut problems = Problems::of(&[]);
+        let length = input.sequence_ids.as_ref().map_or(0, Vec::len);
+        problems.bound(length, app::SEQUENCES_MAX, &["sequenceIds"]);
+        let sequences = input
+            .sequence_ids
+            .map(|ids| problems.each(&ids, "sequenceIds", node::id));
+        if !problems.found.is_empty() {
+            return Ok(TokenCreatePayload::refused(problems.found));
+        }
         let terms = Terms {
             name: input.name,
             role: input.role.into(),
             expires_at: input.expires_at.map(|at| at.0),
+            scope: sequences.into(),
         };
         Ok(match app::add(ctx.services(), caller, &terms).await {
             Ok((secret, row)) => TokenCreatePayload {
@@ -340,11 +378,7 @@ impl TokenMutation {
                 secret: Some(secret),
                 user_errors: Vec::new(),
             },
-            Err(error) => TokenCreatePayload {
-                token: None,
-                secret: None,
-                user_errors: user_errors(error)?,
-            },
+            Err(error) => TokenCreatePayload::refused(user_errors(error)?),
         })
     }
 

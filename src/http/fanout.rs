@@ -19,6 +19,7 @@ use super::payload::Payload;
 use crate::app::{Caller, Role, Services};
 use crate::bus::Entry;
 use crate::domain::id::WorkspaceId;
+use crate::domain::scope::SequenceScope;
 use crate::graphql::document::Root;
 use crate::graphql::event::{Feed, ahead_of_log};
 use crate::graphql::scalar::EventCursor;
@@ -43,6 +44,7 @@ pub struct Fanout {
 struct Key {
     workspace: WorkspaceId,
     role: Role,
+    scope: SequenceScope,
     document: String,
     operation_name: Option<String>,
     /// As JSON, without the one that says where to begin.
@@ -110,6 +112,7 @@ impl Fanout {
         let key = Key {
             workspace: caller.workspace,
             role: caller.role,
+            scope: caller.scope.clone(),
             document: request.query,
             operation_name: request.operation_name,
             variables: serde_json::to_string(&variables).unwrap_or_default(),

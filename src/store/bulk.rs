@@ -16,7 +16,7 @@ pub use self::outcome::{
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::domain::bulk::{BulkKind, BulkStatus};
-use crate::domain::id::{BulkId, WorkerId, WorkspaceId};
+use crate::domain::id::{BulkId, TokenId, WorkerId, WorkspaceId};
 
 /// A bulk operation's row.
 pub type Row = bulk_operation::Model;
@@ -40,6 +40,8 @@ pub struct NewOperation {
     pub idempotency_key: Option<String>,
     /// What tells this submission from another under the same key.
     pub request_hash: String,
+    /// The token that submitted it.
+    pub token: TokenId,
 }
 
 /// Enters an operation that waits for its first chunk.
@@ -59,12 +61,13 @@ pub async fn insert(
         .with(Value::Json(Some(Box::new(operation.request.clone()))))
         .with(operation.idempotency_key.clone())
         .with(operation.request_hash.as_str())
+        .with(operation.token.uuid())
         .with(now.timestamp_millis());
     sql::execute(
         tx,
         "INSERT INTO bulk_operation (id, workspace_id, kind, status, processed, succeeded, skipped,
-             failed, request, idempotency_key, request_hash, created_at)
-         VALUES ($1, $2, $3, 'QUEUED', 0, 0, 0, 0, $4, $5, $6, $7)",
+             failed, request, idempotency_key, request_hash, token_id, created_at)
+         VALUES ($1, $2, $3, 'QUEUED', 0, 0, 0, 0, $4, $5, $6, $7, $8)",
         arguments,
     )
     .await?;

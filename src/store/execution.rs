@@ -12,6 +12,7 @@ use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
 use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId, WorkspaceId};
 use crate::domain::outcome::{ErrorCode, GIVEN_UP};
+use crate::domain::scope::SequenceScope;
 
 /// An execution's row.
 pub type Row = execution::Model;
@@ -41,6 +42,13 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// The same, of the sequences that a scope admits.
+    #[must_use]
+    pub fn narrowed(mut self, scope: &SequenceScope) -> Self {
+        self.sequences = scope.narrow(self.sequences);
+        self
+    }
+
     /// The same, of one sequence only.
     #[must_use]
     pub fn within(mut self, sequence: SequenceId) -> Self {
@@ -178,20 +186,21 @@ pub async fn find(
     Ok(find_many(connection, workspace, &[id]).await?.pop())
 }
 
-/// The same part of the executions of each of these leads, newest first.
+/// The same part of the executions of each of these leads that a scope admits, newest first.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
 pub async fn of_leads(
     connection: &impl ConnectionTrait,
     workspace: WorkspaceId,
+    scope: &SequenceScope,
     leads: &[LeadId],
     part: Part,
 ) -> Result<Vec<Row>> {
     let backend = connection.get_database_backend();
     let leads = leads.iter().map(|id| id.uuid());
-    let (statement, arguments) =
-        part.statement(backend, ("execution", "lead_id"), workspace, leads);
+    let owners = ("execution", "lead_id");
+    let (statement, arguments) = part.statement(backend, owners, workspace, scope, leads);
     sql::all(connection, &statement, arguments).await
 }
 

@@ -19,6 +19,7 @@ use super::{Result, dialect};
 use crate::domain::id::{LeadId, PersonId, SequenceId, WorkspaceId};
 use crate::domain::lead::LeadStatus;
 use crate::domain::lead_filter::LeadOrder;
+use crate::domain::scope::SequenceScope;
 
 /// A lead's row.
 pub type Row = lead::Model;
@@ -151,18 +152,25 @@ pub struct Part {
 }
 
 impl Part {
-    /// This part of the list of each owner, in one statement; `owner` is the column that names it.
+    /// This part of the list of each owner, of the sequences that a scope admits, in one statement;
+    /// `owner` is the column that names it.
     pub(super) fn statement(
         &self,
         backend: DbBackend,
         (table, owner): (&str, &str),
         workspace: WorkspaceId,
+        scope: &SequenceScope,
         ids: impl IntoIterator<Item = Uuid>,
     ) -> (String, Arguments) {
         let mut arguments = Arguments::new().with(workspace.uuid());
         let list = arguments.list(ids);
         let workspace = dialect::unindexed(backend, "t.workspace_id");
         let mut conditions = format!("{workspace} = $1 AND t.{owner} IN ({list})");
+        if let Some(sequences) = scope.sequences() {
+            let list = arguments.list(sequences.iter().map(|id| id.uuid()));
+            let sequence = dialect::unindexed(backend, "t.sequence_id");
+            conditions.push_str(&format!(" AND {sequence} IN ({list})"));
+        }
         for (key, side) in [(self.after, "<"), (self.before, ">")] {
             if let Some(key) = key {
                 conditions.push_str(&format!(" AND t.id {side} {}", arguments.add(key)));
@@ -180,19 +188,21 @@ impl Part {
     }
 }
 
-/// The same part of the leads of each of these people, newest first.
+/// The same part of the leads of each of these people that a scope admits, newest first.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
 pub async fn of_people(
     connection: &impl ConnectionTrait,
     workspace: WorkspaceId,
+    scope: &SequenceScope,
     people: &[PersonId],
     part: Part,
 ) -> Result<Vec<Row>> {
     let people = people.iter().map(|id| id.uuid());
     let backend = connection.get_database_backend();
-    let (statement, arguments) = part.statement(backend, ("lead", "person_id"), workspace, people);
+    let owners = ("lead", "person_id");
+    let (statement, arguments) = part.statement(backend, owners, workspace, scope, people);
     sql::all(connection, &statement, arguments).await
 }
 

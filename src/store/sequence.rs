@@ -191,6 +191,8 @@ pub async fn lock(
 /// Which sequences a list holds.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
+    /// One of these; `None`, any.
+    pub ids: Option<Vec<SequenceId>>,
     /// Of one of these statuses; `None`, of any.
     pub status: Option<Vec<SequenceStatus>>,
     /// Every word of this is part of the name, upper and lower case being the same.
@@ -200,6 +202,10 @@ pub struct Filter {
 impl Filter {
     fn condition(&self, workspace: WorkspaceId, arguments: &mut Arguments) -> String {
         let mut text = format!("workspace_id = {}", arguments.add(workspace.uuid()));
+        if let Some(ids) = &self.ids {
+            let list = arguments.list(ids.iter().map(|id| id.uuid()));
+            text.push_str(&format!(" AND id IN ({list})"));
+        }
         if let Some(statuses) = &self.status {
             let list = arguments.list(statuses.iter().map(|status| <&str>::from(*status)));
             text.push_str(&format!(" AND status IN ({list})"));

@@ -295,6 +295,7 @@ both!(
 async fn broken(h: &Harness, kind: BulkKind, request: Value) -> Value {
     let now = h.clock.now();
     let operation = NewOperation {
+        token: h.admin.token,
         id: h.services.entropy.id(now),
         kind,
         request,

@@ -22,9 +22,9 @@ const SCHEMA: &str = "{ __schema {
     fragment T on __Type { kind name ofType { kind name ofType { kind name ofType { kind name } } } }";
 
 /// The types of the schema by their names.
-type Types = BTreeMap<String, Value>;
+pub type Types = BTreeMap<String, Value>;
 
-async fn types(h: &Harness) -> Types {
+pub async fn types(h: &Harness) -> Types {
     let schema = h.data(SCHEMA, json!({})).await;
     let all = schema["__schema"]["types"]
         .as_array()
@@ -33,7 +33,7 @@ async fn types(h: &Harness) -> Types {
     all.into_iter().map(|of| (text(&of["name"]), of)).collect()
 }
 
-fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
 }
 
@@ -46,7 +46,7 @@ fn named(of: &Value) -> String {
 }
 
 /// Every place that takes an id: `Query.leads(filter.personId)`.
-fn places(types: &Types) -> Vec<String> {
+pub fn places(types: &Types) -> Vec<String> {
     let mut found = Vec::new();
     for (name, of) in types.iter().filter(|(name, _)| !name.starts_with("__")) {
         for field in of["fields"].as_array().into_iter().flatten() {
@@ -85,15 +85,15 @@ fn walk(types: &Types, of: &str, path: &str, above: &mut Vec<String>, found: &mu
 }
 
 /// One of each kind of object.
-struct Objects(BTreeMap<&'static str, String>);
+pub struct Objects(BTreeMap<&'static str, String>);
 
 impl Objects {
-    fn id(&self, kind: &str) -> &str {
+    pub fn id(&self, kind: &str) -> &str {
         &self.0[kind]
     }
 }
 
-async fn objects(h: &Harness, names: &[&str]) -> Objects {
+pub async fn objects(h: &Harness, names: &[&str]) -> Objects {
     let (sequence, leads) = enrolled(h, names).await;
     let lead = leads[0].parse().expect("a lead");
     let unconfirmed = execution(h, lead, "UNCONFIRMED", None, start()).await;
@@ -134,7 +134,7 @@ async fn objects(h: &Harness, names: &[&str]) -> Objects {
 }
 
 /// An id of this kind that nothing has.
-fn missing(h: &Harness, kind: &str) -> String {
+pub fn missing(h: &Harness, kind: &str) -> String {
     let id: Id<kind::Lead> = h.services.entropy.id(h.clock.now());
     let id = id.to_string();
     let (_, digits) = id.split_once('_').expect("an id");
@@ -142,9 +142,9 @@ fn missing(h: &Harness, kind: &str) -> String {
 }
 
 /// What can stand at a place: the kinds of objects, and the request with the id where `ID` is.
-struct Probe {
-    kinds: &'static [&'static str],
-    document: String,
+pub struct Probe {
+    pub kinds: &'static [&'static str],
+    pub document: String,
     variables: Value,
 }
 
@@ -152,7 +152,7 @@ const EVERY: &[&str] = &[
     "seq", "ver", "sender", "lead", "exec", "person", "bulk", "token",
 ];
 
-fn probe(place: &str, ours: &Objects) -> Option<Probe> {
+pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
     let (field, path) = place.strip_suffix(')')?.split_once('(')?;
     let (of, name) = field.split_once('.')?;
     let last = path.rsplit('.').next()?;
@@ -266,6 +266,11 @@ fn mutation(name: &str, path: &str, ours: &Objects) -> Option<(String, Value)> {
             "execution { id }",
             json!({ "wasSent": true }),
         ),
+        "tokenCreate" => (
+            "TokenCreateInput",
+            "token { role }",
+            json!({ "name": "Eve", "role": "VIEWER" }),
+        ),
         "tokenRevoke" => ("TokenRevokeInput", "token { id }", json!({})),
         _ => return None,
     };
@@ -291,7 +296,7 @@ fn put(variables: &mut Value, path: &str) {
 }
 
 /// What is told of a request with this id in it, and of the operation that it began.
-async fn told(h: &Harness, probe: &Probe, id: &str) -> Value {
+pub async fn told(h: &Harness, probe: &Probe, id: &str) -> Value {
     let variables = probe
         .variables
         .to_string()

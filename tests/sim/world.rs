@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
+use cadenza::app::token::{self, Terms};
 use cadenza::app::{Caller, Role, Services};
 use cadenza::bulk;
 use cadenza::clock::Clock;
@@ -18,7 +19,7 @@ use cadenza::entropy::Entropy;
 use cadenza::store::Db;
 use cadenza::zones::ZoneDatabase;
 use chrono::{DateTime, Duration, NaiveDate, TimeZone, Utc};
-use entity::{event_counter, lane, lead, person, sender, sequence, sequence_version, workspace};
+use entity::{lane, lead, person, sender, sequence, sequence_version};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use tokio_util::sync::CancellationToken;
 
@@ -133,14 +134,9 @@ impl World {
         let entropy = Entropy::seeded(seed);
         let provider = Provider::new(clock.clone(), entropy.clone(), options.troubles);
         let services = Services::for_tests(db, clock.clone(), entropy.clone());
-        let now = clock.now();
-        let workspace_id = entropy.id(now);
-        let caller = Caller {
-            workspace: workspace_id,
-            role: Role::Admin,
-            token: entropy.id(now),
-            name: "sim".into(),
-        };
+        let terms = Terms::of(Role::Admin);
+        let made = token::create(&services.db, &clock, &entropy, "sim", &terms).await;
+        let caller = made.expect("a token").caller;
         let mut world = Self {
             services,
             caller,
@@ -167,21 +163,6 @@ impl World {
             self.clock.now().timestamp_millis(),
             self.caller.workspace.uuid(),
         );
-        workspace::ActiveModel {
-            id: Set(workspace),
-            name: Set("sim".into()),
-            created_at: Set(now),
-        }
-        .insert(db.write())
-        .await
-        .expect("workspace");
-        event_counter::ActiveModel {
-            workspace_id: Set(workspace),
-            last_seq: Set(0),
-        }
-        .insert(db.write())
-        .await
-        .expect("counter");
         let mut senders = Vec::new();
         for number in 0..self.options.senders {
             let id: SenderId = self.entropy.id(self.clock.now());

@@ -66,7 +66,7 @@ pub async fn update(
     change: Change,
 ) -> Result<Sequence, AppError> {
     let tx = services.db.begin().await?;
-    let before = locked(&tx, caller.workspace, id, expected_revision).await?;
+    let before = locked(&tx, caller, id, expected_revision).await?;
     transition(&before, SequenceAction::Edit)?;
     let mut changed = before.clone();
     apply(services, &mut changed, change)?;
@@ -153,7 +153,7 @@ async fn change_status(
 ) -> Result<Sequence, AppError> {
     let now = services.clock.now();
     let tx = services.db.begin().await?;
-    let mut row = locked(&tx, caller.workspace, id, None).await?;
+    let mut row = locked(&tx, caller, id, None).await?;
     let Step::To(status) = transition(&row, action)? else {
         return Ok(row);
     };
@@ -200,11 +200,14 @@ fn draft(services: &Services, name: String) -> Sequence {
 /// The sequence, locked, at the revision that the caller has seen.
 async fn locked(
     tx: &impl ConnectionTrait,
-    workspace: WorkspaceId,
+    caller: &Caller,
     id: SequenceId,
     expected_revision: Option<i32>,
 ) -> Result<Sequence, AppError> {
-    let row = sequence::lock(tx, workspace, id)
+    if !caller.scope.admits(id) {
+        return Err(missing().into());
+    }
+    let row = sequence::lock(tx, caller.workspace, id)
         .await?
         .ok_or_else(missing)?;
     check_revision(&row, expected_revision)?;

@@ -88,6 +88,7 @@ pub async fn publish(
         let db = services.db.read();
         let found = sequence::find(db, caller.workspace, input.id)
             .await?
+            .filter(|found| caller.scope.admits(found.id))
             .ok_or_else(missing)?;
         check_revision(&found, input.expected_revision)?;
         let step = transition(&found, SequenceAction::Publish)?;
@@ -96,7 +97,7 @@ pub async fn publish(
         return Ok(view.told(Vec::new()));
     }
     let tx = services.db.begin().await?;
-    let found = locked(&tx, caller.workspace, input.id, input.expected_revision).await?;
+    let found = locked(&tx, caller, input.id, input.expected_revision).await?;
     let step = transition(&found, SequenceAction::Publish)?;
     let policy = input.on_removed_step.at(step);
     let view = View::read(&tx, caller.workspace, found, policy).await?;

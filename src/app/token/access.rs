@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{PREFIX, TEXT_MAX, caller};
+use super::{PREFIX, TEXT_MAX, caller, scope};
 use crate::app::{Caller, Role};
 use crate::clock::Clock;
 use crate::domain::id::{TokenId, WorkspaceId};
@@ -198,7 +198,7 @@ impl Access {
             return Err(NotAdmitted::NoToken);
         }
         let role = Role::from_str(&row.role).map_err(|error| StoreError::corrupt("role", error))?;
-        let caller = caller(workspace, role, id);
+        let caller = caller(workspace, role, id, scope(&row)?);
         let mut all = locked(&self.0.known);
         all.push(
             hash,

@@ -18,8 +18,13 @@ impl dataloader::Loader<LeadId> for Loaders {
 
     async fn load(&self, ids: &[LeadId]) -> Result<HashMap<LeadId, Self::Value>, LoadError> {
         let rows = store::lead::find_many(self.services.db.read(), self.workspace, ids).await?;
+        let admitted = |row: &store::lead::Row| {
+            let sequence = SequenceId::from_uuid(row.sequence_id);
+            self.caller.scope.admits(sequence)
+        };
         Ok(rows
             .into_iter()
+            .filter(admitted)
             .map(|row| (LeadId::from_uuid(row.id), Arc::new(row)))
             .collect())
     }
@@ -70,7 +75,9 @@ impl dataloader::Loader<LeadsOf> for Loaders {
         let mut found: HashMap<LeadsOf, Self::Value> = HashMap::new();
         for (part, people) in by_part {
             let db = self.services.db.read();
-            for row in store::lead::of_people(db, self.workspace, &people, part).await? {
+            for row in store::lead::of_people(db, self.workspace, &self.caller.scope, &people, part)
+                .await?
+            {
                 let key = LeadsOf(PersonId::from_uuid(row.person_id), part);
                 found.entry(key).or_default().push(row);
             }

@@ -113,13 +113,16 @@ impl LeadsEnrolInput {
 }
 
 async fn change(ctx: &Context<'_>, change: Change, input: LeadsBulkInput) -> Result<BulkPayload> {
-    let caller = ctx.require(Role::Editor)?;
+    let caller = ctx.require_within(Role::Editor)?;
     let leads = match input.leads {
         LeadSelection::Ids(list) => ids(&list, &["leads"]).map(Leads::Ids),
         LeadSelection::Filter(filter) => filter.read(&["leads", "filter"]).map(Leads::Filter),
     };
     let request = match leads {
-        Ok(leads) => LeadsRequest { leads },
+        Ok(leads) => LeadsRequest {
+            leads,
+            scope: caller.scope.clone(),
+        },
         Err(wrong) => return Ok(BulkPayload::refused(wrong)),
     };
     let key = input.idempotency_key;
@@ -140,7 +143,7 @@ impl LeadMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Whom, and into which sequence.")] input: LeadsEnrolInput,
     ) -> Result<BulkPayload> {
-        let caller = ctx.require(Role::Editor)?;
+        let caller = ctx.require_within(Role::Editor)?;
         match input.read() {
             Ok((request, key)) => {
                 let submitted = enrol::submit(ctx.services(), caller, request, key).await;

@@ -250,7 +250,7 @@ impl SequenceMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The sequence, and what to change.")] input: SequenceUpdateInput,
     ) -> Result<SequencePayload> {
-        let caller = ctx.require(Role::Editor)?;
+        let caller = ctx.require_within(Role::Editor)?;
         let id = match node::id(&input.id, &["id"]) {
             Ok(id) => id,
             Err(error) => return Ok(SequencePayload::refused(vec![error])),
@@ -271,7 +271,7 @@ impl SequenceMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The sequence, and how to publish it.")] input: SequencePublishInput,
     ) -> Result<SequencePayload> {
-        let caller = ctx.require(Role::Editor)?;
+        let caller = ctx.require_within(Role::Editor)?;
         let (id, policy) = match (node::id(&input.id, &["id"]), policy(input.on_removed_step)) {
             (Ok(id), Ok(policy)) => (id, policy),
             (id, policy) => {
@@ -297,7 +297,7 @@ impl SequenceMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which sequence.")] input: SequenceIdInput,
     ) -> Result<SequencePayload> {
-        let caller = ctx.require(Role::Editor)?;
+        let caller = ctx.require_within(Role::Editor)?;
         match node::id(&input.id, &["id"]) {
             Ok(id) => SequencePayload::of(app::disable(ctx.services(), caller, id).await),
             Err(error) => Ok(SequencePayload::refused(vec![error])),
@@ -310,7 +310,7 @@ impl SequenceMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which sequence.")] input: SequenceIdInput,
     ) -> Result<SequencePayload> {
-        let caller = ctx.require(Role::Editor)?;
+        let caller = ctx.require_within(Role::Editor)?;
         match node::id(&input.id, &["id"]) {
             Ok(id) => SequencePayload::of(app::archive(ctx.services(), caller, id).await),
             Err(error) => Ok(SequencePayload::refused(vec![error])),
@@ -323,7 +323,7 @@ impl SequenceMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which sequence.")] input: SequenceIdInput,
     ) -> Result<SequencePayload> {
-        let caller = ctx.require(Role::Editor)?;
+        let caller = ctx.require_within(Role::Editor)?;
         match node::id(&input.id, &["id"]) {
             Ok(id) => SequencePayload::of(app::unarchive(ctx.services(), caller, id).await),
             Err(error) => Ok(SequencePayload::refused(vec![error])),

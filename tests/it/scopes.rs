@@ -1,0 +1,449 @@
+//! Tokens that are limited to some sequences: with one of them the rest of the workspace is as if it
+//! were another one's.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cadenza::app::Caller;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::enrol::people;
+use crate::harness::{Harness, both};
+use crate::leads::enrolled;
+use crate::served::{Heard, Served, Socket};
+use crate::walls::{missing, objects, places, probe, told, types};
+
+/// Makes a token that is limited to these sequences; answers its secret.
+async fn token(h: &Harness, role: &str, sequences: &[&str]) -> String {
+    let input = json!({ "name": "limited", "role": role, "sequenceIds": sequences });
+    let made = h
+        .mutate("tokenCreate", "TokenCreateInput", input, "secret")
+        .await;
+    made["secret"].as_str().expect("a secret").to_owned()
+}
+
+async fn caller(h: &Harness, role: &str, sequences: &[&str]) -> Caller {
+    let secret = token(h, role, sequences).await;
+    let access = &h.services.access;
+    access.admit(&secret, None).await.expect("it lets in")
+}
+
+/// The same workspace, as somebody sees it.
+fn as_seen_by(h: &Harness, caller: &Caller) -> Harness {
+    Harness {
+        services: h.services.clone(),
+        clock: h.clock.clone(),
+        schema: h.schema.clone(),
+        admin: caller.clone(),
+        editor: caller.clone(),
+        viewer: caller.clone(),
+        stranger: h.stranger.clone(),
+        token: String::new(),
+        url: h.url.clone(),
+        shutdown: CancellationToken::new(),
+    }
+}
+
+/// Everything of a sequence, as the admin sees it.
+async fn everything(h: &Harness, sequence: &str) -> Value {
+    let all = "query ($id: ID!) { sequence(id: $id) { name status revision
+        leadCounts { total paused stopped completed } versions { nodes { id } }
+        leads(first: 250) { nodes { id status stopReason dueAt person { id firstName updatedAt } } }
+        executions(first: 250) { nodes { id status error { code } } } } }";
+    h.data(all, json!({ "id": sequence })).await
+}
+
+both!(
+    outside_of_its_sequences_an_id_is_like_one_that_is_not_there,
+    |h: Harness| async move {
+        let ours = objects(&h, &["ours"]).await;
+        let theirs = objects(&h, &["theirs"]).await;
+        let limited = as_seen_by(&h, &caller(&h, "EDITOR", &[ours.id("seq")]).await);
+        let before = everything(&h, theirs.id("seq")).await;
+        let mut wrong = Vec::new();
+        let mut telling = 0;
+        for place in places(&types(&h).await) {
+            let probe = probe(&place, &ours).expect("`walls` has a probe for each place");
+            for kind in probe.kinds {
+                // Enrolling is choosing among all people: that one is there, and is enrolled.
+                if place.starts_with("Mutation.leadsEnrol(") && kind.ends_with("person") {
+                    continue;
+                }
+                told(&limited, &probe, &missing(&h, kind)).await;
+                let of_missing = told(&limited, &probe, &missing(&h, kind)).await;
+                let of_theirs = told(&limited, &probe, theirs.id(kind)).await;
+                if of_missing != of_theirs || of_theirs.to_string().contains("theirs") {
+                    wrong.push(format!(
+                        "{place}, {kind}:\n  missing {of_missing}\n  theirs  {of_theirs}"
+                    ));
+                }
+                if probe.document.starts_with("query") {
+                    let of_ours = told(&limited, &probe, ours.id(kind)).await;
+                    telling += u32::from(of_ours != of_missing);
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert_eq!(before, everything(&h, theirs.id("seq")).await);
+        assert!(telling >= 12, "its own it does see: {telling}");
+    }
+);
+
+/// What is the whole workspace's, with a request that would be served to an admin.
+const WHOLE: &[(&str, &str)] = &[
+    ("people", "{ people { totalCount } }"),
+    ("person", "{ person(id: \"person_1\") { id } }"),
+    ("senders", "{ senders { id } }"),
+    ("sender", "{ sender(id: \"sender_1\") { id } }"),
+    ("tokens", "{ tokens { totalCount } }"),
+    (
+        "personCreate",
+        "mutation { personCreate(input: { email: \"eve@example.com\" }) { person { id } } }",
+    ),
+    (
+        "personUpdate",
+        "mutation { personUpdate(input: { id: \"x\", set: {} }) { person { id } } }",
+    ),
+    (
+        "peopleImport",
+        "mutation { peopleImport(input: { csv: \"email\\neve@example.com\" }) { operation { id } } }",
+    ),
+    (
+        "senderCreate",
+        "mutation { senderCreate(input: { name: \"x\", channel: EMAIL, address: \"x@example.com\",
+            transport: { outbox: {} } }) { sender { id } } }",
+    ),
+    (
+        "senderUpdate",
+        "mutation { senderUpdate(input: { id: \"x\" }) { sender { id } } }",
+    ),
+    (
+        "sequenceCreate",
+        "mutation { sequenceCreate(input: { name: \"Eve\" }) { sequence { id } } }",
+    ),
+    (
+        "sequenceDuplicate",
+        "mutation { sequenceDuplicate(input: { id: \"x\" }) { sequence { id } } }",
+    ),
+    (
+        "tokenCreate",
+        "mutation { tokenCreate(input: { name: \"x\", role: VIEWER }) { secret } }",
+    ),
+    (
+        "tokenRevoke",
+        "mutation { tokenRevoke(input: { id: \"x\" }) { token { id } } }",
+    ),
+];
+
+/// What a limited token is served, within its sequences.
+const WITHIN: &[&str] = &[
+    "node",
+    "nodes",
+    "events",
+    "bulkOperation",
+    "sequence",
+    "sequences",
+    "lead",
+    "leads",
+    "execution",
+    "executions",
+    "currentToken",
+    "executionEvents",
+    "sequenceUpdate",
+    "sequencePublish",
+    "sequenceDisable",
+    "sequenceArchive",
+    "sequenceUnarchive",
+    "leadsEnrol",
+    "leadsPause",
+    "leadsResume",
+    "leadsRemove",
+    "executionResolve",
+    "bulkOperationCancel",
+];
+
+both!(
+    what_is_the_whole_workspaces_is_refused,
+    |h: Harness| async move {
+        let (sequence, _) = enrolled(&h, &["ada"]).await;
+        let limited = caller(&h, "EDITOR", &[&sequence]).await;
+        let types = types(&h).await;
+        let mut roots = BTreeSet::new();
+        for root in ["Query", "Mutation", "Subscription"] {
+            let fields = types[root]["fields"].as_array().expect("fields");
+            roots.extend(
+                fields
+                    .iter()
+                    .map(|field| field["name"].as_str().expect("a name").to_owned()),
+            );
+        }
+        let known = WHOLE.iter().map(|(name, _)| *name).chain(WITHIN.to_vec());
+        let known: BTreeSet<String> = known.map(str::to_owned).collect();
+        assert_eq!(roots, known, "each root field is in one of the two lists");
+        for (name, document) in WHOLE {
+            let answer = h.execute_as(&limited, document, json!({})).await;
+            assert_eq!(
+                answer["errors"][0]["extensions"]["code"], "FORBIDDEN",
+                "{name}: {answer}"
+            );
+        }
+        // A viewer may not change what it sees.
+        let viewer = caller(&h, "VIEWER", &[&sequence]).await;
+        let disable = format!(
+            "mutation {{ sequenceDisable(input: {{ id: \"{sequence}\" }}) {{ sequence {{ status }} }} }}"
+        );
+        let answer = h.execute_as(&viewer, &disable, json!({})).await;
+        assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN");
+        let answer = h.execute_as(&limited, &disable, json!({})).await;
+        assert_eq!(
+            answer["data"]["sequenceDisable"]["sequence"]["status"],
+            "DISABLED"
+        );
+    }
+);
+
+both!(
+    lists_and_counts_hold_what_is_its_own,
+    |h: Harness| async move {
+        let (ours, _) = enrolled(&h, &["ada", "bob"]).await;
+        let (other, _) = enrolled(&h, &["cid"]).await;
+        // Ada is in both.
+        let ada = h
+            .data(
+                "{ people(filter: { search: \"ada\" }) { nodes { id } } }",
+                json!({}),
+            )
+            .await["people"]["nodes"][0]["id"]
+            .take();
+        crate::enrol::enrol(&h, &other, json!({ "ids": [ada] })).await;
+        let limited = as_seen_by(&h, &caller(&h, "VIEWER", &[&ours]).await);
+        let all = limited
+            .data(
+                "{ sequences { totalCount nodes { id } } leads { totalCount nodes { sequence { id }
+                person { email leads { totalCount nodes { sequence { id } } } } } }
+               executions { totalCount } events(first: 250) { sequence { id } }
+               currentToken { sequences { id } } }",
+                json!({}),
+            )
+            .await;
+        assert_eq!(
+            all["sequences"],
+            json!({ "totalCount": 1, "nodes": [{ "id": ours }] })
+        );
+        assert_eq!(all["leads"]["totalCount"], 2);
+        for lead in all["leads"]["nodes"].as_array().expect("leads") {
+            assert_eq!(lead["sequence"]["id"], ours.as_str());
+            assert_eq!(lead["person"]["leads"]["totalCount"], 1, "{lead}");
+            assert_eq!(
+                lead["person"]["leads"]["nodes"],
+                json!([{ "sequence": { "id": ours } }])
+            );
+        }
+        let events = all["events"].as_array().expect("events");
+        assert!(events.len() >= 3, "{events:?}");
+        assert!(
+            events
+                .iter()
+                .all(|event| event["sequence"]["id"] == ours.as_str())
+        );
+        assert_eq!(all["currentToken"]["sequences"], json!([{ "id": ours }]));
+        // What is asked for is only ever narrowed.
+        let asked = "query ($ids: [ID!]) { leads(filter: { sequenceIds: $ids }) { totalCount }
+        executions(filter: { sequenceIds: $ids }) { totalCount }
+        events(filter: { sequenceIds: $ids }) { kind } }";
+        let none = limited.data(asked, json!({ "ids": [other] })).await;
+        assert_eq!(
+            none,
+            json!({ "leads": { "totalCount": 0 }, "executions": { "totalCount": 0 }, "events": [] })
+        );
+        let both = limited.data(asked, json!({ "ids": [other, ours] })).await;
+        assert_eq!(both["leads"]["totalCount"], 2);
+    }
+);
+
+both!(bulk_operations_stay_within, |h: Harness| async move {
+    let (ours, our_leads) = enrolled(&h, &["ada"]).await;
+    let (other, other_leads) = enrolled(&h, &["bob"]).await;
+    let limited = as_seen_by(&h, &caller(&h, "EDITOR", &[&ours]).await);
+    let operation = "operation { id succeeded failed skipped outcomes { nodes { subject code } } }";
+    let pause = async |leads: Value, key: &str| {
+        let input = json!({ "leads": leads, "idempotencyKey": key });
+        limited
+            .try_mutate("leadsPause", "LeadsBulkInput", input, operation)
+            .await
+    };
+    let by_id = pause(json!({ "ids": [&our_leads[0], &other_leads[0]] }), "one").await;
+    assert_eq!(
+        by_id["operation"]["outcomes"]["nodes"],
+        json!([{ "subject": our_leads[0], "code": "DONE" }, { "subject": other_leads[0], "code": "NOT_FOUND" }])
+    );
+    limited
+        .mutate(
+            "leadsResume",
+            "LeadsBulkInput",
+            json!({ "leads": { "ids": [&our_leads[0]] } }),
+            operation,
+        )
+        .await;
+    let by_filter = pause(json!({ "filter": { "status": ["PENDING"] } }), "two").await;
+    assert_eq!(by_filter["operation"]["succeeded"], 1, "{by_filter}");
+    let status = |answer: &Value| answer["lead"]["status"].clone();
+    let read = "query ($id: ID!) { lead(id: $id) { status } }";
+    assert_eq!(
+        status(&h.data(read, json!({ "id": other_leads[0] })).await),
+        "PENDING"
+    );
+    assert_eq!(
+        status(&h.data(read, json!({ "id": our_leads[0] })).await),
+        "PAUSED"
+    );
+
+    // It enrols whom it chooses, into its own sequence alone.
+    let new = people(&h, &["eve"]).await;
+    let enrol = async |sequence: &str| {
+        let input = json!({ "sequenceId": sequence, "people": { "ids": new } });
+        limited
+            .try_mutate("leadsEnrol", "LeadsEnrolInput", input, operation)
+            .await
+    };
+    assert_eq!(enrol(&other).await["userErrors"][0]["code"], "NOT_FOUND");
+    assert_eq!(enrol(&ours).await["operation"]["succeeded"], 1);
+    // Who is in a sequence that it does not see is not told by whom a filter leaves out.
+    let input = json!({ "sequenceId": ours, "people": { "filter": { "search": "bob", "notInSequenceId": other } } });
+    let told = limited
+        .mutate("leadsEnrol", "LeadsEnrolInput", input, operation)
+        .await;
+    assert_eq!(told["operation"]["succeeded"], 1, "{told}");
+
+    // An operation of another token is neither seen nor followed nor ended, nor answered by its key.
+    let input = json!({ "leads": { "ids": [our_leads[0]] }, "idempotencyKey": "theirs" });
+    let foreign = h
+        .mutate(
+            "leadsResume",
+            "LeadsBulkInput",
+            input.clone(),
+            "operation { id }",
+        )
+        .await;
+    let foreign = foreign["operation"]["id"].clone();
+    let seen = "query ($id: ID!) { bulkOperation(id: $id) { id } node(id: $id) { id } }";
+    let seen = limited.data(seen, json!({ "id": foreign })).await;
+    assert_eq!(seen, json!({ "bulkOperation": null, "node": null }));
+    let cancelled = limited
+        .try_mutate(
+            "bulkOperationCancel",
+            "BulkOperationIdInput",
+            json!({ "id": foreign }),
+            "operation { id }",
+        )
+        .await;
+    assert_eq!(cancelled["userErrors"][0]["code"], "NOT_FOUND");
+    let again = limited
+        .try_mutate("leadsResume", "LeadsBulkInput", input, "operation { id }")
+        .await;
+    assert_eq!(again["userErrors"][0]["code"], "CONFLICT", "{again}");
+    let mut followed = limited.follow(
+        "subscription ($id: ID!) { bulkOperation(id: $id) { id } }",
+        json!({ "id": foreign }),
+    );
+    let refused = followed.next().await.expect("an answer");
+    assert!(refused.is_err(), "{refused:?}");
+});
+
+/// Follows with a token, once it stands.
+async fn follow(server: &Served, secret: &str) -> Socket {
+    let mut socket = server.socket().await;
+    socket.init(secret).await;
+    let document = "subscription { executionEvents { kind sequence { id } } }";
+    socket.subscribe("s", document, json!({})).await;
+    socket
+}
+
+both!(live_events_are_its_own, |h: Harness| async move {
+    let (ours, our_leads) = enrolled(&h, &["ada"]).await;
+    let (_, other_leads) = enrolled(&h, &["bob"]).await;
+    let secret = token(&h, "VIEWER", &[&ours]).await;
+    let server = Served::new(&h).await;
+    // The same document: only who follows differs.
+    let mut limited = follow(&server, &secret).await;
+    let mut whole = follow(&server, &h.token).await;
+    crate::harness::until("both follow", async || {
+        (server.followers() == 2).then_some(())
+    })
+    .await;
+    for lead in [&other_leads[0], &our_leads[0]] {
+        crate::leads::bulk(&h, "leadsPause", json!({ "ids": [lead] })).await;
+    }
+    let heard =
+        |message: &Value| message["payload"]["data"]["executionEvents"]["sequence"]["id"].clone();
+    let first = whole.message().await;
+    assert_ne!(heard(&first), ours.as_str());
+    assert_eq!(heard(&whole.message().await), ours.as_str());
+    assert_eq!(heard(&limited.message().await), ours.as_str());
+    crate::leads::bulk(&h, "leadsResume", json!({ "ids": [other_leads[0]] })).await;
+    whole.message().await;
+    let more = tokio::time::timeout(Duration::from_millis(250), limited.hear()).await;
+    assert!(more.is_err(), "nothing that is not its own: {more:?}");
+    server.end().await;
+});
+
+both!(limits_that_are_none_are_refused, |h: Harness| async move {
+    let (sequence, _) = enrolled(&h, &["ada"]).await;
+    let theirs = as_seen_by(&h, &h.stranger);
+    let (theirs, _) = enrolled(&theirs, &["bob"]).await;
+    let refused = async |role: &str, sequences: Value| {
+        let input = json!({ "name": "x", "role": role, "sequenceIds": sequences });
+        let select = "token { id } secret";
+        let answer = h
+            .try_mutate("tokenCreate", "TokenCreateInput", input, select)
+            .await;
+        assert!(answer["secret"].is_null(), "{answer}");
+        let error = &answer["userErrors"][0];
+        assert_eq!(error["path"][0], "sequenceIds", "{answer}");
+        error["code"].as_str().expect("a code").to_owned()
+    };
+    assert_eq!(refused("ADMIN", json!([sequence])).await, "INVALID");
+    assert_eq!(refused("VIEWER", json!([])).await, "INVALID");
+    assert_eq!(refused("VIEWER", json!(["lead_1"])).await, "INVALID");
+    assert_eq!(refused("VIEWER", json!([theirs])).await, "NOT_FOUND");
+    let missing = missing(&h, "seq");
+    assert_eq!(
+        refused("VIEWER", json!([sequence, missing])).await,
+        "NOT_FOUND"
+    );
+    let many: Vec<&str> = vec![&sequence; 2_000];
+    assert_eq!(refused("VIEWER", json!(many)).await, "INVALID");
+});
+
+both!(over_http_it_is_limited_too, |h: Harness| async move {
+    let (ours, _) = enrolled(&h, &["ada"]).await;
+    enrolled(&h, &["bob"]).await;
+    let secret = token(&h, "VIEWER", &[&ours]).await;
+    let server = Served::new(&h).await;
+    let ask = json!({ "query": "{ sequences { totalCount } leads { totalCount } }" });
+    let answer = server.post(&secret).json(&ask).send().await;
+    let answer: Value = answer.expect("an answer").json().await.expect("JSON");
+    assert_eq!(
+        answer["data"],
+        json!({ "sequences": { "totalCount": 1 }, "leads": { "totalCount": 1 } })
+    );
+    let mut socket = server.socket().await;
+    socket.init(&secret).await;
+    socket
+        .subscribe(
+            "q",
+            "{ leads { totalCount } people { totalCount } }",
+            json!({}),
+        )
+        .await;
+    let Heard::Message(next) = socket.hear().await else {
+        panic!("a result");
+    };
+    assert_eq!(
+        next["payload"]["errors"][0]["extensions"]["code"], "FORBIDDEN",
+        "{next}"
+    );
+    server.end().await;
+});
