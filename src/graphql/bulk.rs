@@ -220,7 +220,7 @@ pub struct BulkOutcome(store::bulk::OutcomeRow);
 /// What became of one item of a bulk operation.
 #[Object]
 impl BulkOutcome {
-    /// The lead or person concerned, or the line of an import.
+    /// The id of the lead or person concerned; in an import, the line, as "line 7".
     async fn subject(&self) -> &str {
         &self.0.subject
     }

@@ -53,7 +53,7 @@ impl Step {
         self.0.wait.to_string().into()
     }
 
-    /// Count only the days that the send window opens.
+    /// Count only the days on which the send window opens.
     async fn business_days(&self) -> bool {
         self.0.business_days
     }

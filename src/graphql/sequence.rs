@@ -142,7 +142,7 @@ impl Sequence {
         lead::counts(ctx, self.0.id).await
     }
 
-    /// Its leads.
+    /// Its leads: the runs of people through it.
     #[expect(
         clippy::too_many_arguments,
         reason = "they are the field's arguments in the schema"

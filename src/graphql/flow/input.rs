@@ -22,7 +22,7 @@ pub struct StepInput {
     /// How long after the step before it (or after enrolment) this one is due.
     #[graphql(default_with = "Some(Duration::from(\"PT0S\"))")]
     wait: Option<Duration>,
-    /// Count only the days that the send window opens.
+    /// Count only the days on which the send window opens.
     #[graphql(default_with = "Some(false)")]
     business_days: Option<bool>,
     /// What the step does.

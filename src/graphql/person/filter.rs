@@ -20,7 +20,7 @@ pub enum PersonField {
     LinkedinUrl,
     /// A company.
     Company,
-    /// A title.
+    /// A job title.
     Title,
 }
 
@@ -85,7 +85,7 @@ pub struct PersonFilterInput {
     pub search: Option<String>,
     /// At one of these companies, spelled exactly so.
     pub company: Option<Vec<String>>,
-    /// With one of these titles, spelled exactly so.
+    /// With one of these job titles, spelled exactly so.
     pub title: Option<Vec<String>>,
     /// Has all of these.
     pub has: Option<Vec<PersonField>>,
