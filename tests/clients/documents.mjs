@@ -41,7 +41,7 @@ export const LEADS = /* GraphQL */ `
   query Leads($filter: LeadFilter, $first: Int) {
     leads(filter: $filter, first: $first) {
       edges { cursor }
-      nodes { id status messagesSent person { id email } executions(first: 10) { nodes { stepKey status subject } } }
+      nodes { id status messagesSent person { id email } executions(first: 10) { nodes { id stepKey status subject } } }
       pageInfo { hasNextPage endCursor }
       totalCount
     }
