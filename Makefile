@@ -51,10 +51,10 @@ bench: ## measure the engine on both databases
 
 .PHONY: soak
 soak: export CADENZA_BIN ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/cadenza
-soak: web ## ten minutes of honest and hostile clients; CADENZA_SOAK_SECONDS says another number
+soak: web ## ten minutes of honest and hostile clients; CADENZA_SOAK_SECONDS and CADENZA_SOAK_DATABASE (sqlite, postgres) say otherwise
 	cargo build --bin cadenza
 	npm --prefix $(CLIENTS) ci --no-audit --no-fund
-	node $(CLIENTS)/soak.mjs
+	.ci/with-postgres node $(CLIENTS)/soak.mjs
 
 .PHONY: fuzz
 fuzz: ## ten million odd documents; CADENZA_FUZZ_INPUTS says another number

@@ -1,22 +1,23 @@
 // `make soak`: ten minutes of honest clients with hostile ones among them. Fails where an honest client sees an
-// error, an event is missed or comes twice, or the server's memory grows. CADENZA_SOAK_SECONDS says how long.
+// error, an event is missed or comes twice, or the server's memory grows. CADENZA_SOAK_SECONDS says how long,
+// CADENZA_SOAK_DATABASE on which database: sqlite or postgres.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { connect } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
 import { post } from "./clients.mjs";
+import { HARM } from "./hostile.mjs";
 import { startWorld } from "./world.mjs";
 
 const SECONDS = Number(process.env.CADENZA_SOAK_SECONDS ?? 600);
 const FOLLOWERS = 20;
-const world = await startWorld();
+const world = await startWorld(process.env.CADENZA_SOAK_DATABASE);
 const until = performance.now() + SECONDS * 1_000;
 const goesOn = () => performance.now() < until;
 const faults = [];
 const latencies = [];
-let hostile = 0;
+const hostile = {};
 
 const memory = async () => Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${world.pid}/status`, "utf8"))[1]);
 const random = (list) => list[Math.floor(Math.random() * list.length)];
@@ -87,63 +88,17 @@ function follower(n) {
   return { seen: () => seen, stop: () => (clearInterval(again), client.dispose()) };
 }
 
-const documents = [
-  () => `{ ...F0 } ${Array.from({ length: 28 }, (_, n) => `fragment F${n} on Query { ${n < 27 ? `...F${n + 1} ...F${n + 1}` : "__typename"} }`).join(" ")}`,
-  () => `{ __typename(x: ${"[".repeat(20_000)}) }`,
-  () => `{ ${Array.from({ length: 1_000 }, (_, n) => `a${n}: __typename`).join(" ")} }`,
-  () => "{ leads(first: 250) { nodes { executions(first: 250) { nodes { lead { executions(first: 250) { nodes { id } } } } } } } }",
-  () => "{ leads(first: 250) { nodes { id person { email leads(first: 20) { nodes { id sequence { name } } } } } } }",
-  () => `{ ${"nope ".repeat(5_000)} }`,
-  () => "query Q { people(filter: { search: \"%_%\" }) { totalCount } }".repeat(2),
-];
-
 async function hostileWorker() {
-  const { hostname, port } = new URL(world.http);
   while (goesOn()) {
-    hostile += 1;
-    try {
-      switch (Math.floor(Math.random() * 5)) {
-        case 0:
-        case 1:
-          await (await post(world, { token: world.tokens.viewer, query: random(documents)() })).text();
-          break;
-        case 2:
-          await new Promise((done) => {
-            const socket = connect(port, hostname, () => socket.end(`POST /graphql HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n${"\u0000{".repeat(5_000)}`));
-            socket.on("data", () => {}).on("close", done).on("error", done);
-          });
-          break;
-        case 3:
-          await new Promise((done) => {
-            const socket = new WebSocket(world.ws, "graphql-transport-ws");
-            socket.on("open", () => {
-              socket.send(random(["{", "[]", '{"type":"subscribe","id":"1","payload":{"query":"{a}"}}', JSON.stringify({ type: "connection_init", payload: { authorization: "Bearer cdz_wrong" } })]));
-            });
-            socket.on("close", done).on("error", done);
-          });
-          break;
-        default: {
-          // Follows everything from the beginning and reads nothing.
-          const socket = new WebSocket(world.ws, "graphql-transport-ws");
-          await new Promise((done) => socket.on("open", done).on("error", done));
-          socket.send(JSON.stringify({ type: "connection_init", payload: { authorization: `Bearer ${world.tokens.viewer}` } }));
-          for (let n = 0; n < 50; n += 1) {
-            socket.send(JSON.stringify({ id: `${n}`, type: "subscribe", payload: { query: 'subscription { executionEvents(after: "evt_0000000000000000") { cursor kind lead { person { email } } } }' } }));
-          }
-          socket._socket?.pause();
-          await pause(300);
-          socket.terminate();
-        }
-      }
-    } catch {
-      // What becomes of a hostile client is its own affair.
-    }
+    const kind = random(Object.keys(HARM));
+    hostile[kind] = (hostile[kind] ?? 0) + 1;
+    await HARM[kind](world).catch(() => {});
     await pause(50);
   }
 }
 
 const followers = Array.from({ length: FOLLOWERS }, (_, n) => follower(n));
-const workers = [eventMaker(), ...Array.from({ length: 4 }, honestWorker), ...Array.from({ length: 3 }, hostileWorker)];
+const workers = [eventMaker(), ...Array.from({ length: 4 }, honestWorker), ...Array.from({ length: 4 }, hostileWorker)];
 const samples = [];
 while (goesOn()) {
   await pause(Math.min(10_000, SECONDS * 100));
@@ -157,7 +112,7 @@ followers.forEach(({ stop }) => stop());
 latencies.sort((a, b) => a - b);
 const warm = samples.slice(Math.floor(samples.length / 3));
 const [early, late] = [Math.max(...warm.slice(0, Math.ceil(warm.length / 3))), Math.max(...warm.slice(-Math.ceil(warm.length / 3)))];
-console.log(`${SECONDS} s: ${latencies.length} honest requests, p50 ${latencies[latencies.length >> 1].toFixed(1)} ms, p99 ${latencies[Math.floor(latencies.length * 0.99)].toFixed(1)} ms; ${hostile} hostile ones`);
+console.log(`${SECONDS} s: ${latencies.length} honest requests, p50 ${latencies[latencies.length >> 1].toFixed(1)} ms, p99 ${latencies[Math.floor(latencies.length * 0.99)].toFixed(1)} ms; hostile ones ${JSON.stringify(hostile)}`);
 console.log(`events seen by followers: ${Math.min(...last)} to ${Math.max(...last)}; memory after a third ${early} kB, at the end ${late} kB; faults ${faults.length}`);
 const end = await world.stop();
 assert.deepEqual(faults.slice(0, 10), []);

@@ -7,9 +7,9 @@ import { eventually } from "./streams.mjs";
 
 const DAYS = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"];
 
-/** Starts a server on SQLite and fills it; `finite` and `endless` are subscriptions that deliver at once. */
-export async function startWorld() {
-  const server = await startServer("sqlite");
+/** Starts a server, on SQLite if nothing else is said, and fills it; `finite` and `endless` are subscriptions that deliver at once. */
+export async function startWorld(kind = "sqlite") {
+  const server = await startServer(kind);
   const token = server.tokens.admin;
   const run = async (query, variables) => {
     const body = await (await post(server, { token, query, variables })).json();
