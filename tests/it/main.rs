@@ -19,6 +19,7 @@ mod pains;
 mod people;
 mod protocols;
 mod publishing;
+mod roles;
 mod scopes;
 mod senders;
 mod sequences;
