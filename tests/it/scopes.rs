@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::enrol::people;
 use crate::harness::{Harness, both};
 use crate::leads::enrolled;
-use crate::roles::{Requests, code};
+use crate::requests::Requests;
+use crate::roles::code;
 use crate::served::{Heard, Served, Socket};
 use crate::walls::{missing, objects, places, probe, told, types};
 
