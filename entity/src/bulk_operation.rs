@@ -30,6 +30,8 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub request_hash: String,
     pub token_id: Uuid,
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    pub sequence_ids: Option<Json>,
     #[sea_orm(nullable)]
     pub worker_id: Option<Uuid>,
     pub created_at: i64,

@@ -296,6 +296,7 @@ const UP: &[&str] = &[
         idempotency_key TEXT,
         request_hash TEXT NOT NULL,
         token_id UUID NOT NULL REFERENCES api_token (id),
+        sequence_ids JSON,
         worker_id UUID,
         created_at BIGINT NOT NULL,
         started_at BIGINT,

@@ -1,12 +1,12 @@
 //! API tokens: made once, shown once, known afterwards only by their hash.
 
 pub mod access;
+mod uses;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use sea_orm::ConnectionTrait;
-use serde_json::json;
 
 use super::{AppError, Caller, Refusal, RefusalCode, Role, Services};
 use crate::clock::Clock;
@@ -15,7 +15,7 @@ use crate::domain::scope::SequenceScope;
 use crate::entropy::Entropy;
 use crate::secrets::sha256_hex;
 use crate::store::token::{self, Row};
-use crate::store::{Db, StoreError, sequence, workspace};
+use crate::store::{self, Db, StoreError, dialect, sequence, workspace};
 
 /// What every token begins with, so that a leaked one is recognised.
 pub const PREFIX: &str = "cdz_";
@@ -190,7 +190,7 @@ fn draw(
         revoked_at: None,
         revoked_by: None,
         last_used_at: None,
-        sequence_ids: terms.scope.sequences().map(|ids| json!(ids)),
+        sequence_ids: store::scope::kept(&terms.scope),
     };
     (secret, row)
 }
@@ -224,12 +224,18 @@ pub async fn add(
     Ok((secret, row))
 }
 
-/// Revokes a token of the caller's workspace; one that was revoked before stays as it is.
+/// Revokes a token of the caller's workspace; one that was revoked before stays as it is. What was begun
+/// with it goes on, unless `ends_operations` says otherwise.
 ///
 /// # Errors
 /// [`AppError::Refused`] with `NOT_FOUND` if the workspace has no such token, and with
 /// `WRONG_STATE` if it is the caller's own; [`AppError::Store`] as the database has it.
-pub async fn revoke(services: &Services, by: &Caller, id: TokenId) -> Result<Row, AppError> {
+pub async fn revoke(
+    services: &Services,
+    by: &Caller,
+    id: TokenId,
+    ends_operations: bool,
+) -> Result<Row, AppError> {
     if id == by.token {
         let message = "This is the token that you are using: revoke it with another one, so that \
                        nobody locks themselves out.";
@@ -240,11 +246,26 @@ pub async fn revoke(services: &Services, by: &Caller, id: TokenId) -> Result<Row
         let message = "There is no token with this id: take the id from `tokens`.";
         return Err(Refusal::not_found(message, &["id"]).into());
     };
-    if row.revoked_at.is_none() {
-        row.revoked_at = Some(services.clock.now().timestamp_millis());
+    let now = services.clock.now();
+    let is_new = row.revoked_at.is_none();
+    if is_new {
+        row.revoked_at = Some(now.timestamp_millis());
         row.revoked_by = Some(by.name.clone());
         token::save(&tx, row.clone()).await?;
-        tx.commit().await?;
+    }
+    if ends_operations {
+        for operation in store::bulk::open_of_token(&tx, by.workspace, id).await? {
+            if store::bulk::cancel(&tx, by.workspace, operation, now).await? {
+                store::bulk::delete_input(&tx, by.workspace, operation).await?;
+            }
+        }
+        dialect::notify(&tx).await?;
+    }
+    tx.commit().await?;
+    if ends_operations {
+        services.wake.log();
+    }
+    if is_new {
         tracing::info!(token = %id, by = by.name, "revoked a token");
     }
     Ok(row)
@@ -268,17 +289,6 @@ async fn check_sequences(
             Err(Refusal::not_found(message, &["sequenceIds"]).into())
         }
     }
-}
-
-/// The sequences that a token is limited to.
-///
-/// # Errors
-/// [`StoreError::Corrupt`] where the database holds something else.
-pub fn scope(row: &Row) -> Result<SequenceScope, StoreError> {
-    let ids = row.sequence_ids.clone().map(serde_json::from_value);
-    let ids = ids.transpose();
-    ids.map(Into::into)
-        .map_err(|error| StoreError::corrupt("sequences of a token", error))
 }
 
 fn caller(workspace: WorkspaceId, role: Role, token: TokenId, scope: SequenceScope) -> Caller {

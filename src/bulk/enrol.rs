@@ -64,25 +64,34 @@ struct Progress {
 pub async fn submit(
     services: &Services,
     caller: &Caller,
-    mut request: EnrolRequest,
+    request: EnrolRequest,
     idempotency_key: Option<String>,
 ) -> Result<BulkId, AppError> {
-    if let People::Filter(filter) = &mut request.people {
+    if !caller.scope.admits(request.sequence_id) {
+        return Err(missing().into());
+    }
+    if let People::Filter(filter) = &request.people {
+        // Whom it means would tell of people whom the caller does not see.
+        if !caller.scope.is_all() {
+            let message = "A token that is limited to sequences enrols people by their ids: choose \
+                           them with a token of the whole workspace.";
+            return Err(Refusal::invalid(message, &["people", "filter"]).into());
+        }
         if filter.is_empty() {
             // A variable that was left out must not write to everybody.
             let message = "The filter is empty and would mean everybody: name at least one condition, \
                            such as has or createdAt.";
             return Err(Refusal::invalid(message, &["people", "filter"]).into());
         }
-        // Who is in a sequence that the caller does not see is not told by who is left out.
-        let other = filter.not_in_sequence;
-        filter.not_in_sequence = other.map(|sequence| caller.scope.or_missing(sequence));
     }
     if let Some(refusal) = refused(services, caller, request.sequence_id).await? {
         let db = services.db.read();
         // What was submitted before is answered as it was, whatever became of the sequence.
         let before = match &idempotency_key {
-            Some(key) => store::bulk::by_key(db, caller.workspace, key).await?,
+            Some(key) => {
+                let key = super::submit::of_caller(caller, key.clone());
+                store::bulk::by_key(db, caller.workspace, &key).await?
+            }
             None => None,
         };
         if before.is_none_or(|before| !super::submit::counts(&before, services.clock.now())) {
@@ -108,9 +117,8 @@ async fn refused(
 ) -> Result<Option<Refusal>, StoreError> {
     let path = &["sequenceId"];
     let found = store::sequence::find(services.db.read(), caller.workspace, sequence).await?;
-    let Some(found) = found.filter(|found| caller.scope.admits(found.id)) else {
-        let message = "There is no sequence with this id: take the id from an answer of this API.";
-        return Ok(Some(Refusal::not_found(message, path)));
+    let Some(found) = found else {
+        return Ok(Some(missing()));
     };
     let enrolled = found
         .status
@@ -119,6 +127,11 @@ async fn refused(
         Refusal::new(RefusalCode::WrongState, wrong.to_string(), path)
     };
     Ok(enrolled.err().map(wrong))
+}
+
+fn missing() -> Refusal {
+    let message = "There is no sequence with this id: take the id from an answer of this API.";
+    Refusal::not_found(message, &["sequenceId"])
 }
 
 /// Carries out the next chunk.
@@ -137,6 +150,10 @@ pub(super) async fn chunk(
     } else {
         read(progress)?
     };
+    if !operation.scope.admits(request.sequence_id) {
+        let message = "it is limited to other sequences than the one that it enrols into";
+        return Err(ChunkError::Broken(message.to_owned()));
+    }
     let target = enrolment::target(tx, operation.workspace, request.sequence_id).await?;
     let Selection {
         people,

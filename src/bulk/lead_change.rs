@@ -15,7 +15,6 @@ use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::id::{BulkId, LeadId, SequenceId};
 use crate::domain::lead::{LeadState, LeadStatus, Refused, StopReason};
 use crate::domain::lead_filter::LeadFilter;
-use crate::domain::scope::SequenceScope;
 use crate::store::StoreError;
 use crate::store::claim::LeadRow;
 use crate::store::lead::change::{self, Change};
@@ -27,9 +26,6 @@ use crate::store::lead::{self, Key, Scope};
 pub struct LeadsRequest {
     /// Which leads.
     pub leads: Leads,
-    /// The sequences that whoever asked is limited to.
-    #[serde(default, skip_serializing_if = "SequenceScope::is_all")]
-    pub scope: SequenceScope,
 }
 
 /// How leads were selected.
@@ -105,11 +101,7 @@ pub(super) async fn chunk(
     let Selection { ids, next, total } = select(tx, operation, &request, progress).await?;
     let now = services.clock.now();
     let workspace = operation.workspace;
-    let mut locked = change::lock(tx, workspace, &ids).await?;
-    locked.retain(|row| {
-        let sequence = SequenceId::from_uuid(row.sequence_id);
-        request.scope.admits(sequence)
-    });
+    let locked = change::lock(tx, workspace, &operation.scope, &ids).await?;
     let mut decided = HashMap::new();
     let mut taking = Vec::new();
     let mut busy = Vec::new();
@@ -204,7 +196,7 @@ async fn select(
             })
         }
         Leads::Filter(filter) => {
-            let filter = filter.clone().narrowed(&request.scope);
+            let filter = filter.clone().narrowed(&operation.scope);
             let as_of = Some(operation.submitted_at);
             let scope = Scope {
                 workspace: operation.workspace,

@@ -28,6 +28,7 @@ use crate::clock::from_ms;
 use crate::domain::bulk::{BulkCount, BulkKind, BulkOutcomeCode, BulkStatus};
 use crate::domain::event::NewEvent;
 use crate::domain::id::{BulkId, WorkerId, WorkspaceId};
+use crate::domain::scope::SequenceScope;
 use crate::store::lead::change::Change;
 use crate::store::{self, StoreError, dialect};
 
@@ -47,6 +48,8 @@ pub struct Operation {
     pub kind: BulkKind,
     /// What it was submitted with.
     pub request: Value,
+    /// The sequences that whoever submitted it is limited to.
+    pub scope: SequenceScope,
     /// When it was submitted: a filter chooses among what was there then.
     pub submitted_at: DateTime<Utc>,
     /// How many items were selected, where an earlier chunk has told.
@@ -178,6 +181,7 @@ async fn step(
         workspace,
         kind,
         request: row.request,
+        scope: store::scope::read(row.sequence_ids.as_ref())?,
         submitted_at: from_ms(row.created_at),
         total: row.total,
         processed: row.processed,
@@ -294,10 +298,14 @@ async fn fail(
     Ok(Step::Over)
 }
 
-/// Whether somebody may see an operation of their workspace and end it: one whose token is limited to
-/// some sequences sees what was submitted with that token, and nothing else.
-pub fn may_see(caller: &Caller, row: &store::bulk::Row) -> bool {
-    caller.scope.is_all() || row.token_id == caller.token.uuid()
+/// Whether somebody may see an operation of their workspace and end it: one who is limited to some
+/// sequences sees those that were limited to them too.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] where the database holds something else.
+pub fn may_see(caller: &Caller, row: &store::bulk::Row) -> Result<bool, StoreError> {
+    let scope = store::scope::read(row.sequence_ids.as_ref())?;
+    Ok(scope.is_within(&caller.scope))
 }
 
 /// Ends an operation before every item had its turn; what is done stays done. An operation that is
@@ -309,7 +317,8 @@ pub fn may_see(caller: &Caller, row: &store::bulk::Row) -> bool {
 pub async fn cancel(services: &Services, caller: &Caller, id: BulkId) -> Result<BulkId, AppError> {
     let tx = services.db.begin().await?;
     let found = store::bulk::find(&tx, caller.workspace, id).await?;
-    if found.is_none_or(|row| !may_see(caller, &row)) {
+    let seen = found.map(|row| may_see(caller, &row)).transpose()?;
+    if seen != Some(true) {
         return Err(AppError::Refused(vec![Refusal {
             code: RefusalCode::NotFound,
             message: "There is no bulk operation with this id; take the id from the answer that \

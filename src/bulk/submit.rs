@@ -71,8 +71,9 @@ pub async fn submit(
         kind,
         request_hash: fingerprint(kind, &request, input.as_deref()),
         request,
-        idempotency_key,
+        idempotency_key: idempotency_key.map(|key| of_caller(caller, key)),
         token: caller.token,
+        scope: caller.scope.clone(),
     };
     let entered = match enter(services, caller, &new, input.as_deref()).await {
         // Somebody else entered the same key in the same moment: that one counts.
@@ -87,6 +88,19 @@ pub async fn submit(
         Entered::Now => {
             begin(services, caller.workspace, new.id).await;
             Ok(new.id)
+        }
+    }
+}
+
+/// A key as it is kept. Those of callers with different limits are apart: nobody learns from a key, or
+/// takes one away, outside of what they see.
+pub(super) fn of_caller(caller: &Caller, key: String) -> String {
+    match caller.scope.sequences() {
+        None => key,
+        Some(ids) => {
+            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            // No key that a caller gives holds a control character.
+            format!("{}\u{1}{key}", hash(ids.iter().map(String::as_str)))
         }
     }
 }
@@ -118,7 +132,7 @@ async fn enter(
     {
         let id = BulkId::from_uuid(before.id);
         if counts(&before, now) {
-            if before.request_hash == new.request_hash && may_see(caller, &before) {
+            if before.request_hash == new.request_hash && may_see(caller, &before)? {
                 return Ok(Entered::Before(id));
             }
             return Err(refused(
@@ -170,13 +184,17 @@ async fn begin(services: &Services, workspace: WorkspaceId, id: BulkId) {
 /// What tells one submission from another: SHA-256 of kind, request and input. The order of the
 /// fields of an object does not count.
 fn fingerprint(kind: BulkKind, request: &Value, input: Option<&str>) -> String {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    context.update(<&str>::from(kind).as_bytes());
     let mut request = request.clone();
     request.sort_all_objects();
     let request = request.to_string();
-    for part in [request.as_str(), input.unwrap_or_default()] {
-        // The length before each part, so that no two submissions run into the same bytes.
+    hash([kind.into(), request.as_str(), input.unwrap_or_default()])
+}
+
+/// SHA-256 of texts, in hexadecimal digits.
+fn hash<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for part in parts {
+        // The length before each part, so that no two lists run into the same bytes.
         context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         context.update(part.as_bytes());
     }

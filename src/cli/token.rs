@@ -7,6 +7,7 @@ use crate::app::token::{self, Terms};
 use crate::app::{AppError, Role};
 use crate::clock::Clock;
 use crate::domain::id::SequenceId;
+use crate::domain::scope::SequenceScope;
 use crate::entropy::Entropy;
 
 const EXAMPLES: &str = "\
@@ -80,7 +81,7 @@ pub(super) async fn run(command: TokenCommand) -> Result<(), Failure> {
         terms.name = name;
     }
     if !arguments.sequences.is_empty() {
-        terms.scope = Some(arguments.sequences).into();
+        terms.scope = SequenceScope::only(arguments.sequences);
     }
     let days = arguments.expires_in_days.map(i64::from);
     terms.expires_at = days.map(|days| clock.now() + chrono::Duration::days(days));

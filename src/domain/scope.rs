@@ -2,14 +2,10 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
-
 use super::id::SequenceId;
 
 /// The sequences that somebody may see and change, with their leads, executions and events.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(from = "Option<Vec<SequenceId>>", into = "Option<Vec<SequenceId>>")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum SequenceScope {
     /// All that the workspace has and will have, and everything else of it too.
     #[default]
@@ -19,6 +15,14 @@ pub enum SequenceScope {
 }
 
 impl SequenceScope {
+    /// A limit to these sequences.
+    pub fn only(ids: impl IntoIterator<Item = SequenceId>) -> Self {
+        let mut ids: Vec<SequenceId> = ids.into_iter().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Self::Only(ids.into())
+    }
+
     /// Whether there is no limit.
     pub const fn is_all(&self) -> bool {
         matches!(self, Self::All)
@@ -38,6 +42,14 @@ impl SequenceScope {
             .is_none_or(|ids| ids.binary_search(&sequence).is_ok())
     }
 
+    /// Whether nothing is within it that is not within `other` too.
+    pub fn is_within(&self, other: &Self) -> bool {
+        match self.sequences() {
+            None => other.is_all(),
+            Some(ids) => ids.iter().all(|&id| other.admits(id)),
+        }
+    }
+
     /// What is left of the sequences that somebody asks for; `None`, of all, in what is asked and in
     /// the answer.
     pub fn narrow(&self, asked: Option<Vec<SequenceId>>) -> Option<Vec<SequenceId>> {
@@ -50,35 +62,12 @@ impl SequenceScope {
             }
         }
     }
-
-    /// The same sequence, or, in the place of one that is not within it, one that there is not.
-    pub fn or_missing(&self, sequence: SequenceId) -> SequenceId {
-        if self.admits(sequence) {
-            sequence
-        } else {
-            SequenceId::from_uuid(Uuid::nil())
-        }
-    }
-}
-
-impl From<Option<Vec<SequenceId>>> for SequenceScope {
-    fn from(ids: Option<Vec<SequenceId>>) -> Self {
-        ids.map_or(Self::All, |mut ids| {
-            ids.sort_unstable();
-            ids.dedup();
-            Self::Only(ids.into())
-        })
-    }
-}
-
-impl From<SequenceScope> for Option<Vec<SequenceId>> {
-    fn from(scope: SequenceScope) -> Self {
-        scope.sequences().map(<[SequenceId]>::to_vec)
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn id(n: u128) -> SequenceId {
@@ -91,38 +80,30 @@ mod tests {
         assert!(all.is_all() && all.admits(id(1)));
         assert_eq!(all.narrow(None), None);
         assert_eq!(all.narrow(Some(vec![id(2)])), Some(vec![id(2)]));
-        assert_eq!(all.or_missing(id(1)), id(1));
     }
 
     #[test]
     fn within_a_limit_nothing_else_is() {
-        let some = SequenceScope::from(Some(vec![id(3), id(1), id(3)]));
+        let some = SequenceScope::only([id(3), id(1), id(3)]);
         assert_eq!(some.sequences(), Some([id(1), id(3)].as_slice()));
         assert!(some.admits(id(3)) && !some.admits(id(2)));
         assert_eq!(some.narrow(None), Some(vec![id(1), id(3)]));
         assert_eq!(some.narrow(Some(vec![id(2), id(3)])), Some(vec![id(3)]));
         assert_eq!(some.narrow(Some(vec![id(2)])), Some(Vec::new()));
-        assert_ne!(some.or_missing(id(2)), id(2));
     }
 
     #[test]
     fn a_limit_to_nothing_is_no_freedom() {
-        let none = SequenceScope::from(Some(Vec::new()));
+        let none = SequenceScope::only([]);
         assert!(!none.is_all() && !none.admits(id(1)));
         assert_eq!(none.narrow(None), Some(Vec::new()));
     }
 
     #[test]
-    fn it_survives_being_kept() {
-        for scope in [
-            SequenceScope::All,
-            SequenceScope::from(Some(vec![id(1), id(2)])),
-        ] {
-            let kept = serde_json::to_value(&scope).expect("JSON");
-            assert_eq!(
-                serde_json::from_value::<SequenceScope>(kept).expect("a scope"),
-                scope
-            );
-        }
+    fn what_is_within_what() {
+        let [one, both] = [vec![id(1)], vec![id(1), id(2)]].map(SequenceScope::only);
+        assert!(one.is_within(&both) && both.is_within(&both) && !both.is_within(&one));
+        assert!(one.is_within(&SequenceScope::All) && !SequenceScope::All.is_within(&both));
+        assert!(SequenceScope::All.is_within(&SequenceScope::All));
     }
 }

@@ -247,15 +247,17 @@ impl dataloader::Loader<BulkId> for Loaders {
 
     async fn load(&self, ids: &[BulkId]) -> Result<HashMap<BulkId, Self::Value>, LoadError> {
         let rows = store::bulk::find_many(self.services.db.read(), self.workspace, ids).await?;
-        Ok(rows
-            .into_iter()
-            .filter(|row| bulk::may_see(&self.caller, row))
-            .map(|row| (BulkId::from_uuid(row.id), Arc::new(row)))
-            .collect())
+        let mut found = HashMap::new();
+        for row in rows {
+            if bulk::may_see(&self.caller, &row)? {
+                found.insert(BulkId::from_uuid(row.id), Arc::new(row));
+            }
+        }
+        Ok(found)
     }
 }
 
-/// The operation with this id, if the caller's workspace has it.
+/// The operation with this id, if the caller sees it.
 ///
 /// # Errors
 /// As the store has it.
@@ -373,13 +375,14 @@ impl BulkSubscription {
             Some(id) => store::bulk::find(services.db.read(), workspace, id).await?,
             None => None,
         };
-        let found = found.filter(|row| bulk::may_see(caller, row));
-        let row = found.ok_or_else(|| {
-            bad_input(
-                "There is no bulk operation with this `id`; take it from the answer that \
-                 submitted the operation.",
-            )
-        })?;
+        let row = match found {
+            Some(row) if bulk::may_see(caller, &row)? => row,
+            _ => {
+                let message = "There is no bulk operation with this `id`; take it from the answer \
+                               that submitted the operation.";
+                return Err(bad_input(message));
+            }
+        };
         let view = View::new(services, workspace, bell, row);
         Ok(stream::unfold(view, View::advance))
     }

@@ -24,7 +24,7 @@ const ERRORS_MAX: usize = 20;
 pub enum Code {
     /// There is no valid token.
     Unauthenticated,
-    /// The token's role does not allow this.
+    /// The token's role, or its limit to some sequences, does not allow this.
     Forbidden,
     /// An argument holds what it must not, or the request is not one.
     BadUserInput,

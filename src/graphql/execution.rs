@@ -262,7 +262,7 @@ impl dataloader::Loader<ExecutionsOf> for Loaders {
     }
 }
 
-/// The execution with this id, if the caller's workspace has it.
+/// The execution with this id, if the caller sees it.
 ///
 /// # Errors
 /// As the store has it.

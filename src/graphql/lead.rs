@@ -236,7 +236,7 @@ where
     }
 }
 
-/// The lead with this id, if the caller's workspace has it.
+/// The lead with this id, if the caller sees it.
 ///
 /// # Errors
 /// As the store has it.
@@ -282,6 +282,21 @@ pub async fn of_person(
         connection,
         filter.narrowed(&ctx.caller_within()?.scope),
     )
+}
+
+/// Whether the caller sees any lead of a person.
+///
+/// # Errors
+/// As the store has it.
+pub async fn has_any(ctx: &Context<'_>, person: PersonId) -> Result<bool> {
+    let newest = Part {
+        after: None,
+        before: None,
+        backward: false,
+        limit: 1,
+    };
+    let leads = ctx.loaders()?.load_one(LeadsOf(person, newest)).await?;
+    Ok(leads.is_some_and(|leads| !leads.is_empty()))
 }
 
 /// A page of the leads that a filter chooses; within one sequence, if one is given.

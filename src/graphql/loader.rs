@@ -1,8 +1,10 @@
 //! Loads what many resolvers of one request ask for in one query for each kind.
 //!
 //! Each feature implements [`async_graphql::dataloader::Loader`] for its ids beside its types. A
-//! loader is bound to the caller's workspace and, where its token is limited, to the caller's
-//! sequences: an id of anything else is like one that is not there. Nothing is kept between requests.
+//! loader is bound to the caller's workspace, and those of what belongs to a sequence also to the
+//! caller's scope: an id of anything else is like one that is not there. Those of people and senders
+//! are not: whoever loads one has it from something that the caller sees. Nothing is kept between
+//! requests.
 
 use std::future::poll_fn;
 use std::pin::pin;

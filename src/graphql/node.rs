@@ -65,15 +65,15 @@ pub enum Node {
 }
 
 /// Reads an object of any kind; the kind is in the id. None for what is not there, is another
-/// workspace's, or is no id.
+/// workspace's or outside of the caller's sequences, or is no id.
 async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
     let Some((prefix, _)) = id.split_once('_') else {
         return Ok(None);
     };
     let is_limited = !ctx.caller_within()?.scope.is_all();
     Ok(match prefix {
-        // They are the whole workspace's; whoever may see one of them sees it where it is used.
-        "sender" | "person" if is_limited => None,
+        // Senders are the whole workspace's; whoever may see one of them sees it where it is used.
+        "sender" if is_limited => None,
         "seq" => match maybe(id) {
             Some(id) => sequence::load(ctx, id).await?.map(Node::Sequence),
             None => None,
@@ -97,7 +97,7 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
             None => None,
         },
         "person" => match maybe(id) {
-            Some(id) => person::load(ctx, id).await?.map(Node::Person),
+            Some(id) => person::load_seen(ctx, id).await?.map(Node::Person),
             None => None,
         },
         "bulk" => match maybe(id) {

@@ -282,7 +282,7 @@ impl dataloader::Loader<VersionId> for Loaders {
     }
 }
 
-/// The sequence with this id, if the caller's workspace has it.
+/// The sequence with this id, if the caller sees it.
 ///
 /// # Errors
 /// As the store has it.
@@ -290,7 +290,7 @@ pub async fn load(ctx: &Context<'_>, id: SequenceId) -> Result<Option<Sequence>>
     Ok(ctx.loaders()?.load_one(id).await?.map(Sequence))
 }
 
-/// The version with this id, if the caller's workspace has it.
+/// The version with this id, if the caller sees it.
 ///
 /// # Errors
 /// As the store has it.

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject, dataloader};
+use async_graphql::{
+    Context, Enum, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject, dataloader,
+};
 
 use super::context::ContextExt;
 use super::error::{UserError, user_errors};
@@ -16,8 +18,9 @@ use super::sequence::Sequence;
 use crate::app::token::{self as app, Terms};
 use crate::app::{AppError, Role};
 use crate::domain::id::TokenId;
-use crate::store::StoreError;
+use crate::domain::scope::SequenceScope;
 use crate::store::token::{self as store, Page, Row, Use};
+use crate::store::{StoreError, scope};
 
 /// The names of the lists in their cursors.
 const TOKENS: &str = "tokens";
@@ -68,10 +71,10 @@ impl ApiToken {
         &self.0.hint
     }
 
-    /// The sequences that it is limited to: nothing else of the workspace is seen or changed with
-    /// it. Null, it is not limited.
+    /// The sequences that it is limited to, with their leads, executions and events. Null, it is not
+    /// limited.
     async fn sequences(&self, ctx: &Context<'_>) -> Result<Option<Vec<Sequence>>> {
-        let scope = app::scope(&self.0)?;
+        let scope = scope::read(self.0.sequence_ids.as_ref())?;
         let Some(ids) = scope.sequences() else {
             return Ok(None);
         };
@@ -168,8 +171,8 @@ impl TokenUse {
         Ok(Date(day))
     }
 
-    /// The network address that the requests came from; "others" stands for those beyond fifty at a
-    /// time.
+    /// The network address that the requests came from, of IPv6 its network of 64 bits; "others" stands
+    /// for those beyond fifty a day.
     async fn address(&self) -> &str {
         &self.0.address
     }
@@ -280,10 +283,10 @@ pub struct TokenCreateInput {
     role: TokenRole,
     /// When it ends by itself; left out, never.
     expires_at: Option<DateTime>,
-    /// Limit it to these sequences, at most 100: with it one sees and changes them, their leads,
-    /// executions and events, and nothing that belongs to the workspace as a whole, such as the list
-    /// of people. Left out, it is not limited. Only for a VIEWER or an EDITOR.
-    sequence_ids: Option<Vec<ID>>,
+    /// Limit it to these sequences, at most 100: nothing is seen of the others and of what belongs to
+    /// the workspace as a whole, such as the list of people, and an EDITOR changes nothing of them.
+    /// Left out, it is not limited. Only for a VIEWER or an EDITOR.
+    sequence_ids: MaybeUndefined<Vec<ID>>,
 }
 
 /// A token to revoke.
@@ -291,6 +294,10 @@ pub struct TokenCreateInput {
 pub struct TokenRevokeInput {
     /// The token.
     id: ID,
+    /// Also end the bulk operations that were begun with it and are not over; what they have done
+    /// stays done. Otherwise they go on.
+    #[graphql(default_with = "Some(false)")]
+    cancel_operations: Option<bool>,
 }
 
 /// A token that was made.
@@ -358,11 +365,20 @@ impl TokenMutation {
     ) -> Result<TokenCreatePayload> {
         let caller = ctx.require(Role::Admin)?;
         let mut problems = Problems::of(&[]);
-        let length = input.sequence_ids.as_ref().map_or(0, Vec::len);
-        problems.bound(length, app::SEQUENCES_MAX, &["sequenceIds"]);
-        let sequences = input
-            .sequence_ids
-            .map(|ids| problems.each(&ids, "sequenceIds", node::id));
+        let scope = match input.sequence_ids {
+            MaybeUndefined::Undefined => SequenceScope::All,
+            MaybeUndefined::Null => {
+                // A variable that was left empty must not open the whole workspace.
+                let message = "sequenceIds is null: name sequences, or leave it out for a token of \
+                               the whole workspace.";
+                problems.add(&["sequenceIds"], message.to_owned());
+                SequenceScope::only([])
+            }
+            MaybeUndefined::Value(ids) => {
+                problems.bound(ids.len(), app::SEQUENCES_MAX, &["sequenceIds"]);
+                SequenceScope::only(problems.each(&ids, "sequenceIds", node::id))
+            }
+        };
         if !problems.found.is_empty() {
             return Ok(TokenCreatePayload::refused(problems.found));
         }
@@ -370,7 +386,7 @@ impl TokenMutation {
             name: input.name,
             role: input.role.into(),
             expires_at: input.expires_at.map(|at| at.0),
-            scope: sequences.into(),
+            scope,
         };
         Ok(match app::add(ctx.services(), caller, &terms).await {
             Ok((secret, row)) => TokenCreatePayload {
@@ -391,7 +407,10 @@ impl TokenMutation {
     ) -> Result<TokenPayload> {
         let caller = ctx.require(Role::Admin)?;
         match node::id(&input.id, &["id"]) {
-            Ok(id) => TokenPayload::of(app::revoke(ctx.services(), caller, id).await),
+            Ok(id) => {
+                let ends_operations = input.cancel_operations.unwrap_or(false);
+                TokenPayload::of(app::revoke(ctx.services(), caller, id, ends_operations).await)
+            }
             Err(error) => Ok(TokenPayload::refused(vec![error])),
         }
     }

@@ -145,7 +145,8 @@ impl Admitted {
             drain(body).await;
             return Err(self.refuse(status, Code::BadUserInput, message));
         }
-        let limit = if self.caller.role >= Role::Editor {
+        let may_import = self.caller.role >= Role::Editor && self.caller.scope.is_all();
+        let limit = if may_import {
             self.http.0.upload_max
         } else {
             BODY_MAX
@@ -295,7 +296,15 @@ fn unavailable(error: &StoreError, format: Format, id: &RequestId) -> Response {
         error = error as &dyn std::error::Error,
         "a token could not be looked up"
     );
-    let message = "The database cannot be reached; try again in a moment.";
-    let status = StatusCode::SERVICE_UNAVAILABLE;
-    refuse(status, Code::Unavailable, message, format, id)
+    if error.may_pass() {
+        let message = "The database cannot be reached; try again in a moment.";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return refuse(status, Code::Unavailable, message, format, id);
+    }
+    let message = format!(
+        "The server failed; its log says more under the request id {}.",
+        id.0
+    );
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    refuse(status, Code::Internal, &message, format, id)
 }

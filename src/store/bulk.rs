@@ -8,15 +8,18 @@ mod outcome;
 
 use chrono::{DateTime, Utc};
 use entity::bulk_operation;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, Value};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, Value,
+};
 
 pub use self::outcome::{
     NewOutcome, OutcomePage, OutcomeRow, count_outcomes, insert_outcomes, outcomes,
 };
 use super::sql::{self, Arguments};
-use super::{Result, dialect};
+use super::{Result, dialect, scope};
 use crate::domain::bulk::{BulkKind, BulkStatus};
 use crate::domain::id::{BulkId, TokenId, WorkerId, WorkspaceId};
+use crate::domain::scope::SequenceScope;
 
 /// A bulk operation's row.
 pub type Row = bulk_operation::Model;
@@ -42,6 +45,8 @@ pub struct NewOperation {
     pub request_hash: String,
     /// The token that submitted it.
     pub token: TokenId,
+    /// The sequences that it is limited to.
+    pub scope: SequenceScope,
 }
 
 /// Enters an operation that waits for its first chunk.
@@ -62,12 +67,13 @@ pub async fn insert(
         .with(operation.idempotency_key.clone())
         .with(operation.request_hash.as_str())
         .with(operation.token.uuid())
+        .with(scope::kept(&operation.scope))
         .with(now.timestamp_millis());
     sql::execute(
         tx,
         "INSERT INTO bulk_operation (id, workspace_id, kind, status, processed, succeeded, skipped,
-             failed, request, idempotency_key, request_hash, token_id, created_at)
-         VALUES ($1, $2, $3, 'QUEUED', 0, 0, 0, 0, $4, $5, $6, $7, $8)",
+             failed, request, idempotency_key, request_hash, token_id, sequence_ids, created_at)
+         VALUES ($1, $2, $3, 'QUEUED', 0, 0, 0, 0, $4, $5, $6, $7, $8, $9)",
         arguments,
     )
     .await?;
@@ -337,6 +343,25 @@ pub async fn cancel(
     )
     .await?;
     Ok(changed == 1)
+}
+
+/// The operations of a workspace that were submitted with a token and are not over.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn open_of_token(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    token: TokenId,
+) -> Result<Vec<BulkId>> {
+    let open = bulk_operation::Entity::find()
+        .filter(bulk_operation::Column::WorkspaceId.eq(workspace.uuid()))
+        .filter(bulk_operation::Column::TokenId.eq(token.uuid()))
+        .filter(bulk_operation::Column::Status.is_in(["QUEUED", "RUNNING"]))
+        .select_only()
+        .column(bulk_operation::Column::Id);
+    let ids: Vec<uuid::Uuid> = open.into_tuple().all(connection).await?;
+    Ok(ids.into_iter().map(BulkId::from_uuid).collect())
 }
 
 /// Keeps a piece of an operation's input; pieces are numbered from 0.

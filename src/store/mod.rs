@@ -16,6 +16,7 @@ pub mod execution;
 pub mod lane;
 pub mod lead;
 pub mod person;
+pub mod scope;
 pub mod sender;
 pub mod sequence;
 pub mod sql;

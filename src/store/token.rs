@@ -1,6 +1,6 @@
 //! API tokens: rows that hold the hash of a secret, never the secret; and what they were used for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use entity::api_token;
@@ -74,13 +74,15 @@ pub async fn over(
     }
     let mut arguments = Arguments::new();
     let among = arguments.among(connection, ids.iter().map(|id| id.uuid()));
-    let statement = format!("SELECT * FROM api_token WHERE id {among}");
-    let rows: Vec<Row> = sql::all(connection, &statement, arguments).await?;
-    let rows: HashMap<TokenId, Row> = rows
-        .into_iter()
-        .map(|row| (TokenId::from_uuid(row.id), row))
-        .collect();
-    let is_over = |id: &&TokenId| rows.get(*id).is_none_or(|row| !is_valid(row, now));
+    let now = arguments.add(now.timestamp_millis());
+    let statement = format!(
+        "SELECT id FROM api_token WHERE id {among}
+             AND (revoked_at IS NULL OR {now} < revoked_at)
+             AND (expires_at IS NULL OR {now} < expires_at)"
+    );
+    let valid = sql::ids(connection, &statement, arguments).await?;
+    let valid: HashSet<uuid::Uuid> = valid.into_iter().collect();
+    let is_over = |id: &&TokenId| !valid.contains(&id.uuid());
     Ok(ids.iter().filter(is_over).copied().collect())
 }
 

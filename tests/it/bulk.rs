@@ -296,6 +296,7 @@ async fn broken(h: &Harness, kind: BulkKind, request: Value) -> Value {
     let now = h.clock.now();
     let operation = NewOperation {
         token: h.admin.token,
+        scope: h.admin.scope.clone(),
         id: h.services.entropy.id(now),
         kind,
         request,

@@ -426,7 +426,9 @@ both!(
                 let changed = change::apply(&tx, workspace, change, &[id], now)
                     .await
                     .expect("applied");
-                let rows = change::lock(&tx, workspace, &[id]).await.expect("locked");
+                let rows = change::lock(&tx, workspace, &h.admin.scope, &[id])
+                    .await
+                    .expect("locked");
                 tx.commit().await.expect("commits");
                 let after = rows.first().expect("the lead").state().expect("readable");
                 assert_eq!(

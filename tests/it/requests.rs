@@ -72,6 +72,25 @@ impl Requests {
         }
     }
 
+    /// Every field of an object, but for the roots, that answers one of these objects or a page of them.
+    pub fn ways_to(&self, objects: &[&str]) -> Vec<String> {
+        let mut ways = Vec::new();
+        for (of, object) in &self.0 {
+            let is_root = ["Query", "Mutation", "Subscription"].contains(&of.as_str());
+            if object["kind"] != "OBJECT" || is_root || of.starts_with("__") {
+                continue;
+            }
+            for field in object["fields"].as_array().expect("fields") {
+                let to = named(&field["type"]);
+                let to = to.strip_suffix("Connection").unwrap_or(to);
+                if objects.contains(&to) {
+                    ways.push(format!("{of}.{}", text(&field["name"])));
+                }
+            }
+        }
+        ways
+    }
+
     /// Every place of a value in a request for a field of this root, by the names on the way to it, with
     /// the name of its type. What holds itself is followed once.
     pub fn places(&self, root: &str, field: &str) -> Vec<(Vec<String>, String)> {
@@ -193,6 +212,14 @@ impl Requests {
 
 fn text(value: &Value) -> &str {
     value.as_str().expect("a text")
+}
+
+/// The name of a type without its lists and non-nulls.
+fn named(of: &Value) -> &str {
+    match of["ofType"].is_null() {
+        true => text(&of["name"]),
+        false => named(&of["ofType"]),
+    }
 }
 
 /// A type as a document has it.

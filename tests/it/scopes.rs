@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cadenza::app::Caller;
+use cadenza::domain::bulk::BulkKind;
+use cadenza::store;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +16,7 @@ use crate::harness::{Harness, both};
 use crate::leads::enrolled;
 use crate::requests::Requests;
 use crate::roles::code;
+use crate::sequences::{flow, sender};
 use crate::served::{Heard, Served, Socket};
 use crate::walls::{missing, objects, places, probe, told, types};
 
@@ -96,7 +99,6 @@ both!(
 /// What is the whole workspace's.
 const WHOLE: &[&str] = &[
     "people",
-    "person",
     "senders",
     "sender",
     "tokens",
@@ -113,6 +115,7 @@ const WHOLE: &[&str] = &[
 
 /// What a limited token is served, within its sequences.
 const WITHIN: &[&str] = &[
+    "person",
     "node",
     "nodes",
     "events",
@@ -277,47 +280,280 @@ both!(bulk_operations_stay_within, |h: Harness| async move {
     };
     assert_eq!(enrol(&other).await["userErrors"][0]["code"], "NOT_FOUND");
     assert_eq!(enrol(&ours).await["operation"]["succeeded"], 1);
-    // Who is in a sequence that it does not see is not told by whom a filter leaves out.
-    let input = json!({ "sequenceId": ours, "people": { "filter": { "search": "bob", "notInSequenceId": other } } });
+    // Whom a filter means would tell of everybody.
+    let input = json!({ "sequenceId": ours, "people": { "filter": { "search": "bob" } } });
     let told = limited
-        .mutate("leadsEnrol", "LeadsEnrolInput", input, operation)
+        .try_mutate("leadsEnrol", "LeadsEnrolInput", input, operation)
         .await;
-    assert_eq!(told["operation"]["succeeded"], 1, "{told}");
-
-    // An operation of another token is neither seen nor followed nor ended, nor answered by its key.
-    let input = json!({ "leads": { "ids": [our_leads[0]] }, "idempotencyKey": "theirs" });
-    let foreign = h
-        .mutate(
-            "leadsResume",
-            "LeadsBulkInput",
-            input.clone(),
-            "operation { id }",
-        )
-        .await;
-    let foreign = foreign["operation"]["id"].clone();
-    let seen = "query ($id: ID!) { bulkOperation(id: $id) { id } node(id: $id) { id } }";
-    let seen = limited.data(seen, json!({ "id": foreign })).await;
-    assert_eq!(seen, json!({ "bulkOperation": null, "node": null }));
-    let cancelled = limited
-        .try_mutate(
-            "bulkOperationCancel",
-            "BulkOperationIdInput",
-            json!({ "id": foreign }),
-            "operation { id }",
-        )
-        .await;
-    assert_eq!(cancelled["userErrors"][0]["code"], "NOT_FOUND");
-    let again = limited
-        .try_mutate("leadsResume", "LeadsBulkInput", input, "operation { id }")
-        .await;
-    assert_eq!(again["userErrors"][0]["code"], "CONFLICT", "{again}");
-    let mut followed = limited.follow(
-        "subscription ($id: ID!) { bulkOperation(id: $id) { id } }",
-        json!({ "id": foreign }),
+    assert_eq!(
+        told["userErrors"][0]["path"],
+        json!(["people", "filter"]),
+        "{told}"
     );
-    let refused = followed.next().await.expect("an answer");
-    assert!(refused.is_err(), "{refused:?}");
 });
+
+both!(
+    operations_are_seen_by_who_is_limited_alike,
+    |h: Harness| async move {
+        let (ours, our_leads) = enrolled(&h, &["ada"]).await;
+        let (other, _) = enrolled(&h, &["bob"]).await;
+        let limited = as_seen_by(&h, &caller(&h, "EDITOR", &[&ours]).await);
+        let successor = as_seen_by(&h, &caller(&h, "EDITOR", &[&ours]).await);
+        let wider = as_seen_by(&h, &caller(&h, "VIEWER", &[&other, &ours]).await);
+        let elsewhere = as_seen_by(&h, &caller(&h, "EDITOR", &[&other]).await);
+        let resume = async |who: &Harness| {
+            let input = json!({ "leads": { "ids": [our_leads[0]] }, "idempotencyKey": "nightly" });
+            let done = who
+                .mutate("leadsResume", "LeadsBulkInput", input, "operation { id }")
+                .await;
+            done["operation"]["id"].as_str().expect("an id").to_owned()
+        };
+        // Each limit has its keys: none tells of another's, or takes it away.
+        let theirs = resume(&h).await;
+        let own = resume(&limited).await;
+        assert_ne!(theirs, own);
+        assert_ne!(resume(&elsewhere).await, own);
+        assert_eq!(resume(&successor).await, own);
+        assert_eq!(resume(&h).await, theirs);
+        let look = "query ($id: ID!) { bulkOperation(id: $id) { id } node(id: $id) { id } }";
+        let sees = async |who: &Harness, id: &str| {
+            let seen = who.data(look, json!({ "id": id })).await;
+            assert_eq!(seen["bulkOperation"], seen["node"]);
+            !seen["node"].is_null()
+        };
+        for who in [&limited, &successor, &wider, &h] {
+            assert!(sees(who, &own).await);
+        }
+        assert!(!sees(&elsewhere, &own).await);
+        assert!(!sees(&limited, &theirs).await && !sees(&wider, &theirs).await);
+        let cancel = async |who: &Harness, id: &str| {
+            let input = json!({ "id": id });
+            let select = "operation { id }";
+            who.try_mutate("bulkOperationCancel", "BulkOperationIdInput", input, select)
+                .await
+        };
+        let refused = cancel(&limited, &theirs).await;
+        assert_eq!(refused["userErrors"][0]["code"], "NOT_FOUND");
+        assert_eq!(cancel(&successor, &own).await["operation"]["id"], own);
+        let mut followed = limited.follow(
+            "subscription ($id: ID!) { bulkOperation(id: $id) { id } }",
+            json!({ "id": theirs }),
+        );
+        let refused = followed.next().await.expect("an answer");
+        assert!(refused.is_err(), "{refused:?}");
+    }
+);
+
+both!(
+    a_revocation_ends_what_was_begun_if_that_is_asked,
+    |h: Harness| async move {
+        let (ours, _) = enrolled(&h, &["ada"]).await;
+        for ends in [false, true] {
+            let limited = caller(&h, "EDITOR", &[&ours]).await;
+            let operation = store::bulk::NewOperation {
+                id: h.services.entropy.id(h.clock.now()),
+                kind: BulkKind::Pause,
+                request: json!({}),
+                idempotency_key: None,
+                request_hash: "x".into(),
+                token: limited.token,
+                scope: limited.scope.clone(),
+            };
+            let (db, workspace) = (h.services.db.write(), limited.workspace);
+            store::bulk::insert(db, workspace, &operation, h.clock.now())
+                .await
+                .expect("entered");
+            let input = json!({ "id": limited.token.to_string(), "cancelOperations": ends });
+            h.mutate("tokenRevoke", "TokenRevokeInput", input, "token { id }")
+                .await;
+            let read = "query ($id: ID!) { bulkOperation(id: $id) { status } }";
+            let read = h
+                .data(read, json!({ "id": operation.id.to_string() }))
+                .await;
+            let expected = if ends { "CANCELLED" } else { "QUEUED" };
+            assert_eq!(read["bulkOperation"]["status"], expected);
+        }
+    }
+);
+
+both!(
+    an_operation_that_is_limited_enrols_nowhere_else,
+    |h: Harness| async move {
+        let (ours, _) = enrolled(&h, &["ada"]).await;
+        let (other, _) = enrolled(&h, &["bob"]).await;
+        let limited = caller(&h, "EDITOR", &[&ours]).await;
+        let new = people(&h, &["eve"]).await;
+        // However it came to be there.
+        let operation = store::bulk::NewOperation {
+            id: h.services.entropy.id(h.clock.now()),
+            kind: BulkKind::Enrol,
+            request: json!({ "sequenceId": other, "people": { "ids": new } }),
+            idempotency_key: None,
+            request_hash: "x".into(),
+            token: limited.token,
+            scope: limited.scope.clone(),
+        };
+        let (db, workspace) = (h.services.db.write(), limited.workspace);
+        store::bulk::insert(db, workspace, &operation, h.clock.now())
+            .await
+            .expect("entered");
+        crate::enrol::finish(&h).await;
+        let read = "query ($id: ID!) { bulkOperation(id: $id) { status succeeded } }";
+        let read = h
+            .data(read, json!({ "id": operation.id.to_string() }))
+            .await;
+        assert_eq!(
+            read["bulkOperation"],
+            json!({ "status": "FAILED", "succeeded": 0 })
+        );
+    }
+);
+
+both!(
+    a_flow_takes_the_senders_that_its_sequences_have,
+    |h: Harness| async move {
+        let own = sender(&h, "Own").await;
+        let strange = sender(&h, "Strange").await;
+        let make = async |senders: &[&str]| {
+            let input = json!({ "name": "x", "flow": flow(&["one"], senders) });
+            let made = h
+                .mutate(
+                    "sequenceCreate",
+                    "SequenceCreateInput",
+                    input,
+                    "sequence { id }",
+                )
+                .await;
+            made["sequence"]["id"].as_str().expect("an id").to_owned()
+        };
+        let ours = make(&[&own]).await;
+        make(&[&strange]).await;
+        let limited = as_seen_by(&h, &caller(&h, "EDITOR", &[&ours]).await);
+        let update = async |senders: &[&str]| {
+            let input = json!({ "id": ours, "flow": flow(&["one", "two"], senders) });
+            let select = "sequence { problems { code } flow { steps { action { ... on EmailAction { senders { address } } } } } }";
+            limited
+                .try_mutate("sequenceUpdate", "SequenceUpdateInput", input, select)
+                .await
+        };
+        let of_strange = update(&[&strange]).await;
+        let missing = missing(&h, "sender");
+        let of_missing = update(&[&missing]).await;
+        for (answer, id) in [(of_strange, &strange), (of_missing, &missing)] {
+            assert!(answer["sequence"].is_null());
+            let error = &answer["userErrors"][0];
+            assert_eq!(
+                (&error["code"], &error["path"]),
+                (&json!("NOT_FOUND"), &json!(["flow"]))
+            );
+            let message = error["message"].as_str().expect("a text");
+            assert!(message.contains(id.as_str()), "{message}");
+        }
+        assert_eq!(update(&[&own]).await["userErrors"], json!([]));
+        // Of another of its sequences, too.
+        let both = as_seen_by(
+            &h,
+            &caller(&h, "EDITOR", &[&ours, &make(&[&strange]).await]).await,
+        );
+        let input = json!({ "id": ours, "flow": flow(&["one"], &[&strange]) });
+        both.mutate(
+            "sequenceUpdate",
+            "SequenceUpdateInput",
+            input,
+            "sequence { id }",
+        )
+        .await;
+    }
+);
+
+both!(a_person_is_seen_where_a_lead_is, |h: Harness| async move {
+    let (ours, _) = enrolled(&h, &["ada"]).await;
+    enrolled(&h, &["bob"]).await;
+    let limited = as_seen_by(&h, &caller(&h, "VIEWER", &[&ours]).await);
+    let people = h
+        .data(
+            "{ people { nodes { id email } } senders { id } }",
+            json!({}),
+        )
+        .await;
+    let seen =
+        "query ($id: ID!) { person(id: $id) { email } node(id: $id) { ... on Person { email } } }";
+    for person in people["people"]["nodes"].as_array().expect("people") {
+        let seen = limited.data(seen, json!({ "id": person["id"] })).await;
+        let expected = match person["email"] == "ada@example.com" {
+            true => json!({ "email": person["email"] }),
+            false => json!(null),
+        };
+        assert_eq!(seen, json!({ "person": expected, "node": expected }));
+    }
+    let node = "query ($id: ID!) { node(id: $id) { id } }";
+    let sender = limited
+        .data(node, json!({ "id": people["senders"][0]["id"] }))
+        .await;
+    assert!(sender["node"].is_null());
+});
+
+/// Every way from one object to another. One that is new stands in no list: whoever adds it looks whether
+/// it leads a limited token to what it must not see.
+const WAYS: &[&str] = &[
+    "ApiToken.sequences",
+    "EmailAction.senders",
+    "Execution.lead",
+    "Execution.sender",
+    "Execution.sequence",
+    "ExecutionConnection.nodes",
+    "ExecutionEdge.node",
+    "ExecutionEvent.execution",
+    "ExecutionEvent.lead",
+    "ExecutionEvent.sender",
+    "ExecutionEvent.sequence",
+    "Lead.executions",
+    "Lead.person",
+    "Lead.sequence",
+    "LeadConnection.nodes",
+    "LeadEdge.node",
+    "Person.leads",
+    "Sequence.executions",
+    "Sequence.leads",
+    "Sequence.publishedVersion",
+    "Sequence.versions",
+    "SequenceVersionConnection.nodes",
+    "SequenceVersionEdge.node",
+];
+
+both!(
+    every_way_from_object_to_object_is_known,
+    |h: Harness| async move {
+        let requests = Requests::new(&h).await;
+        let objects = [
+            "Sequence",
+            "SequenceVersion",
+            "Lead",
+            "Execution",
+            "ExecutionEvent",
+            "Person",
+            "Sender",
+            "ApiToken",
+            "BulkOperation",
+        ];
+        let mut ways = requests.ways_to(&objects);
+        // Of these a limited token gets the page itself at the root, or not at all.
+        ways.retain(|way| !WHOLE_PAGES.iter().any(|page| way.starts_with(page)));
+        ways.retain(|way| !way.contains("Payload."));
+        ways.sort();
+        assert_eq!(ways, WAYS);
+    }
+);
+
+/// What only a token of the whole workspace is given.
+const WHOLE_PAGES: &[&str] = &[
+    "ApiTokenConnection.",
+    "ApiTokenEdge.",
+    "PersonConnection.",
+    "PersonEdge.",
+    "SequenceConnection.",
+    "SequenceEdge.",
+];
 
 /// Follows with a token, once it stands.
 async fn follow(server: &Served, secret: &str) -> Socket {

@@ -15,7 +15,7 @@ pub use self::settings::{SettingsChange, WindowInput};
 use super::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::Flow;
-use crate::domain::id::{SequenceId, WorkspaceId};
+use crate::domain::id::{SenderId, SequenceId, VersionId, WorkspaceId};
 use crate::domain::sequence::{SequenceAction, SequenceStatus, Step};
 use crate::domain::settings::Settings;
 use crate::store::event;
@@ -70,6 +70,7 @@ pub async fn update(
     transition(&before, SequenceAction::Edit)?;
     let mut changed = before.clone();
     apply(services, &mut changed, change)?;
+    check_senders(&tx, caller, &before, &changed).await?;
     if changed == before {
         return Ok(before);
     }
@@ -92,6 +93,7 @@ pub async fn duplicate(
     id: SequenceId,
 ) -> Result<Sequence, AppError> {
     let original = sequence::find(services.db.read(), caller.workspace, id).await?;
+    let original = original.filter(|original| caller.scope.admits(original.id));
     let original = original.ok_or_else(missing)?;
     let room = NAME_CHARS_MAX - COPY.chars().count();
     let name: String = original.name.chars().take(room).collect();
@@ -179,6 +181,45 @@ async fn commit(
     tx.commit().await?;
     services.wake.log();
     Ok(())
+}
+
+/// Refuses senders that somebody who is limited to some sequences does not see: those that no flow of
+/// these names.
+async fn check_senders(
+    tx: &impl ConnectionTrait,
+    caller: &Caller,
+    before: &Sequence,
+    changed: &Sequence,
+) -> Result<(), AppError> {
+    let Some(scope) = caller.scope.sequences() else {
+        return Ok(());
+    };
+    let mut seen = before.flow.senders();
+    let new = |seen: &[SenderId]| {
+        let senders = changed.flow.senders();
+        senders.into_iter().find(|id| !seen.contains(id))
+    };
+    if new(&seen).is_none() {
+        return Ok(());
+    }
+    let sequences = sequence::find_many(tx, caller.workspace, scope).await?;
+    let versions: Vec<VersionId> = sequences
+        .iter()
+        .filter_map(|sequence| sequence.published_version)
+        .collect();
+    let versions = sequence::version::find_many(tx, caller.workspace, &versions).await?;
+    seen.extend(sequences.iter().flat_map(|one| one.flow.senders()));
+    seen.extend(versions.iter().flat_map(|one| one.flow.senders()));
+    match new(&seen) {
+        None => Ok(()),
+        Some(id) => {
+            let message = format!(
+                "There is no sender {id} among those of your sequences, to which the token is limited: \
+                 name one of these, or have the flow changed with a token of the whole workspace."
+            );
+            Err(Refusal::not_found(message, &["flow"]).into())
+        }
+    }
 }
 
 fn draft(services: &Services, name: String) -> Sequence {

@@ -19,13 +19,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{PREFIX, TEXT_MAX, caller, scope};
+use super::{PREFIX, TEXT_MAX, caller};
+use crate::app::token::uses::Uses;
 use crate::app::{Caller, Role};
 use crate::clock::Clock;
 use crate::domain::id::{TokenId, WorkspaceId};
 use crate::secrets::sha256_hex;
 use crate::store::token::{self, Use};
-use crate::store::{Db, StoreError, worker};
+use crate::store::{Db, StoreError, scope, worker};
 
 /// For how long a token that was looked up is taken to be what it was.
 pub const KNOWN_FOR: Duration = Duration::from_millis(400);
@@ -35,13 +36,6 @@ const KNOWN_MAX: usize = 4_096;
 const WRITTEN_EVERY: Duration = Duration::from_secs(3);
 /// How long uses are kept, in days.
 const KEPT_DAYS: i64 = 90;
-/// How many addresses of a token are told apart between two writings; what comes from more of them is
-/// counted under [`OTHERS`].
-const ADDRESSES_MAX: usize = 50;
-/// The address of what comes from too many.
-const OTHERS: &str = "others";
-/// The address of what comes from nowhere: a test, or a request inside of the process.
-const NOWHERE: &str = "unknown";
 /// How many wrong tokens an address may try at once, and how many more in a minute.
 const GUESSES_BURST: NonZeroU32 = NonZeroU32::new(50).unwrap();
 const GUESSES_A_MINUTE: NonZeroU32 = NonZeroU32::new(30).unwrap();
@@ -88,7 +82,7 @@ struct Inner {
     clock: Clock,
     known: Mutex<LruCache<String, Known>>,
     followed: Mutex<HashMap<TokenId, watch::Sender<bool>>>,
-    uses: Mutex<HashMap<(TokenId, String), Counted>>,
+    uses: Mutex<Uses>,
     limits: Mutex<Limits>,
     guesses: DefaultKeyedRateLimiter<IpAddr>,
 }
@@ -98,14 +92,6 @@ struct Known {
     caller: Caller,
     expires_at: Option<i64>,
     looked_at: Instant,
-}
-
-struct Counted {
-    workspace: WorkspaceId,
-    requests: i64,
-    refused: i64,
-    first_at: i64,
-    last_at: i64,
 }
 
 /// The limit, as this node's part of it.
@@ -180,11 +166,11 @@ impl Access {
             let is_over = known
                 .expires_at
                 .is_some_and(|at| at <= now.timestamp_millis());
-            return if is_over {
-                Err(NotAdmitted::NoToken)
-            } else {
-                Ok(known.caller)
-            };
+            if is_over {
+                self.count(known.caller.workspace, known.caller.token, from, false);
+                return Err(NotAdmitted::NoToken);
+            }
+            return Ok(known.caller);
         }
         let looked_at = Instant::now();
         let Some(row) = token::by_hash(self.0.db.read(), &hash).await? else {
@@ -198,7 +184,8 @@ impl Access {
             return Err(NotAdmitted::NoToken);
         }
         let role = Role::from_str(&row.role).map_err(|error| StoreError::corrupt("role", error))?;
-        let caller = caller(workspace, role, id, scope(&row)?);
+        let scope = scope::read(row.sequence_ids.as_ref())?;
+        let caller = caller(workspace, role, id, scope);
         let mut all = locked(&self.0.known);
         all.push(
             hash,
@@ -243,32 +230,8 @@ impl Access {
     }
 
     fn count(&self, workspace: WorkspaceId, token: TokenId, from: Option<IpAddr>, served: bool) {
-        let at = self.0.clock.now().timestamp_millis();
-        let mut uses = locked(&self.0.uses);
-        let address = from.map_or_else(
-            || NOWHERE.to_owned(),
-            |from| from.to_canonical().to_string(),
-        );
-        let mut key = (token, address);
-        if !uses.contains_key(&key) {
-            let of_token = uses.keys().filter(|(other, _)| *other == token).count();
-            if of_token >= ADDRESSES_MAX {
-                key.1 = OTHERS.to_owned();
-            }
-        }
-        let counted = uses.entry(key).or_insert(Counted {
-            workspace,
-            requests: 0,
-            refused: 0,
-            first_at: at,
-            last_at: at,
-        });
-        counted.last_at = at;
-        if served {
-            counted.requests += 1;
-        } else {
-            counted.refused += 1;
-        }
+        let now = self.0.clock.now();
+        locked(&self.0.uses).count(workspace, token, from, served, now);
     }
 
     /// Ready when a token is revoked or has expired.
@@ -289,35 +252,48 @@ impl Access {
     /// Looks after tokens that live streams came with, writes down uses, and forgets old ones, until
     /// `shutdown` is cancelled.
     pub async fn run(&self, shutdown: CancellationToken) {
+        // Side by side: a revocation does not wait until something is written.
+        tokio::join!(self.look_after(&shutdown), self.keep_books(&shutdown));
+        report("noting the uses of tokens", self.write().await);
+    }
+
+    async fn look_after(&self, shutdown: &CancellationToken) {
         let mut looking = interval(KNOWN_FOR);
         looking.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut written_at = Instant::now();
-        let mut forgotten_on = None;
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => break,
+                () = shutdown.cancelled() => return,
                 _ = looking.tick() => {}
             }
             report("looking after tokens", self.look().await);
-            if written_at.elapsed() >= WRITTEN_EVERY {
-                written_at = Instant::now();
-                report("noting the uses of tokens", self.write().await);
-                report("counting the nodes", self.share().await);
-                let today = self.0.clock.now().date_naive();
-                if forgotten_on != Some(today) {
+        }
+    }
+
+    async fn keep_books(&self, shutdown: &CancellationToken) {
+        let mut writing = interval(WRITTEN_EVERY);
+        writing.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut forgotten_on = None;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = writing.tick() => {}
+            }
+            report("noting the uses of tokens", self.write().await);
+            report("counting the nodes", self.share().await);
+            let today = self.0.clock.now().date_naive();
+            if forgotten_on != Some(today) {
+                let oldest = today - chrono::Duration::days(KEPT_DAYS);
+                let forgotten = token::forget_uses(self.0.db.write(), &oldest.to_string()).await;
+                if forgotten.is_ok() {
                     forgotten_on = Some(today);
-                    let oldest = today - chrono::Duration::days(KEPT_DAYS);
-                    let forgotten =
-                        token::forget_uses(self.0.db.write(), &oldest.to_string()).await;
-                    report("forgetting the uses of tokens", forgotten.map(drop));
                 }
-                self.0.guesses.retain_recent();
-                if let Some(tokens) = locked(&self.0.limits).tokens.clone() {
-                    tokens.retain_recent();
-                }
+                report("forgetting the uses of tokens", forgotten.map(drop));
+            }
+            self.0.guesses.retain_recent();
+            if let Some(tokens) = locked(&self.0.limits).tokens.clone() {
+                tokens.retain_recent();
             }
         }
-        report("noting the uses of tokens", self.write().await);
     }
 
     /// Ends what came with tokens that are no longer good for anything.
@@ -343,42 +319,13 @@ impl Access {
     /// # Errors
     /// As the database has it; what was counted is then kept for the next time.
     pub async fn write(&self) -> Result<(), StoreError> {
-        let counted = std::mem::take(&mut *locked(&self.0.uses));
-        if counted.is_empty() {
+        let uses = locked(&self.0.uses).take();
+        if uses.is_empty() {
             return Ok(());
         }
-        let mut uses: Vec<Use> = counted
-            .iter()
-            .map(|((token, address), counted)| Use {
-                token_id: token.uuid(),
-                day: crate::clock::from_ms(counted.last_at)
-                    .date_naive()
-                    .to_string(),
-                address: address.clone(),
-                workspace_id: counted.workspace.uuid(),
-                requests: counted.requests,
-                refused: counted.refused,
-                first_at: counted.first_at,
-                last_at: counted.last_at,
-            })
-            .collect();
-        // Two nodes that write the same rows lock them in the same order.
-        uses.sort_by(|a, b| (a.token_id, &a.address).cmp(&(b.token_id, &b.address)));
         let written = self.write_uses(&uses).await;
         if written.is_err() {
-            let mut since = locked(&self.0.uses);
-            for (key, before) in counted {
-                match since.get_mut(&key) {
-                    Some(after) => {
-                        after.requests += before.requests;
-                        after.refused += before.refused;
-                        after.first_at = before.first_at;
-                    }
-                    None => {
-                        since.insert(key, before);
-                    }
-                }
-            }
+            locked(&self.0.uses).put_back(uses);
         }
         written
     }

@@ -16,6 +16,8 @@ pub const COST_MAX: u64 = 30_000;
 /// How many entries a list is taken to have that is not paged: the steps of a sequence, the errors
 /// of an input.
 const LIST: u64 = 10;
+/// How many sequences a token may be limited to.
+const SEQUENCES: u64 = 100;
 /// How often the lists of a type's parts may be asked for inside of each other: once is the usual
 /// introspection query.
 const INTROSPECTION_LEVELS_MAX: u32 = 2;
@@ -114,6 +116,7 @@ impl Estimate<'_> {
             (false, _) => 1,
             (true, Some(asked)) => asked,
             (true, None) if self.shape.is_connection(of) => page,
+            (true, None) if (of, name) == ("ApiToken", "sequences") => SEQUENCES,
             (true, None) => self.ids_of(field).unwrap_or(LIST),
         };
         let of_each = self.set(below, &known.of, asked.unwrap_or(1))?;

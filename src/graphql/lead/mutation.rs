@@ -119,10 +119,7 @@ async fn change(ctx: &Context<'_>, change: Change, input: LeadsBulkInput) -> Res
         LeadSelection::Filter(filter) => filter.read(&["leads", "filter"]).map(Leads::Filter),
     };
     let request = match leads {
-        Ok(leads) => LeadsRequest {
-            leads,
-            scope: caller.scope.clone(),
-        },
+        Ok(leads) => LeadsRequest { leads },
         Err(wrong) => return Ok(BulkPayload::refused(wrong)),
     };
     let key = input.idempotency_key;

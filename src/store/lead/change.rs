@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{Key, Scope};
 use crate::domain::id::{LeadId, WorkspaceId};
 use crate::domain::lead::{Happening, StopReason};
+use crate::domain::scope::SequenceScope;
 use crate::store::claim::{LEAD_COLUMNS, LeadRow};
 use crate::store::sql::{self, Arguments};
 use crate::store::{Result, dialect, lane};
@@ -60,7 +61,7 @@ impl Change {
     }
 }
 
-/// Those of the leads that are the workspace's, by id; they cannot change before this transaction
+/// Those of the leads that are the workspace's and that a scope admits, by id; they cannot change before this transaction
 /// ends. In the order of their ids, so that two operations never wait for each other in a circle.
 ///
 /// # Errors
@@ -68,11 +69,17 @@ impl Change {
 pub async fn lock(
     tx: &impl ConnectionTrait,
     workspace: WorkspaceId,
+    scope: &SequenceScope,
     ids: &[LeadId],
 ) -> Result<Vec<LeadRow>> {
     let mut arguments = Arguments::new().with(workspace.uuid());
     let list = arguments.among(tx, ids.iter().map(|id| id.uuid()));
-    let which = format!("l.workspace_id = $1 AND l.id {list}");
+    let mut which = format!("l.workspace_id = $1 AND l.id {list}");
+    if let Some(sequences) = scope.sequences() {
+        let list = arguments.list(sequences.iter().map(|id| id.uuid()));
+        let sequence = dialect::unindexed(tx.get_database_backend(), "l.sequence_id");
+        which.push_str(&format!(" AND {sequence} IN ({list})"));
+    }
     lane::keep_sequences_of(tx, &which, arguments.clone()).await?;
     let statement = format!(
         "SELECT {LEAD_COLUMNS} FROM lead l WHERE {which} ORDER BY l.id {}",
