@@ -57,8 +57,8 @@ soak: web ## ten minutes of honest and hostile clients; CADENZA_SOAK_SECONDS and
 	.ci/with-postgres node $(CLIENTS)/soak.mjs
 
 .PHONY: fuzz
-fuzz: ## ten million odd documents; CADENZA_FUZZ_INPUTS says another number
-	CADENZA_FUZZ_INPUTS=$${CADENZA_FUZZ_INPUTS:-10000000} cargo test --test it -- --nocapture fuzz::
+fuzz: ## ten million odd documents, messages, bodies and headers; CADENZA_FUZZ_INPUTS says another number
+	CADENZA_FUZZ_INPUTS=$${CADENZA_FUZZ_INPUTS:-10000000} cargo test --profile fuzz --test it -- --nocapture --test-threads 1 fuzz::
 
 .PHONY: fmt
 fmt: ## format the code

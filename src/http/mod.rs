@@ -3,7 +3,7 @@
 //! Nothing here knows what a field means: requests are authenticated, bounded and handed to the
 //! schema, and answers are written as each protocol has them.
 
-mod accept;
+pub mod accept;
 mod answer;
 mod body;
 mod documents;
@@ -11,13 +11,13 @@ mod fanout;
 mod graphiql;
 mod health;
 mod origin;
-mod payload;
+pub mod payload;
 mod post;
-mod read;
+pub mod read;
 mod run;
 mod shares;
-mod socket;
-mod stream;
+pub mod socket;
+pub mod stream;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -162,7 +162,7 @@ impl From {
 }
 
 /// The token of `Bearer …` (RFC 6750 §2.1; the scheme in any case).
-fn bearer(text: &str) -> Option<&str> {
+pub fn bearer(text: &str) -> Option<&str> {
     let (scheme, token) = text.trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use async_graphql::{Name, Request, Value, Variables};
 use axum::http::{HeaderMap, header};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::documents::{Documents, Extensions, NotServed};
 use crate::domain::id::WorkspaceId;
@@ -18,7 +19,7 @@ const NOT_A_REQUEST: &str = "The body is not a GraphQL request: query is a text,
                              extensions are objects, operationName is a text.";
 
 /// What a request asks for; a field that is null is as if it were not there.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Asked {
     query: Option<String>,
@@ -26,10 +27,12 @@ pub struct Asked {
     operation_name: Option<String>,
     #[serde(default, deserialize_with = "object")]
     variables: Option<Variables>,
+    #[serde(default, deserialize_with = "extensions")]
     extensions: Option<Extensions>,
 }
 
 /// The body of a POST.
+#[derive(Debug)]
 pub enum Body {
     /// One operation.
     One(Box<Asked>),
@@ -68,6 +71,8 @@ impl Asked {
 
     /// Reads a message of a socket.
     pub fn of_message(value: serde_json::Value) -> Option<Self> {
+        // The reader would take a list of the fields' values as well.
+        let value = Some(value).filter(serde_json::Value::is_object)?;
         // Where there is neither, the message is none; an id that is unknown is refused later.
         let asked: Self = serde_json::from_value(value).ok()?;
         let names_one = asked.document_id.is_some() || asked.extensions.is_some();
@@ -81,7 +86,7 @@ impl TryFrom<Parameters> for Asked {
     fn try_from(parameters: Parameters) -> Result<Self, &'static str> {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let variables = given(parameters.variables).map(|text| read_variables(&text));
-        let extensions = given(parameters.extensions).map(|text| serde_json::from_str(&text));
+        let extensions = given(parameters.extensions).map(|text| read_extensions(&text));
         Ok(Self {
             query: parameters.query,
             document_id: parameters.document_id,
@@ -91,9 +96,11 @@ impl TryFrom<Parameters> for Asked {
                 Some(variables) => variables,
                 None => None,
             },
-            extensions: extensions
-                .transpose()
-                .map_err(|_| "Give the parameter `extensions` as a JSON object.")?,
+            extensions: match extensions {
+                Some(None) => return Err("Give the parameter `extensions` as a JSON object."),
+                Some(extensions) => extensions,
+                None => None,
+            },
         })
     }
 }
@@ -133,10 +140,18 @@ pub fn body(bytes: &[u8]) -> Result<Body, &'static str> {
         let asked = serde_json::from_slice(bytes).map_err(|_| NOT_A_REQUEST)?;
         return Ok(Body::One(Box::new(asked)));
     }
-    let batch: Vec<Asked> = serde_json::from_slice(bytes).map_err(|_| NOT_A_REQUEST)?;
+    let batch: Vec<&RawValue> = serde_json::from_slice(bytes).map_err(|_| NOT_A_REQUEST)?;
     match batch.len() {
         0 => Err("The batch is empty; it has from 1 to 10 operations."),
-        1..=BATCH_MAX => Ok(Body::Batch(batch)),
+        1..=BATCH_MAX => {
+            // The reader would take a list of the fields' values as well.
+            let objects = batch.into_iter().map(|one| {
+                let is_object = one.get().starts_with('{');
+                serde_json::from_str(one.get()).ok().filter(|_| is_object)
+            });
+            let batch: Option<Vec<Asked>> = objects.collect();
+            batch.map(Body::Batch).ok_or(NOT_A_REQUEST)
+        }
         _ => Err("A batch has at most 10 operations; send several batches."),
     }
 }
@@ -180,6 +195,20 @@ fn object<'de, D: serde::Deserializer<'de>>(
     Ok(map.map(|map| Variables::from_value(Value::Object(map.into_iter().collect()))))
 }
 
+/// Reads extensions, which are an object.
+fn extensions<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Extensions>, D::Error> {
+    let map = Option::<serde_json::Map<_, _>>::deserialize(deserializer)?;
+    map.map(|map| serde_json::from_value(map.into()).map_err(serde::de::Error::custom))
+        .transpose()
+}
+
+fn read_extensions(text: &str) -> Option<Extensions> {
+    let map: serde_json::Map<_, _> = serde_json::from_str(text).ok()?;
+    serde_json::from_value(map.into()).ok()
+}
+
 fn read_variables(text: &str) -> Option<Variables> {
     let value: serde_json::Value = serde_json::from_str(text).ok()?;
     (value.is_object() || value.is_null()).then(|| Variables::from_json(value))
@@ -212,6 +241,8 @@ mod tests {
         assert!(matches!(body(batch(10).as_bytes()), Ok(Body::Batch(batch)) if batch.len() == 10));
         assert!(body(batch(11).as_bytes()).is_err() && body(batch(0).as_bytes()).is_err());
         assert!(body(b"[[]]").is_err() && body(b"[1]").is_err());
+        let listed = br#"[["{ a }", null, null, null, null]]"#;
+        assert!(body(listed).is_err(), "a list of values is no request");
     }
 
     #[test]

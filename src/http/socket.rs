@@ -1,14 +1,13 @@
 //! GraphQL over WebSocket: the sub-protocol graphql-transport-ws, to the letter.
 //!
-//! One task serves a socket, and each operation has one of its own: a client that reads slowly must not
+//! What the protocol says is in [`machine`]; here is what it is told and what it asks for. One task
+//! serves a socket, and each operation has one of its own: a client that reads slowly must not
 //! hold up a mutation, whose transaction others wait for.
-//! The close codes are the protocol's: 4400 a bad message, 4401 not initialised or no token, 4403
-//! a wrong token, 4408 no init in time, 4409 an id that is in use, 4429 a second init; and 1001
-//! when the server goes away.
 
-use std::collections::HashMap;
-use std::ops::ControlFlow;
-use std::sync::Arc;
+pub mod machine;
+mod message;
+
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use axum::extract::WebSocketUpgrade;
@@ -17,35 +16,30 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::{BoxFuture, pending};
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, interval_at, timeout};
 
+use self::machine::{Action, Event, Machine, PING_EVERY, Refusal};
 use super::answer::rate_limited;
 use super::payload::Payload;
 use super::read::Asked;
 use super::run::{Ready, refused};
 use super::shares::Part;
-use super::{From, Http, bearer};
+use super::{From, Http};
 use crate::app::Caller;
 use crate::app::token::access::NotAdmitted;
 use crate::graphql::RequestId;
-use crate::graphql::error::Code;
+use crate::graphql::error::{self, Code};
 use crate::store::StoreError;
 
 const PROTOCOL: &str = "graphql-transport-ws";
-/// How long a client has for its connection_init.
-const INIT_WITHIN: Duration = Duration::from_secs(10);
-/// How often the server pings, and after how long a silent client is given up.
-const PING_EVERY: Duration = Duration::from_secs(12);
-const SILENT_MOST: Duration = Duration::from_secs(36);
-/// How long a client may take to read one message.
+/// How long a client may take to read what is sent at once.
 const SEND_WITHIN: Duration = Duration::from_secs(30);
+/// How long a client may take to answer a close.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 /// The largest message of a client, in bytes.
 const MESSAGE_MAX: usize = 1 << 20;
-/// The most operations of one socket at a time.
-const OPERATIONS_MAX: usize = 100;
 /// How many results of an operation are handed on and written at once, where so many are ready.
 const TOGETHER: usize = 64;
 /// How many such handfuls of a socket's operations wait for the client at most; then the operations
@@ -55,11 +49,9 @@ const RESULTS_AHEAD: usize = 4;
 const READ_BUFFER: usize = 4 << 10;
 /// A message that took so long to send was waiting for the client to read, and it did.
 const SLOW: Duration = Duration::from_secs(1);
-/// The most bytes of an operation's id.
-const ID_MAX: usize = 256;
 
 /// Answers a request to upgrade; a header with a wrong token is refused at once.
-pub async fn open(
+pub(super) async fn open(
     http: Http,
     headers: &HeaderMap,
     from: From,
@@ -88,254 +80,210 @@ pub async fn open(
         let message = format!("Open the WebSocket with the sub-protocol {PROTOCOL}.\n");
         return (StatusCode::BAD_REQUEST, message).into_response();
     }
+    let first = if given && caller.is_none() {
+        Event::NotAdmitted(Refusal::WrongToken)
+    } else {
+        Event::Alive
+    };
     // From here on the server's end waits for this socket's.
     let counted = http.0.sockets.token();
     upgrade.on_upgrade(move |socket| async move {
-        let (saying, said) = mpsc::channel(RESULTS_AHEAD);
-        let mut session = Session {
-            http,
-            socket,
-            caller,
-            from,
-            place: None,
-            over: pending().boxed(),
-            stage: Stage::Opened,
-            operations: HashMap::new(),
-            started: 0,
-            tasks: JoinSet::new(),
-            saying,
-            said,
-            heard_at: Instant::now(),
-        };
-        let end = if given && session.caller.is_none() {
-            close(4403, "Forbidden")
-        } else {
-            session.run().await
-        };
-        session.end(end).await;
+        let session = Session::new(http, socket, caller, from);
+        session.run(first).await;
         drop(counted);
     })
 }
 
-/// How far the handshake is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Opened,
-    Ready,
-}
-
-/// Why a socket ends; `None`: it is gone already.
-type End = Option<(u16, String)>;
-/// Something that an operation has to say. Its number tells it from another one under the same id.
+/// Something that an operation has to say.
 struct Said {
     number: u64,
-    id: String,
     /// What came, in its order.
     payloads: Vec<Payload>,
     is_last: bool,
 }
 
-/// An operation that goes on.
-struct Operation {
-    number: u64,
-    abort: AbortHandle,
-    /// What each of its results begins with on the wire.
-    head: Arc<str>,
+/// The answer to who comes in with a token: who it is, and the place that the socket takes among the
+/// token's.
+type Admission = Result<(Caller, Part), Refusal>;
+
+/// How a socket ends.
+enum End {
+    Close(CloseFrame),
+    HangUp,
 }
 
 struct Session {
     http: Http,
     socket: WebSocket,
+    machine: Machine,
+    opened_at: Instant,
     caller: Option<Caller>,
     from: From,
-    /// The place that the socket takes among its token's.
     place: Option<Part>,
+    /// Ready when it is known who comes in.
+    admission: BoxFuture<'static, Admission>,
     /// Ready when the token is revoked or has expired.
     over: BoxFuture<'static, ()>,
-    stage: Stage,
-    operations: HashMap<String, Operation>,
-    started: u64,
+    running: HashMap<u64, AbortHandle>,
     tasks: JoinSet<()>,
     saying: mpsc::Sender<Said>,
     said: mpsc::Receiver<Said>,
-    heard_at: Instant,
-}
-
-fn close(code: u16, reason: &str) -> End {
-    Some((code, reason.to_owned()))
 }
 
 impl Session {
-    async fn run(&mut self) -> End {
+    fn new(http: Http, socket: WebSocket, caller: Option<Caller>, from: From) -> Self {
+        let (saying, said) = mpsc::channel(RESULTS_AHEAD);
+        Self {
+            http,
+            socket,
+            machine: Machine::new(caller.is_some()),
+            opened_at: Instant::now(),
+            caller,
+            from,
+            place: None,
+            admission: pending().boxed(),
+            over: pending().boxed(),
+            running: HashMap::new(),
+            tasks: JoinSet::new(),
+            saying,
+            said,
+        }
+    }
+
+    /// Serves the socket until its end, from the first thing that happened.
+    async fn run(mut self, mut event: Event) {
         let shutdown = self.http.0.shutdown.clone();
-        let opened_at = Instant::now();
-        let init_late = tokio::time::interval_at(opened_at + INIT_WITHIN, INIT_WITHIN);
-        tokio::pin!(init_late);
-        let mut ping = interval_at(opened_at + PING_EVERY, PING_EVERY);
+        let mut tick = interval_at(self.opened_at + PING_EVERY, PING_EVERY);
         loop {
+            if let Some(end) = self.tell(event).await {
+                return self.end(end).await;
+            }
+            while self.tasks.try_join_next().is_some() {}
+            tick.reset_at(self.opened_at + self.machine.due_at());
             // Every branch only takes what is ready: dropping the others loses nothing.
-            let next = tokio::select! {
-                () = shutdown.cancelled() => return close(1001, "The server is going away"),
-                _ = init_late.tick(), if self.stage == Stage::Opened => {
-                    return close(4408, "Connection initialisation timeout");
-                }
-                () = &mut self.over => return close(4403, "The token is no longer valid"),
-                _ = ping.tick() => self.ping().await,
+            event = tokio::select! {
+                () = shutdown.cancelled() => Event::Shutdown,
+                () = &mut self.over => Event::TokenOver,
+                admission = &mut self.admission => self.admitted(admission),
+                _ = tick.tick() => Event::Tick,
                 message = self.socket.recv() => match message {
-                    Some(Ok(message)) => self.hear(message).await,
-                    Some(Err(_)) | None => return None,
+                    Some(Ok(Message::Text(text))) => Event::Text(text.as_str().to_owned()),
+                    Some(Ok(Message::Binary(_))) => Event::Binary,
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => Event::Alive,
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => Event::Gone,
                 },
                 Some(said) = self.said.recv() => {
                     // What ends with the server has not come to its own end.
                     if shutdown.is_cancelled() {
-                        return close(1001, "The server is going away");
+                        Event::Shutdown
+                    } else {
+                        self.results(said)
                     }
-                    self.tell(said).await
                 }
             };
-            while self.tasks.try_join_next().is_some() {}
-            if let ControlFlow::Break(end) = next {
-                return end;
+        }
+    }
+
+    /// Tells the machine what happened, and does what it asks for.
+    async fn tell(&mut self, event: Event) -> Option<End> {
+        let mut events = VecDeque::from([event]);
+        let mut messages = Vec::new();
+        let mut end = None;
+        while let Some(event) = events.pop_front() {
+            for action in self.machine.on(self.opened_at.elapsed(), event) {
+                match action {
+                    Action::Send(text) => messages.push(Message::Text(text.into())),
+                    Action::Ping => messages.push(Message::Ping(Vec::new().into())),
+                    Action::Admit(token) => self.admission = self.admit(token).boxed(),
+                    Action::Start { number, asked } => {
+                        events.extend(self.start(number, *asked).err());
+                    }
+                    Action::Refuse { id, code, message } => {
+                        let name = RequestId::mint(self.http.services());
+                        let payload = Payload::from(&refused(code, &message, &name));
+                        let errors = payload.refused.unwrap_or(payload.json);
+                        let text = machine::error(&id, &errors);
+                        messages.push(Message::Text(text.into()));
+                    }
+                    Action::Abort(number) => {
+                        if let Some(operation) = self.running.remove(&number) {
+                            operation.abort();
+                        }
+                    }
+                    Action::Close { code, reason } => {
+                        let reason = Utf8Bytes::from(reason);
+                        end = Some(End::Close(CloseFrame { code, reason }));
+                    }
+                    Action::HangUp => end = Some(End::HangUp),
+                }
             }
         }
-    }
-
-    async fn ping(&mut self) -> ControlFlow<End> {
-        if self.heard_at.elapsed() > SILENT_MOST {
-            return ControlFlow::Break(None);
+        if messages.is_empty() {
+            return end;
         }
-        if self.stage == Stage::Ready {
-            self.send(&json!({ "type": "ping" })).await?;
-        }
-        self.deliver(Message::Ping(Vec::new().into())).await
-    }
-
-    async fn hear(&mut self, message: Message) -> ControlFlow<End> {
-        self.heard_at = Instant::now();
-        let text = match message {
-            Message::Text(text) => text,
-            Message::Binary(_) => return bad("Messages are text"),
-            Message::Ping(_) | Message::Pong(_) => return ControlFlow::Continue(()),
-            Message::Close(_) => return ControlFlow::Break(None),
-        };
-        let Ok(Value::Object(mut message)) = serde_json::from_str::<Value>(&text) else {
-            return bad("Messages are JSON objects");
-        };
-        let payload = message
-            .remove("payload")
-            .filter(|payload| !payload.is_null());
-        let id = match message.remove("id") {
-            Some(Value::String(id)) => Some(id),
-            Some(_) => return bad("An id is a text"),
-            None => None,
-        };
-        match (message.get("type").and_then(Value::as_str), id) {
-            (Some("connection_init"), _) => self.init(payload).await,
-            (Some("ping"), _) => match payload {
-                Some(payload) => {
-                    self.send(&json!({ "type": "pong", "payload": payload }))
-                        .await
-                }
-                None => self.send(&json!({ "type": "pong" })).await,
-            },
-            (Some("pong"), _) => ControlFlow::Continue(()),
-            (Some("subscribe"), Some(id)) => self.subscribe(id, payload).await,
-            (Some("complete"), Some(id)) => {
-                if let Some(operation) = self.operations.remove(&id) {
-                    operation.abort.abort();
-                }
-                ControlFlow::Continue(())
+        match self.deliver(messages).await {
+            Delivered::AtOnce => end,
+            Delivered::Slowly => {
+                // Nothing is to be done for somebody who is there.
+                drop(self.machine.on(self.opened_at.elapsed(), Event::Alive));
+                end
             }
-            (Some("subscribe" | "complete"), None) => bad("The message has no id"),
-            (Some(_), _) => bad("Unknown type of message"),
-            (None, _) => bad("The message has no type"),
+            Delivered::Not => Some(End::HangUp),
         }
     }
 
-    async fn init(&mut self, payload: Option<Value>) -> ControlFlow<End> {
-        if self.stage == Stage::Ready {
-            return ControlFlow::Break(close(4429, "Too many initialisation requests"));
-        }
-        let given = payload.as_ref().and_then(authorization);
-        if let Some(given) = given {
-            let admitted = match bearer(given) {
-                Some(token) => {
-                    let access = &self.http.services().access;
-                    access.authenticate(token, self.from.0).await
-                }
-                None => Err(NotAdmitted::NoToken),
+    /// Looks up who comes in, while the socket goes on.
+    fn admit(&self, token: Option<String>) -> impl Future<Output = Admission> + Send + use<> {
+        let (http, from, came) = (self.http.clone(), self.from, self.caller.clone());
+        async move {
+            let caller = match (token, came) {
+                (Some(token), _) => http.services().access.authenticate(&token, from.0).await,
+                (None, came) => came.ok_or(NotAdmitted::NoToken),
             };
-            match admitted {
-                Ok(caller) => self.caller = Some(caller),
-                Err(NotAdmitted::NoToken) => return ControlFlow::Break(close(4403, "Forbidden")),
-                Err(NotAdmitted::TooMany(_)) => {
-                    return ControlFlow::Break(close(4429, "Too many attempts"));
-                }
-                Err(NotAdmitted::Store(error)) => {
+            let caller = caller.map_err(|not_admitted| match not_admitted {
+                NotAdmitted::NoToken => Refusal::WrongToken,
+                NotAdmitted::TooMany(_) => Refusal::TooManyTries,
+                NotAdmitted::Store(error) => {
                     unreachable_database(&error);
-                    return ControlFlow::Break(close(1013, "The database cannot be reached"));
+                    Refusal::Unreachable
                 }
-            }
+            })?;
+            let place = http.0.shares.of(caller.token).socket();
+            Ok((caller, place.ok_or(Refusal::TooManySockets)?))
         }
-        let Some(caller) = &self.caller else {
-            return ControlFlow::Break(close(4401, "Unauthorized"));
-        };
-        self.place = self.http.0.shares.of(caller.token).socket();
-        if self.place.is_none() {
-            let reason = "The token has as many sockets open as it may";
-            return ControlFlow::Break(close(4429, reason));
-        }
-        self.over = self.http.services().access.over(caller.token).boxed();
-        self.stage = Stage::Ready;
-        self.send(&json!({ "type": "connection_ack" })).await
     }
 
-    async fn subscribe(&mut self, id: String, payload: Option<Value>) -> ControlFlow<End> {
-        let (Stage::Ready, Some(caller)) = (self.stage, self.caller.clone()) else {
-            return ControlFlow::Break(close(4401, "Unauthorized"));
-        };
-        if id.is_empty() || id.len() > ID_MAX {
-            return bad("An id has from 1 to 256 bytes");
-        }
-        if self.operations.contains_key(&id) {
-            return ControlFlow::Break(close(4409, &format!("Subscriber for {id} already exists")));
-        }
-        if self.operations.len() >= OPERATIONS_MAX {
-            let message = format!("A socket carries {OPERATIONS_MAX} operations at a time.");
-            return self.refuse(&id, Code::RateLimited, &message).await;
-        }
-        let Some(asked) = payload.and_then(Asked::of_message) else {
-            return bad("The payload of subscribe is not a GraphQL request");
-        };
-        let request = match asked.request(caller.workspace, &self.http.0.documents) {
-            Ok(request) => request,
-            Err(not_served) => {
-                let message = not_served.to_string();
-                return self.refuse(&id, not_served.code(), &message).await;
+    fn admitted(&mut self, admission: Admission) -> Event {
+        self.admission = pending().boxed();
+        match admission {
+            Ok((caller, place)) => {
+                self.over = self.http.services().access.over(caller.token).boxed();
+                self.caller = Some(caller);
+                self.place = Some(place);
+                Event::Admitted
             }
-        };
-        let name = RequestId::mint(self.http.services());
-        let spent = self.http.services().access.spend(&caller, self.from.0);
-        if let Err(NotAdmitted::TooMany(retry)) = spent {
-            return self
-                .error(&id, &Payload::from(&rate_limited(retry, &name)))
-                .await;
+            Err(refusal) => Event::NotAdmitted(refusal),
         }
-        let results = match Ready::read(&self.http, request, caller, name) {
-            Ok(ready) => ready.results(&self.http),
-            Err(answer) => return self.error(&id, &Payload::from(&*answer)).await,
-        };
-        self.started += 1;
-        let number = self.started;
-        let (name, saying) = (id.clone(), self.saying.clone());
-        let mut results = results.ready_chunks(TOGETHER);
+    }
+
+    /// Begins an operation, in a task of its own; `Err` has the answer to one that is not run.
+    fn start(&mut self, number: u64, asked: Asked) -> Result<(), Event> {
+        let mut results = self
+            .ready(asked)
+            .map_err(|payload| Event::Results {
+                number,
+                payloads: vec![payload],
+                is_last: true,
+            })?
+            .results(&self.http)
+            .ready_chunks(TOGETHER);
+        let saying = self.saying.clone();
         let abort = self.tasks.spawn(async move {
             loop {
                 let payloads = results.next().await;
                 let is_last = payloads.is_none();
                 let said = Said {
                     number,
-                    id: name.clone(),
                     payloads: payloads.unwrap_or_default(),
                     is_last,
                 };
@@ -344,89 +292,49 @@ impl Session {
                 }
             }
         });
-        let head = format!(
-            r#"{{"id":{},"type":"next","payload":"#,
-            Value::from(id.as_str())
-        );
-        self.operations.insert(
-            id,
-            Operation {
-                number,
-                abort,
-                head: head.into(),
-            },
-        );
-        ControlFlow::Continue(())
+        self.running.insert(number, abort);
+        Ok(())
     }
 
-    async fn tell(&mut self, said: Said) -> ControlFlow<End> {
+    /// Reads an operation, and takes it from what the token may do.
+    fn ready(&self, asked: Asked) -> Result<Ready, Payload> {
+        let http = &self.http;
+        let name = RequestId::mint(http.services());
+        // The machine begins no operation before somebody came in.
+        let Some(caller) = self.caller.clone() else {
+            let refusal = refused(Code::Unauthenticated, error::NO_TOKEN, &name);
+            return Err(Payload::from(&refusal));
+        };
+        let request = asked.request(caller.workspace, &http.0.documents);
+        let request = request.map_err(|not_served| {
+            let message = not_served.to_string();
+            Payload::from(&refused(not_served.code(), &message, &name))
+        })?;
+        let spent = http.services().access.spend(&caller, self.from.0);
+        if let Err(NotAdmitted::TooMany(retry)) = spent {
+            return Err(Payload::from(&rate_limited(retry, &name)));
+        }
+        Ready::read(http, request, caller, name).map_err(|answer| Payload::from(&*answer))
+    }
+
+    fn results(&mut self, said: Said) -> Event {
         let Said {
             number,
-            id,
             payloads,
             is_last,
         } = said;
-        // Whoever completed an operation hears no more of it.
-        let current = self
-            .operations
-            .get(&id)
-            .filter(|operation| operation.number == number);
-        let Some(operation) = current else {
-            return ControlFlow::Continue(());
-        };
-        let head = Arc::clone(&operation.head);
-        // What was refused as a whole ends with an error, and needs no complete.
-        let is_refused = |payload: &&Payload| payload.refused.is_some();
-        let refused = payloads.iter().find(is_refused);
-        if refused.is_some() || is_last {
-            operation.abort.abort();
-            self.operations.remove(&id);
+        if is_last {
+            self.running.remove(&number);
         }
-        let results = payloads.iter().take_while(|payload| !is_refused(payload));
-        let texts = results.map(|payload| format!("{head}{}}}", payload.json));
-        let messages: Vec<Message> = texts.map(|text| Message::Text(text.into())).collect();
-        self.deliver_all(messages).await?;
-        match refused {
-            Some(payload) => self.error(&id, payload).await,
-            None if is_last => self.send(&json!({ "id": id, "type": "complete" })).await,
-            None => ControlFlow::Continue(()),
+        Event::Results {
+            number,
+            payloads,
+            is_last,
         }
-    }
-
-    /// Refuses an operation before it is read.
-    async fn refuse(&mut self, id: &str, code: Code, message: &str) -> ControlFlow<End> {
-        let name = RequestId::mint(self.http.services());
-        self.error(id, &Payload::from(&refused(code, message, &name)))
-            .await
-    }
-
-    /// Says that an operation was refused as a whole.
-    async fn error(&mut self, id: &str, payload: &Payload) -> ControlFlow<End> {
-        let errors = payload.refused.as_ref().unwrap_or(&payload.json);
-        let id = Value::from(id);
-        self.say(format!(
-            r#"{{"id":{id},"type":"error","payload":{errors}}}"#
-        ))
-        .await
-    }
-
-    async fn send(&mut self, message: &Value) -> ControlFlow<End> {
-        self.say(message.to_string()).await
-    }
-
-    async fn say(&mut self, text: String) -> ControlFlow<End> {
-        self.deliver(Message::Text(text.into())).await
-    }
-
-    async fn deliver(&mut self, message: Message) -> ControlFlow<End> {
-        self.deliver_all(vec![message]).await
     }
 
     /// Writes several messages at once.
-    async fn deliver_all(
-        &mut self,
-        messages: impl IntoIterator<Item = Message>,
-    ) -> ControlFlow<End> {
+    async fn deliver(&mut self, messages: Vec<Message>) -> Delivered {
         let began = Instant::now();
         let socket = &mut self.socket;
         let written = async move {
@@ -436,56 +344,43 @@ impl Session {
             socket.flush().await
         };
         match timeout(SEND_WITHIN, written).await {
-            Ok(Ok(())) => {
-                if began.elapsed() > SLOW {
-                    self.heard_at = Instant::now();
-                }
-                ControlFlow::Continue(())
-            }
-            // The client is gone, or does not read.
-            Ok(Err(_)) | Err(_) => ControlFlow::Break(None),
+            Ok(Ok(())) if began.elapsed() > SLOW => Delivered::Slowly,
+            Ok(Ok(())) => Delivered::AtOnce,
+            Ok(Err(_)) | Err(_) => Delivered::Not,
         }
     }
 
     /// Says why, where there is somebody to hear it, and hangs up.
     async fn end(mut self, end: End) {
         self.tasks.abort_all();
-        let Some((code, mut reason)) = end else {
+        let End::Close(frame) = end else {
+            // A close of the client's is answered with the same.
+            let flushed = timeout(CLOSE_WITHIN, self.socket.flush()).await;
+            drop(flushed);
             return;
         };
-        // A control frame holds 125 bytes, two of them the code (RFC 6455 §5.5).
-        while reason.len() > 123 {
-            reason.pop();
-        }
-        let frame = CloseFrame {
-            code,
-            reason: Utf8Bytes::from(reason),
-        };
-        if self.deliver(Message::Close(Some(frame))).await.is_break() {
+        let close = vec![Message::Close(Some(frame))];
+        if matches!(self.deliver(close).await, Delivered::Not) {
             return;
         }
         // The client answers with its own close; whatever else it says is too late.
         let answered = async { while let Some(Ok(_)) = self.socket.recv().await {} };
-        if timeout(Duration::from_secs(2), answered).await.is_err() {
+        if timeout(CLOSE_WITHIN, answered).await.is_err() {
             tracing::debug!("a client did not answer the close");
         }
     }
 }
 
+/// How messages were written.
+enum Delivered {
+    AtOnce,
+    /// The client was behind, and then took them.
+    Slowly,
+    /// The client is gone, or does not read.
+    Not,
+}
+
 fn unreachable_database(error: &StoreError) {
     let error = error as &dyn std::error::Error;
     tracing::error!(error, "a token could not be looked up");
-}
-
-fn bad(reason: &str) -> ControlFlow<End> {
-    ControlFlow::Break(close(4400, reason))
-}
-
-/// The token of a connection_init, by any spelling of `authorization`.
-fn authorization(payload: &Value) -> Option<&str> {
-    payload
-        .as_object()?
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("authorization"))
-        .and_then(|(_, value)| value.as_str())
 }

@@ -32,7 +32,7 @@ impl StreamFormat {
 
     /// What comes before everything. A client acts on a part once it has seen the boundary after it,
     /// so that every part ends with the one that begins the next.
-    fn opening(self) -> &'static str {
+    pub fn opening(self) -> &'static str {
         match self {
             Self::EventStream => "",
             Self::Multipart => "--graphql",
@@ -40,14 +40,15 @@ impl StreamFormat {
     }
 
     /// What says that there is somebody; the first one also makes proxies pass the headers on.
-    fn alive(self) -> &'static str {
+    pub fn alive(self) -> &'static str {
         match self {
             Self::EventStream => ":\n\n",
             Self::Multipart => "\r\nContent-Type: application/json\r\n\r\n{}\r\n--graphql",
         }
     }
 
-    fn next(self, payload: &Payload) -> String {
+    /// A result.
+    pub fn next(self, payload: &Payload) -> String {
         let json = &payload.json;
         match self {
             // JSON on one line, as the format of events demands.
@@ -58,7 +59,8 @@ impl StreamFormat {
         }
     }
 
-    fn complete(self) -> &'static str {
+    /// What says that nothing follows.
+    pub fn complete(self) -> &'static str {
         match self {
             Self::EventStream => "event: complete\ndata: \n\n",
             Self::Multipart => "--\r\n",

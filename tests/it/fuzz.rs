@@ -1,110 +1,111 @@
-//! Whatever is sent as a document is read or refused, and never ends the process: what is checked before
-//! and after parsing, on random texts and on documents with something changed in them.
+//! Whatever is sent is read or refused, and never ends the process: random texts, and texts with something
+//! changed in them, to everything that reads what a stranger sends.
 //!
-//! `CADENZA_FUZZ_INPUTS` says how many (`make fuzz` runs ten million).
+//! `CADENZA_FUZZ_INPUTS` says how many of all targets together (`make fuzz` runs ten million). An input that
+//! fails is named, and `CADENZA_FUZZ_ONLY` with its number tries it alone.
 
-use async_graphql::{Request, Variables};
+mod documents;
+mod framing;
+mod readers;
+mod socket;
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread;
+
 use cadenza::entropy::Entropy;
-use cadenza::graphql::document::{self, Shape};
-use serde_json::json;
 
-const PIECES: &[&str] = &[
-    "{",
-    "}",
-    "(",
-    ")",
-    "[",
-    "]",
-    ":",
-    "$",
-    "@",
-    "...",
-    "!",
-    "=",
-    "|",
-    "&",
-    " ",
-    ",",
-    "\n",
-    "#",
-    "\"",
-    "\"\"\"",
-    "\\",
-    "\\u{1F600}",
-    "\\uD83D\\uDE00",
-    "\\uD83D",
-    "\\u{",
-    "query",
-    "mutation",
-    "subscription",
-    "fragment",
-    "on",
-    "Query",
-    "Lead",
-    "Subscription",
-    "leads",
-    "lead",
-    "executionEvents",
-    "__typename",
-    "__schema",
-    "types",
-    "fields",
-    "first",
-    "after",
-    "ids",
-    "nodes",
-    "id",
-    "F",
-    "G",
-    "a",
-    "skip",
-    "include",
-    "if",
-    "1",
-    "-1.5e3",
-    "true",
-    "null",
-    "é😀",
-    "\u{0}",
-    "\u{feff}",
-    "$a: Int",
-    "(first: 100)",
-    "@skip(if: $a)",
-    "...F",
-    "fragment F on Query { ...G }",
-];
+/// What is tried where nothing is said: enough to find what is badly wrong.
+const INPUTS: u64 = 40_000;
 
-const DOCUMENTS: &[&str] = &[
-    "query Q($a: Int = 1, $b: [ID!]) { leads(first: $a) { nodes { id ...F } pageInfo { endCursor } } nodes(ids: $b) { id } } fragment F on Lead { person { email leads(first: 3) { nodes { id } } } }",
-    "mutation M($n: String) { personUpdate(input: { id: \"person_1\", set: { firstName: $n, attributes: { a: [1, { b: null }] } } }) { person { id } userErrors { code } } }",
-    "subscription S($after: EventCursor) { ...E @include(if: true) } fragment E on Subscription { executionEvents(after: $after) { cursor } }",
-    "{ __schema { types { name fields { name args { name } type { ...T } } } } } fragment T on __Type { kind ofType { kind ofType { kind } } }",
-    "query A { a: __typename @skip(if: false) } query B { sequence(id: \"\"\"block \\\"\"\" text\"\"\") { name } }",
-];
+/// How often each outcome was seen.
+struct Tally(BTreeMap<&'static str, u64>);
+
+/// Tries a target with its part of all inputs, on all cores; `check` answers what became of one.
+fn each(target: &str, percent: u64, check: impl Fn(&Dice) -> &'static str + Sync) -> Tally {
+    let number = |name: &str| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse::<u64>().expect("a number"))
+    };
+    if let Some(only) = number("CADENZA_FUZZ_ONLY") {
+        return Tally(BTreeMap::from([(check(&Dice::of_input(target, only)), 1)]));
+    }
+    let inputs = number("CADENZA_FUZZ_INPUTS").unwrap_or(INPUTS) * percent / 100;
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let part = |first: usize| {
+        let mut outcomes = BTreeMap::new();
+        for n in (u64::try_from(first).expect("small")..inputs).step_by(threads) {
+            let dice = Dice::of_input(target, n);
+            match catch_unwind(AssertUnwindSafe(|| check(&dice))) {
+                Ok(outcome) => *outcomes.entry(outcome).or_insert(0) += 1,
+                Err(panic) => {
+                    eprintln!("{target}: input {n} fails; CADENZA_FUZZ_ONLY={n} tries it alone");
+                    resume_unwind(panic);
+                }
+            }
+        }
+        outcomes
+    };
+    let mut tally = BTreeMap::new();
+    thread::scope(|scope| {
+        let parts: Vec<_> = (0..threads)
+            .map(|first| scope.spawn(move || part(first)))
+            .collect();
+        for part in parts {
+            for (outcome, count) in part.join().unwrap_or_else(|panic| resume_unwind(panic)) {
+                *tally.entry(outcome).or_insert(0) += count;
+            }
+        }
+    });
+    let outcomes: Vec<String> = tally
+        .iter()
+        .map(|(outcome, count)| format!("{count} {outcome}"))
+        .collect();
+    println!("{target}: {inputs} inputs: {}", outcomes.join(", "));
+    Tally(tally)
+}
+
+impl Tally {
+    /// Fails where one of these outcomes was hardly ever seen: then it was not tried.
+    fn has_each(&self, outcomes: &[&str]) {
+        let all: u64 = self.0.values().sum();
+        for outcome in outcomes {
+            let count = self.0.get(outcome).copied().unwrap_or(0);
+            assert!(
+                all == 1 || count * 2_000 > all,
+                "{count} of {all}: {outcome}"
+            );
+        }
+    }
+}
 
 struct Dice(Entropy);
 
 impl Dice {
+    fn of_input(target: &str, n: u64) -> Self {
+        let of_target = target.bytes().fold(n, |seed, byte| {
+            seed.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte)
+        });
+        Self(Entropy::seeded(of_target))
+    }
+
     fn below(&self, count: usize) -> usize {
         usize::try_from(self.0.bits() % u64::try_from(count.max(1)).expect("a size"))
             .expect("below")
     }
 
-    fn of<'a>(&self, list: &[&'a str]) -> &'a str {
+    fn once_in(&self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    fn of<T: Copy>(&self, list: &[T]) -> T {
         list[self.below(list.len())]
     }
 
-    /// Pieces in any order.
-    fn soup(&self) -> String {
-        (0..self.below(60))
-            .map(|_| self.of(PIECES))
-            .collect::<Vec<_>>()
-            .join(self.of(&["", " "]))
-    }
-
-    /// A document in which something is taken out, doubled or put in.
-    fn changed(&self) -> String {
-        let mut letters: Vec<char> = self.of(DOCUMENTS).chars().collect();
+    /// A text in which something is taken out, doubled or put in.
+    fn changed(&self, text: &str, pieces: &[&str]) -> String {
+        let mut letters: Vec<char> = text.chars().collect();
         for _ in 0..1 + self.below(4) {
             let from = self.below(letters.len());
             let to = (from + self.below(20)).min(letters.len());
@@ -114,54 +115,66 @@ impl Dice {
                     let again: Vec<char> = letters[from..to].to_vec();
                     letters.splice(from..from, again);
                 }
-                _ => drop(letters.splice(from..from, self.of(PIECES).chars())),
+                _ => drop(letters.splice(from..from, self.of(pieces).chars())),
             }
         }
         letters.into_iter().collect()
     }
+
+    /// Pieces in any order.
+    fn pieces(&self, pieces: &[&str], most: usize) -> String {
+        (0..self.below(most)).map(|_| self.of(pieces)).collect()
+    }
+
+    /// Any bytes.
+    fn bytes(&self, most: usize) -> Vec<u8> {
+        let mut bytes = vec![0; self.below(most)];
+        self.0.fill(&mut bytes);
+        bytes
+    }
 }
 
-#[test]
-fn whatever_is_sent_is_read_or_refused() {
-    let inputs = std::env::var("CADENZA_FUZZ_INPUTS").ok();
-    let inputs: u64 = inputs.map_or(20_000, |text| {
-        text.parse().expect("CADENZA_FUZZ_INPUTS is a number")
-    });
-    let shape = Shape::read(&cadenza::graphql::sdl()).expect("a schema");
-    let dice = Dice(Entropy::seeded(inputs));
-    let (mut read, mut refused) = (0_u64, 0_u64);
-    for n in 0..inputs {
-        let text = if n % 2 == 0 {
-            dice.soup()
-        } else {
-            dice.changed()
-        };
-        let variables = match n % 3 {
-            0 => json!({}),
-            1 => json!({ "a": 5, "b": ["x"], "n": null }),
-            _ => json!({ "a": true, "after": "evt_0000000000000000" }),
-        };
-        let mut request = Request::new(&text).variables(Variables::from_json(variables));
-        match document::read(&mut request, &shape) {
-            Ok(operation) => {
-                read += 1;
-                assert!(operation.cost <= document::COST_MAX, "{text}");
-            }
-            Err(answer) => {
-                refused += 1;
-                let error = answer.errors.first().expect("it says why");
-                let code = error
-                    .extensions
-                    .as_ref()
-                    .and_then(|values| values.get("code"));
-                assert!(code.is_some() && !error.message.is_empty(), "{text}");
-            }
-        }
-    }
-    println!("{inputs} inputs: {read} read, {refused} refused");
-    // Both are tried.
-    assert!(
-        read * 100 > inputs && refused * 100 > inputs,
-        "{read} read, {refused} refused"
-    );
-}
+/// What JSON is made of, and what is no JSON.
+const JSON: &[&str] = &[
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "\"",
+    "\\",
+    "\\u0041",
+    "\\ud83d",
+    "\\u",
+    "null",
+    "true",
+    "1",
+    "-0",
+    "1e999",
+    "0.1",
+    " ",
+    "\n",
+    "\t",
+    "\r",
+    "\u{0}",
+    "\u{2028}",
+    "é😀",
+    "a",
+    "\"a\":1,",
+    "\"query\"",
+    "\"query\":\"{ a }\"",
+    "\"variables\":{\"a\":1}",
+    "\"variables\":[]",
+    "\"operationName\":\"Q\"",
+    "\"documentId\":\"sha256:00\"",
+    "\"extensions\":{\"persistedQuery\":{\"version\":1,\"sha256Hash\":\"0\"}}",
+    "\"extensions\":null",
+    "\"version\"",
+    "{},",
+    "[[[[[[[[[[",
+    "]]]]]]]]]]",
+    "\"id\":\"a\"",
+    "\"type\":\"ping\"",
+    "\"payload\":",
+];

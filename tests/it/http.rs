@@ -8,6 +8,8 @@ use cadenza::store::event;
 use futures_util::StreamExt;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::harness::{Harness, both, start};
 use crate::served::{Heard, Served, client};
@@ -332,6 +334,24 @@ both!(a_socket_keeps_the_protocol, |h: Harness| async move {
     socket.init(&h.token).await;
     socket.say(json!({ "type": "connection_init" })).await;
     assert_eq!(socket.hear().await, Heard::Closed(4429));
+
+    // Who does not wait for the answer to the init is served in turn.
+    let mut hasty = server.socket().await;
+    let bearer = json!({ "authorization": format!("Bearer {}", h.token) });
+    hasty
+        .say(json!({ "type": "connection_init", "payload": bearer }))
+        .await;
+    hasty.subscribe("q", "{ __typename }", json!({})).await;
+    for expected in ["connection_ack", "next", "complete"] {
+        assert_eq!(hasty.message().await["type"], expected);
+    }
+    // A close is answered with a close.
+    let frame = CloseFrame {
+        code: CloseCode::Normal,
+        reason: "enough".into(),
+    };
+    hasty.0.close(Some(frame)).await.expect("sends");
+    assert_eq!(hasty.hear().await, Heard::Closed(1000));
 
     let mut silent = server.socket().await;
     assert_eq!(silent.hear().await, Heard::Closed(4408));
