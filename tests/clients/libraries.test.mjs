@@ -130,6 +130,39 @@ describe("clients of the field", { timeout: 300_000 }, () => {
     assert.equal(written(live), written(buildSchema(await readFile(SCHEMA, "utf8"))));
   });
 
+  it("no library's introspection is refused", async () => {
+    const names = ["descriptions", "specifiedByUrl", "directiveIsRepeatable", "schemaDescription", "inputValueDeprecation", "oneOf"];
+    const combinations = Array.from({ length: 2 ** names.length }, (_, bits) => Object.fromEntries(names.map((name, n) => [name, (bits & (1 << n)) !== 0])));
+    // graphql-js asks for nine levels of types, and did for seven when Apollo's tools (Rover; the generators for Swift and
+    // Kotlin), GraphiQL, Relay's and graphql-codegen's loaders took over its text; the first ones asked for three.
+    for (const typeDepth of [3, 7, 9]) {
+      for (const options of combinations) {
+        const query = getIntrospectionQuery({ ...options, typeDepth });
+        const schema = buildClientSchema(await world.run(query));
+        assert.equal(schema.getQueryType().name, "Query", JSON.stringify({ ...options, typeDepth }));
+      }
+    }
+    // Some give the operation no name or another one, and some ask for less of the roots.
+    const whole = getIntrospectionQuery();
+    for (const query of [whole.replace("query IntrospectionQuery", ""), whole.replace("IntrospectionQuery", "GraphIntrospectQuery"), whole.replaceAll("{ name kind }", "{ name }")]) {
+      buildClientSchema(await world.run(query));
+    }
+    // Apollo's generator for Kotlin first asks what introspection itself can say.
+    const kinds = ["__Schema", "__Type", "__Directive", "__Field", "__InputValue"];
+    const able = await world.run(`{ ${kinds.map((kind, n) => `t${n}: __type(name: "${kind}") { ...F }`).join(" ")} } fragment F on __Type { fields { name args { name } } }`);
+    assert.ok(Object.values(able).every(({ fields }) => fields.length > 0));
+    // What a library asks for only of servers that are known to have it is no valid document, and still not too much.
+    const query = getIntrospectionQuery({ experimentalDirectiveDeprecation: true });
+    const answer = await fetch(world.http, { method: "POST", headers: { ...world.headers, "content-type": "application/json" }, body: JSON.stringify({ query }) });
+    assert.equal((await answer.json()).errors[0].extensions.code, "GRAPHQL_VALIDATION_FAILED");
+  });
+
+  it("codegen and its loader read the schema from the server", async () => {
+    const written = join(folder, "loaded.ts");
+    await generate({ schema: [{ [world.http]: { headers: world.headers } }], silent: true, errorsOnly: true, generates: { [written]: { plugins: ["typescript"] } } }, true);
+    assert.match(await readFile(written, "utf8"), /export type Lead = /);
+  });
+
   it("the Relay compiler takes a connection", async () => {
     await mkdir(join(folder, "src"));
     await writeFile(join(folder, "package.json"), "{}");
