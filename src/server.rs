@@ -289,14 +289,7 @@ impl Server {
             ..
         } = self;
         let http = Http::new(schema, config.http, shutdown.clone());
-        let router = http.router();
-        let stop = shutdown.clone().cancelled_owned();
-        let serving = axum::serve(
-            listener,
-            router.into_make_service_with_connect_info::<SocketAddr>(),
-        )
-        .with_graceful_shutdown(stop);
-        let mut serving = tokio::spawn(serving.into_future());
+        let mut serving = tokio::spawn(http.clone().serve(listener));
         let ended_early = tokio::select! {
             () = end => None,
             served = &mut serving => Some(served),
@@ -312,7 +305,7 @@ impl Server {
                 report(ended);
             }
             if ended_early.is_none() {
-                report((&mut serving).await.map(drop));
+                report((&mut serving).await);
             }
         };
         if timeout_at(deadline, finish).await.is_err() {
@@ -330,9 +323,8 @@ impl Server {
             tracing::warn!("the database's connections did not close in time");
         }
         match ended_early {
-            Some(Ok(served)) => served,
             Some(Err(error)) => Err(std::io::Error::other(error)),
-            None => Ok(()),
+            Some(Ok(())) | None => Ok(()),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::app::Role;
 use crate::app::token::{self, Terms};
 use crate::clock::Clock;
 use crate::demo;
-use crate::http::UPLOAD_MAX;
+use crate::http::{CONNECTIONS, CONNECTIONS_OF_ADDRESS, UPLOAD_MAX};
 use crate::server;
 
 pub(super) const EXAMPLES: &str = "\
@@ -79,6 +79,9 @@ pub(super) async fn run(arguments: DemoArgs) -> Result<(), Failure> {
         allowed_origins: Vec::new(),
         rate_limit: RATE_LIMIT.per_second,
         rate_burst: RATE_LIMIT.burst,
+        connections: CONNECTIONS,
+        connections_per_address: CONNECTIONS_OF_ADDRESS,
+        trusted_proxies: Vec::new(),
         hello_name: None,
     };
     let mut server = serving.server(Clock::accelerated(arguments.speed)).await?;

@@ -10,7 +10,9 @@ use super::{DatabaseArgs, Failure, KeyArgs};
 use crate::app::token::access::RateLimit;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
-use crate::http::{self, Documents, Origins, UPLOAD_MAX};
+use crate::http::{
+    self, CONNECTIONS, CONNECTIONS_OF_ADDRESS, Connections, Documents, Origins, Proxies, UPLOAD_MAX,
+};
 use crate::server::{self, Config, Server};
 use crate::store::workspace;
 
@@ -83,6 +85,27 @@ pub struct ServeArgs {
         value_name = "REQUESTS"
     )]
     pub rate_burst: u32,
+    /// How many connections are open at a time
+    #[arg(long, env = "CADENZA_CONNECTIONS", default_value_t = CONNECTIONS, value_name = "CONNECTIONS", value_parser = connections)]
+    pub connections: usize,
+    /// How many of them come from one address, and how many requests and sockets of one address a
+    /// trusted proxy hands on at a time; 0 for any number
+    #[arg(
+        long,
+        env = "CADENZA_CONNECTIONS_PER_ADDRESS",
+        default_value_t = CONNECTIONS_OF_ADDRESS,
+        value_name = "CONNECTIONS"
+    )]
+    pub connections_per_address: usize,
+    /// The addresses or networks of proxies in front of this server, separated by commas; the
+    /// address of a client is read from what they add to X-Forwarded-For or Forwarded
+    #[arg(
+        long,
+        env = "CADENZA_TRUSTED_PROXIES",
+        value_name = "NETWORK",
+        value_delimiter = ','
+    )]
+    pub trusted_proxies: Vec<String>,
     /// The name that this server gives when it says hello to a mail server; without it, the name
     /// of the machine
     #[arg(long, env = "CADENZA_HELLO_NAME", value_name = "NAME")]
@@ -95,6 +118,12 @@ fn mebibytes(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|number| (1..=2048).contains(number));
     number.ok_or_else(|| "give a number from 1 to 2048".into())
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    let number = text.parse::<usize>().ok();
+    let number = number.filter(|number| (1..=1_000_000).contains(number));
+    number.ok_or_else(|| "give a number from 1 to 1000000".into())
 }
 
 impl ServeArgs {
@@ -117,6 +146,12 @@ impl ServeArgs {
             None => Documents::registered_by_clients(),
         };
         let origins = Origins::read(self.allowed_origins.iter().map(String::as_str))?;
+        let proxies = Proxies::read(self.trusted_proxies.iter().map(String::as_str))?;
+        let connections = Connections {
+            most: self.connections,
+            of_address: self.connections_per_address,
+            ..Connections::default()
+        };
         let config = Config {
             listen: self.listen,
             lease: Duration::from_secs(self.lease_seconds),
@@ -125,6 +160,8 @@ impl ServeArgs {
                 upload_max: self.upload_mebibytes << 20,
                 documents,
                 origins,
+                proxies,
+                connections: connections.fitting(),
             },
             rate_limit: RateLimit {
                 per_second: self.rate_limit,

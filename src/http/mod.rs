@@ -10,9 +10,11 @@ mod documents;
 mod fanout;
 mod graphiql;
 mod health;
+mod listen;
 mod origin;
 pub mod payload;
 mod post;
+mod proxies;
 pub mod read;
 mod run;
 mod shares;
@@ -32,7 +34,9 @@ use tokio_util::task::TaskTracker;
 use self::body::Room;
 pub use self::documents::{BadManifest, Documents};
 use self::fanout::Fanout;
+pub use self::listen::{CONNECTIONS, CONNECTIONS_OF_ADDRESS, Connections};
 pub use self::origin::{NotAnOrigin, Origins};
+pub use self::proxies::{NotANetwork, Proxies};
 use self::shares::Shares;
 use crate::app::token::access::NotAdmitted;
 use crate::app::{Caller, Services};
@@ -55,6 +59,10 @@ pub struct Options {
     pub documents: Documents,
     /// The pages elsewhere that may use the API from a browser.
     pub origins: Origins,
+    /// The proxies that are believed where requests come from.
+    pub proxies: Proxies,
+    /// What connections may do.
+    pub connections: Connections,
 }
 
 impl Default for Options {
@@ -63,6 +71,8 @@ impl Default for Options {
             upload_max: UPLOAD_MAX,
             documents: Documents::registered_by_clients(),
             origins: Origins::default(),
+            proxies: Proxies::default(),
+            connections: Connections::default(),
         }
     }
 }
@@ -78,6 +88,8 @@ struct Parts {
     room: Room,
     documents: Documents,
     origins: Origins,
+    proxies: Proxies,
+    connections: Connections,
     /// The live events that many follow.
     fanout: Arc<Fanout>,
     /// What each token may have at once.
@@ -95,6 +107,8 @@ impl Http {
             upload_max,
             documents,
             origins,
+            proxies,
+            connections,
         } = options;
         Self(Arc::new(Parts {
             schema,
@@ -102,6 +116,8 @@ impl Http {
             room: Room::new(UPLOADS_AT_ONCE * upload_max.max(BODY_MAX)),
             documents,
             origins,
+            proxies,
+            connections,
             fanout: Arc::default(),
             shares: Shares::default(),
             shutdown,
@@ -155,9 +171,9 @@ impl Http {
 struct From(Option<IpAddr>);
 
 impl From {
-    fn of(extensions: &Extensions) -> Self {
+    fn of(http: &Http, extensions: &Extensions, headers: &HeaderMap) -> Self {
         let connected = extensions.get::<ConnectInfo<SocketAddr>>();
-        Self(connected.map(|ConnectInfo(address)| address.ip()))
+        Self(connected.map(|ConnectInfo(peer)| http.0.proxies.client(peer.ip(), headers)))
     }
 }
 

@@ -34,7 +34,8 @@ pub async fn post(
     headers: HeaderMap,
     body: HttpBody,
 ) -> Response {
-    let admitted = match Admitted::new(http, headers, From::of(&extensions)).await {
+    let from = From::of(&http, &extensions, &headers);
+    let admitted = match Admitted::new(http, headers, from).await {
         Ok(admitted) => admitted,
         Err(response) => {
             drain(body).await;
@@ -61,10 +62,11 @@ pub async fn get(
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
+    let from = From::of(&http, &extensions, &headers);
     if let Ok(upgrade) = upgrade {
-        return socket::open(http, &headers, From::of(&extensions), upgrade).await;
+        return socket::open(http, &headers, from, upgrade).await;
     }
-    let admitted = match Admitted::new(http, headers, From::of(&extensions)).await {
+    let admitted = match Admitted::new(http, headers, from).await {
         Ok(admitted) => admitted,
         Err(response) => return *response,
     };

@@ -4,6 +4,7 @@ mod api_docs;
 mod attempts;
 mod bulk;
 mod bus;
+mod connections;
 mod contract;
 mod enrol;
 mod events;

@@ -51,16 +51,8 @@ impl Served {
         let api = http.clone();
         let (access, until) = (services.access, shutdown.clone());
         let access = tokio::spawn(async move { access.run(until).await });
-        let router = http.router();
-        let stop = shutdown.clone().cancelled_owned();
         let running = tokio::spawn(async move {
-            let served = axum::serve(
-                listener,
-                router.into_make_service_with_connect_info::<std::net::SocketAddr>(),
-            )
-            .with_graceful_shutdown(stop)
-            .await;
-            served.expect("serves");
+            http.clone().serve(listener).await;
             http.closed().await;
             access.await.expect("ends well");
         });

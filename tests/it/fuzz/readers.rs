@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use cadenza::domain::id::WorkspaceId;
 use cadenza::http::accept::Accepts;
 use cadenza::http::read::{self, Asked, Body, Parameters};
-use cadenza::http::{Documents, bearer};
+use cadenza::http::{Documents, Proxies, bearer};
 use cadenza::secrets::sha256_hex;
 use serde_json::{Value, json};
 
@@ -300,4 +300,88 @@ fn documents_by_their_hash() {
         outcome
     });
     tally.has_each(&["known", "unknown"]);
+}
+
+#[test]
+fn forwarded() {
+    const PIECES: &[&str] = &[
+        "203.0.113.1",
+        "10.0.0.2",
+        "[2001:db8::1]",
+        "2001:db8::1",
+        ":80",
+        ":_a",
+        ",",
+        ", ",
+        ";",
+        "for=",
+        "For=\"",
+        "by=",
+        "proto=https",
+        "\"",
+        "\\",
+        "=",
+        "unknown",
+        "_hidden",
+        "%",
+        "[",
+        "]",
+        " ",
+        "\t",
+        "a",
+        "é",
+        "999",
+    ];
+    let proxies = Proxies::read(["10.0.0.0/8"]).expect("a network");
+    let (proxy, client) = ("10.0.0.1", "203.0.113.9");
+    let tally = each("forwarded", 2, |dice| {
+        let line = || match dice.below(4) {
+            0 => dice.bytes(30),
+            _ => dice.pieces(PIECES, 12).into_bytes(),
+        };
+        let name = dice.of(&["forwarded", "x-forwarded-for"]);
+        let header = header::HeaderName::from_static(name);
+        let mut sent = headers(dice, header.clone(), line);
+        let peer = proxy.parse().expect("an address");
+        let stranger = client.parse().expect("an address");
+        assert_eq!(
+            proxies.client(stranger, &sent),
+            stranger,
+            "nobody is believed"
+        );
+        let _any = proxies.client(peer, &sent);
+        // Whatever a client writes: what its proxy adds is nearer, or nothing counts at all.
+        let added = if name == "forwarded" {
+            format!("for={client}")
+        } else {
+            client.to_owned()
+        };
+        let on_a_line = !dice.once_in(3);
+        let lines: Vec<Vec<u8>> = sent
+            .get_all(name)
+            .iter()
+            .map(|value| value.as_bytes().to_vec())
+            .collect();
+        sent.remove(name);
+        let last = lines.len().saturating_sub(1);
+        for (n, mut line) in lines.into_iter().enumerate() {
+            if n == last && !on_a_line {
+                line.extend_from_slice(format!(", {added}").as_bytes());
+            }
+            sent.append(
+                header.clone(),
+                HeaderValue::from_bytes(&line).expect("a header"),
+            );
+        }
+        if on_a_line || sent.is_empty() {
+            sent.append(header, HeaderValue::from_str(&added).expect("a header"));
+        }
+        let told = proxies.client(peer, &sent);
+        if told == stranger {
+            return "the client";
+        }
+        assert!(!on_a_line && told == peer, "{told}: {sent:?}");
+        "the proxy"
+    });
+    tally.has_each(&["the client", "the proxy"]);
 }
