@@ -41,9 +41,9 @@ pub const CONNECTIONS: usize = 10_000;
 /// How many of them are of one address: more than the sockets that a token may have.
 pub const CONNECTIONS_OF_ADDRESS: usize = 4_000;
 /// How many connections are answered with 503 at a time where there are too many.
-const SPARE: usize = 32;
+const SPARE: usize = 64;
 /// How long those have for a request's head.
-const SPARE_HEAD_WITHIN: Duration = Duration::from_secs(2);
+const SPARE_HEAD_WITHIN: Duration = Duration::from_secs(1);
 /// The largest head of a request, in bytes, and the most headers in it.
 const HEAD_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 100;
@@ -129,18 +129,10 @@ impl Http {
             tasks: JoinSet::new(),
         };
         loop {
-            // Dropping an accept loses no connection: it is taken when it is ready.
-            let (stream, peer) = tokio::select! {
-                () = shutdown.cancelled() => break,
-                Some(ended) = host.tasks.join_next() => {
-                    report(ended);
-                    continue;
-                }
-                accepted = accept(&listener, PAUSE) => accepted,
-            };
+            // Whoever is taken when the server is to end has not asked for anything yet.
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                () = host.welcome(stream, peer) => {}
+                () = host.take_next(&listener) => {}
             }
         }
         drop(listener);
@@ -194,6 +186,19 @@ struct Host {
 }
 
 impl Host {
+    /// Takes the next connection; meanwhile those that end are let go.
+    async fn take_next(&mut self, listener: &TcpListener) {
+        let accepting = accept(listener, PAUSE);
+        tokio::pin!(accepting);
+        let (stream, peer) = loop {
+            tokio::select! {
+                accepted = accepting.as_mut() => break accepted,
+                Some(ended) = self.tasks.join_next() => report(ended),
+            }
+        };
+        self.welcome(stream, peer).await;
+    }
+
     /// Serves a connection, once there is a place for it.
     async fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
         let address = peer.ip().to_canonical();

@@ -182,7 +182,7 @@ both!(
         assert_eq!(refused.headers()["retry-after"], "5");
         assert_eq!(status(&server).await, StatusCode::OK);
         // Who takes the few that are left as well is cut soon; the others wait meanwhile.
-        for _ in 0..40 {
+        for _ in 0..80 {
             held.push(Raw::new(&server).await);
         }
         assert_eq!(status(&server).await, StatusCode::OK);

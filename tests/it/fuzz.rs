@@ -106,7 +106,7 @@ impl Dice {
     /// A text in which something is taken out, doubled or put in.
     fn changed(&self, text: &str, pieces: &[&str]) -> String {
         let mut letters: Vec<char> = text.chars().collect();
-        for _ in 0..1 + self.below(4) {
+        for _ in 0..1 + self.below(1 + self.below(4)) {
             let from = self.below(letters.len());
             let to = (from + self.below(20)).min(letters.len());
             match self.below(3) {

@@ -94,8 +94,8 @@ fn soup(dice: &Dice) -> String {
 fn whatever_is_sent_is_read_or_refused() {
     let shape = Shape::read(&cadenza::graphql::sdl()).expect("a schema");
     let by_text = [TooMuch::Length, TooMuch::Nesting, TooMuch::Tokens].map(|much| much.to_string());
-    let tally = each("documents", 38, |dice| {
-        let text = if dice.once_in(2) {
+    let tally = each("documents", 40, |dice| {
+        let text = if dice.once_in(3) {
             soup(dice)
         } else {
             dice.changed(dice.of(DOCUMENTS), PIECES)

@@ -1,5 +1,7 @@
 //! The readers of requests: bodies, messages, parameters of a URL, headers, names of documents.
 
+use std::collections::BTreeMap;
+
 use axum::extract::Query;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use cadenza::domain::id::WorkspaceId;
@@ -7,6 +9,7 @@ use cadenza::http::accept::Accepts;
 use cadenza::http::read::{self, Asked, Body, Parameters};
 use cadenza::http::{Documents, Proxies, bearer};
 use cadenza::secrets::sha256_hex;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{Dice, JSON, each};
@@ -57,20 +60,19 @@ fn bodies() {
     let tally = each("bodies", 7, |dice| {
         let documents = Documents::registered_by_clients();
         let bytes = body(dice);
-        let value = serde_json::from_slice::<Value>(&bytes).ok();
         match read::body(&bytes) {
             Ok(Body::One(asked)) => {
-                assert!(value.is_some_and(|value| value.is_object()));
+                // Of fields that nobody knows the values are not looked at: a number may be too large.
+                let fields = serde_json::from_slice::<BTreeMap<String, &RawValue>>(&bytes);
+                assert!(fields.is_ok(), "{}", String::from_utf8_lossy(&bytes));
                 resolve(*asked, &documents);
                 "one"
             }
             Ok(Body::Batch(batch)) => {
                 assert!((1..=read::BATCH_MAX).contains(&batch.len()));
-                let Some(Value::Array(values)) = value else {
-                    panic!("no array")
-                };
+                let values: Vec<&RawValue> = serde_json::from_slice(&bytes).expect("an array");
                 assert_eq!(values.len(), batch.len());
-                assert!(values.iter().all(Value::is_object));
+                assert!(values.iter().all(|value| value.get().starts_with('{')));
                 batch
                     .into_iter()
                     .for_each(|asked| resolve(asked, &documents));

@@ -310,7 +310,11 @@ fn bytes_most(event: &Event, waiting: &[String]) -> usize {
 
 fn text(dice: &Dice) -> String {
     let long = "x".repeat(ID_MAX - 1 + dice.below(3));
-    let id = dice.of(&["a", "b", "c", "é\"\\\n", "", "\u{7}", long.as_str()]);
+    let id = if dice.once_in(40) {
+        dice.of(&["", long.as_str()])
+    } else {
+        dice.of(&["a", "b", "c", "d", "e", "é\"\\\n", "\u{7}"])
+    };
     let message = match dice.below(10) {
         0..=3 => {
             let payload = dice.of(&[
@@ -320,7 +324,7 @@ fn text(dice: &Dice) -> String {
                 "{}",
             ]);
             // The last one is no request.
-            let payload = if payload == "{}" && !dice.once_in(5) {
+            let payload = if payload == "{}" && !dice.once_in(10) {
                 r#"{"query":""}"#
             } else {
                 payload
