@@ -446,7 +446,7 @@ both!(
             .map(|node| node["address"].as_str().expect("an address"))
             .collect();
         addresses.sort_unstable();
-        assert_eq!(addresses, ["127.0.0.1", "2001:db8::7", "203.0.113.7"]);
+        assert_eq!(addresses, ["127.0.0.1", "2001:db8::/64", "203.0.113.7"]);
         server.end().await;
     }
 );

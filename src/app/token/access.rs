@@ -19,8 +19,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::uses::{Uses, network};
 use super::{PREFIX, TEXT_MAX, caller};
-use crate::app::token::uses::Uses;
 use crate::app::{Caller, Role};
 use crate::clock::Clock;
 use crate::domain::id::{TokenId, WorkspaceId};
@@ -220,7 +220,7 @@ impl Access {
         let Some(from) = from else {
             return NotAdmitted::NoToken;
         };
-        match self.0.guesses.check_key(&from) {
+        match self.0.guesses.check_key(&network(from)) {
             Ok(()) => NotAdmitted::NoToken,
             Err(until) => {
                 let wait = until.wait_time_from(DefaultClock::default().now());

@@ -113,15 +113,24 @@ impl Uses {
     }
 }
 
-/// An address as it is counted. Of IPv6 it is the network of 64 bits: whoever has one has all of it.
-fn written(from: IpAddr) -> String {
+/// Where an address belongs: itself, but of IPv6 the network of 64 bits, for whoever has one address of
+/// it has all.
+pub fn network(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) if address.is_loopback() => address.to_string(),
-        IpAddr::V6(address) => {
-            let network = Ipv6Addr::from_bits(address.to_bits() >> 64 << 64);
-            format!("{network}/64")
+        IpAddr::V6(address) if !address.is_loopback() => {
+            Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()
         }
+        other => other,
+    }
+}
+
+fn written(from: IpAddr) -> String {
+    let network = network(from);
+    let is_one = network.is_ipv4() || network.is_loopback();
+    if is_one {
+        network.to_string()
+    } else {
+        format!("{network}/64")
     }
 }
 
