@@ -83,7 +83,7 @@ const DOCUMENTS: &[&str] = &[
 
 /// Pieces in any order; now and then so many of one that no parser should see them.
 fn soup(dice: &Dice) -> String {
-    if dice.once_in(150) {
+    if dice.once_in(60) {
         return dice.of(PIECES).repeat(1 + dice.below(30_000));
     }
     let pieces: Vec<&str> = (0..dice.below(60)).map(|_| dice.of(PIECES)).collect();
