@@ -14,6 +14,7 @@ use super::body::{NotTaken, Taken, drain};
 use super::payload::Payload;
 use super::read::{self, Asked, Body, Parameters};
 use super::run::{Ready, refused as refused_answer};
+use super::shares::Line;
 use super::{BODY_MAX, From, Http, socket, stream};
 use crate::app::token::access::NotAdmitted;
 use crate::app::{Caller, Role};
@@ -273,9 +274,13 @@ impl Admitted {
             return bad(Code::QueryTooComplex, &message);
         }
         let in_order = kinds().any(|kind| kind == OperationKind::Mutation);
+        let line = Line::default();
         let run = ready.into_iter().map(|ready| async {
             match ready {
-                Ok(ready) => Payload::from(&ready.once(&self.http).await),
+                Ok(mut ready) => {
+                    ready.line = Some(line.clone());
+                    Payload::from(&ready.once(&self.http).await)
+                }
                 Err(answer) => Payload::from(&*answer),
             }
         });

@@ -10,7 +10,7 @@ use tracing::Instrument;
 
 use super::Http;
 use super::payload::Payload;
-use super::shares::Part;
+use super::shares::{Line, Part};
 use crate::app::Caller;
 use crate::graphql::document::{COST_MAX, Operation};
 use crate::graphql::error::{Code, name_request, refused_request};
@@ -31,6 +31,8 @@ pub struct Ready {
     pub id: RequestId,
     /// Whether its cost is to be told.
     pub tells_cost: bool,
+    /// The line that it waits in, where its client asks for several things at once.
+    pub line: Option<Line>,
 }
 
 impl Ready {
@@ -56,6 +58,7 @@ impl Ready {
             caller,
             id,
             tells_cost: false,
+            line: None,
         })
     }
 
@@ -67,13 +70,18 @@ impl Ready {
             caller,
             id,
             tells_cost,
+            line,
         } = self;
         let span = tracing::info_span!("request", request.id = id.0);
         let share = http.0.shares.of(caller.token);
         let run = async {
+            let first = match &line {
+                Some(line) => line.first().await,
+                None => None,
+            };
             let turn = share.turn().await;
             let answer = http.schema().execute(request).await;
-            drop(turn);
+            drop((turn, first));
             answer
         };
         let mut answer = match timeout(WITHIN, run.instrument(span)).await {
@@ -103,10 +111,10 @@ impl Ready {
                 let (schema, fanout) = (http.schema(), &http.0.fanout);
                 match fanout.follow(schema, self.request, root, &self.caller) {
                     Ok(results) => results.boxed(),
-                    Err(request) => alone(http, *request),
+                    Err(request) => alone(http, *request, &self.id),
                 }
             }
-            None => alone(http, self.request),
+            None => alone(http, self.request, &self.id),
         };
         holding(part, results)
     }
@@ -116,8 +124,11 @@ const TOO_MANY_STREAMS: &str = "This token follows as many subscriptions as it m
      by one.";
 
 /// A subscription whose results nobody shares.
-fn alone(http: &Http, request: Request) -> BoxStream<'static, Payload> {
-    let results = http.schema().execute_stream(request);
+fn alone(http: &Http, request: Request, id: &RequestId) -> BoxStream<'static, Payload> {
+    let mut results = http.schema().execute_stream(request);
+    let span = tracing::info_span!("request", request.id = id.0);
+    // What is logged on the way has the request's name.
+    let results = stream::poll_fn(move |cx| span.in_scope(|| results.poll_next_unpin(cx)));
     results.map(|answer| Payload::from(&answer)).boxed()
 }
 

@@ -14,6 +14,9 @@ const RUNNING_MAX: usize = 16;
 const SOCKETS_MAX: usize = 2_500;
 /// How many subscriptions a token follows at a time.
 const STREAMS_MAX: usize = 10_000;
+/// How many operations of one socket, or of one batch, wait for a turn or have one at a time: whoever
+/// asks for much at once leaves turns to the others of its token.
+const IN_LINE_MAX: usize = 4;
 /// When so many tokens are known, those that have nothing any more are forgotten.
 const FORGET_AT: usize = 1_024;
 
@@ -26,6 +29,23 @@ pub struct Share {
     running: Arc<Semaphore>,
     sockets: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+}
+
+/// The line in which the operations of one socket, or of one batch, wait for their turns.
+#[derive(Clone)]
+pub struct Line(Arc<Semaphore>);
+
+impl Default for Line {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(IN_LINE_MAX)))
+    }
+}
+
+impl Line {
+    /// Waits to be among the first of the line; for as long as what is answered is kept.
+    pub async fn first(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).acquire_owned().await.ok()
+    }
 }
 
 /// A part of a share, given back when it is dropped.
@@ -105,6 +125,23 @@ mod tests {
             .filter_map(|_| shares.of(token(1)).socket())
             .collect();
         assert_eq!(sockets.len(), SOCKETS_MAX);
+    }
+
+    #[test]
+    fn who_asks_for_much_at_once_leaves_turns_to_others() {
+        let shares = Shares::default();
+        let turn = || shares.of(token(1)).turn().now_or_never().flatten();
+        let (greedy, modest) = (Line::default(), Line::default());
+        let first = |line: &Line| line.first().now_or_never().flatten();
+        let ask = |line: &Line| {
+            let place = first(line)?;
+            Some((place, turn()?))
+        };
+        let mut held: Vec<_> = (0..100).filter_map(|_| ask(&greedy)).collect();
+        assert_eq!(held.len(), IN_LINE_MAX);
+        assert!(ask(&modest).is_some());
+        held.pop();
+        assert!(ask(&greedy).is_some());
     }
 
     #[test]

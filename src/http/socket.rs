@@ -25,7 +25,7 @@ use super::answer::rate_limited;
 use super::payload::Payload;
 use super::read::Asked;
 use super::run::{Ready, refused};
-use super::shares::Part;
+use super::shares::{Line, Part};
 use super::{From, Http};
 use crate::app::Caller;
 use crate::app::token::access::NotAdmitted;
@@ -120,6 +120,8 @@ struct Session {
     caller: Option<Caller>,
     from: From,
     place: Option<Part>,
+    /// The line of the queries and mutations.
+    line: Line,
     /// Ready when it is known who comes in.
     admission: BoxFuture<'static, Admission>,
     /// Ready when the token is revoked or has expired.
@@ -141,6 +143,7 @@ impl Session {
             caller,
             from,
             place: None,
+            line: Line::default(),
             admission: pending().boxed(),
             over: pending().boxed(),
             running: HashMap::new(),
@@ -314,7 +317,10 @@ impl Session {
         if let Err(NotAdmitted::TooMany(retry)) = spent {
             return Err(Payload::from(&rate_limited(retry, &name)));
         }
-        Ready::read(http, request, caller, name).map_err(|answer| Payload::from(&*answer))
+        let ready = Ready::read(http, request, caller, name);
+        let mut ready = ready.map_err(|answer| Payload::from(&*answer))?;
+        ready.line = Some(self.line.clone());
+        Ok(ready)
     }
 
     fn results(&mut self, said: Said) -> Event {
