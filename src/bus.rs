@@ -26,11 +26,16 @@ use crate::wake::Wake;
 /// An entry of a log, shared by all who read it.
 pub type Entry = Arc<event::Model>;
 
+/// Rows that follow on each other, at least one.
+type Handful = Arc<[Entry]>;
+
 /// How many rows are read at a time.
-const PAGE: u64 = 500;
-/// How many rows the broadcast keeps for a subscriber that is slower than the log; one that falls
-/// further behind reads the log.
-const KEPT: usize = 1_024;
+const PAGE: u64 = 1_000;
+/// How many rows are broadcast at once at most.
+const HANDFUL: usize = 64;
+/// How many such handfuls the broadcast keeps for a subscriber that is slower than the log; one that
+/// falls further behind reads the log.
+const KEPT: usize = 128;
 /// The log is looked at this often even if no bell rings: another node may have written, and its
 /// bell may have been lost.
 const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
@@ -52,7 +57,7 @@ struct Inner {
 /// The broadcast of one workspace.
 #[derive(Debug)]
 struct Line {
-    rows: broadcast::Sender<Entry>,
+    rows: broadcast::Sender<Handful>,
     /// Where the broadcast began and how far it is; unknown until the first subscriber is level
     /// with the log.
     tail: Option<Tail>,
@@ -111,6 +116,17 @@ impl Bus {
         workspace: WorkspaceId,
         after: Option<i64>,
     ) -> impl Stream<Item = Entry> + Send + use<> {
+        self.subscribe_to_many(workspace, after)
+            .map(stream::iter)
+            .flatten()
+    }
+
+    /// The same, where entries that are there together come together.
+    pub fn subscribe_to_many(
+        &self,
+        workspace: WorkspaceId,
+        after: Option<i64>,
+    ) -> impl Stream<Item = Vec<Entry>> + Send + use<> {
         let reader = Reader {
             bus: self.clone(),
             workspace,
@@ -120,9 +136,8 @@ impl Bus {
         };
         stream::unfold(reader, |mut reader| async move {
             let rows = reader.next().await?;
-            Some((stream::iter(rows), reader))
+            Some((rows, reader))
         })
-        .flatten()
     }
 
     fn lines(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, Line>> {
@@ -130,7 +145,7 @@ impl Bus {
         self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn listen(&self, workspace: WorkspaceId) -> broadcast::Receiver<Entry> {
+    fn listen(&self, workspace: WorkspaceId) -> broadcast::Receiver<Handful> {
         let mut lines = self.lines();
         let line = lines.entry(workspace).or_insert_with(|| Line {
             rows: broadcast::channel(KEPT).0,
@@ -187,10 +202,11 @@ impl Bus {
             let Some(tail) = line.tail.as_mut().filter(|tail| tail.reached == reached) else {
                 return Ok(());
             };
-            for row in rows {
-                reached = row.seq;
+            let rows: Vec<Entry> = rows.into_iter().map(Arc::new).collect();
+            for handful in rows.chunks(HANDFUL) {
+                reached = handful.last().map_or(reached, |row| row.seq);
                 // Without subscribers the line is closed with the next look.
-                drop(line.rows.send(Arc::new(row)));
+                drop(line.rows.send(handful.into()));
             }
             tail.reached = reached;
             if !whole_page {
@@ -214,9 +230,9 @@ enum State {
     /// Not listening yet.
     New,
     /// Listening, and reading the log until it is level.
-    Behind(broadcast::Receiver<Entry>),
+    Behind(broadcast::Receiver<Handful>),
     /// Level with the broadcast.
-    Live(broadcast::Receiver<Entry>),
+    Live(broadcast::Receiver<Handful>),
 }
 
 impl Reader {
@@ -282,7 +298,7 @@ impl Reader {
     }
 
     /// The log has no more: goes live, unless the broadcast began further on.
-    fn settle(&self, receiver: broadcast::Receiver<Entry>, level: i64) -> Option<State> {
+    fn settle(&self, receiver: broadcast::Receiver<Handful>, level: i64) -> Option<State> {
         let position = self.position.unwrap_or(0);
         let began_after = self.bus.level(self.workspace, level)?;
         // A number from the future is level: nothing that it asks for exists yet.
@@ -296,25 +312,37 @@ impl Reader {
     /// What the broadcast says next. `Some(None)`: nothing new; look again.
     async fn hear(
         &mut self,
-        mut receiver: broadcast::Receiver<Entry>,
+        mut receiver: broadcast::Receiver<Handful>,
     ) -> Option<Option<Vec<Entry>>> {
         let position = self.position.unwrap_or(0);
-        match receiver.recv().await {
-            Ok(row) if row.seq <= position => {
-                self.state = State::Live(receiver);
-                Some(None)
+        let handful = match receiver.recv().await {
+            Ok(handful) => handful,
+            Err(RecvError::Lagged(_)) => {
+                self.state = State::Behind(receiver);
+                return Some(None);
             }
-            Ok(row) if row.seq == position + 1 => {
-                self.position = Some(row.seq);
+            Err(RecvError::Closed) => return None,
+        };
+        let new: Vec<Entry> = handful
+            .iter()
+            .filter(|row| row.seq > position)
+            .map(Arc::clone)
+            .collect();
+        match (new.first(), new.last()) {
+            (Some(first), Some(last)) if first.seq == position + 1 => {
+                self.position = Some(last.seq);
                 self.state = State::Live(receiver);
-                Some(Some(vec![row]))
+                Some(Some(new))
             }
-            // A jump: the log has what lies between, and the row itself.
-            Ok(_) | Err(RecvError::Lagged(_)) => {
+            // A jump: the log has what lies between, and the rows themselves.
+            (Some(_), Some(_)) => {
                 self.state = State::Behind(receiver);
                 Some(None)
             }
-            Err(RecvError::Closed) => None,
+            (None, _) | (_, None) => {
+                self.state = State::Live(receiver);
+                Some(None)
+            }
         }
     }
 }

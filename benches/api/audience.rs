@@ -11,6 +11,7 @@ use axum::routing::get;
 use cadenza::domain::event::{EventKind, NewEvent};
 use cadenza::store::event;
 use futures_util::{SinkExt, StreamExt};
+use sea_orm::DatabaseTransaction;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::broadcast;
@@ -25,7 +26,10 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// What was measured of many who listen.
 pub struct Audience {
+    /// Events a second, of all together, where they are ready: committed, or texts.
     pub rate: f64,
+    /// The same where they are written meanwhile.
+    pub rate_with_writing: f64,
     /// The median, and of a hundred the last but one.
     pub delay: (Duration, Duration),
     /// In bytes, for each.
@@ -56,6 +60,7 @@ impl Audience {
         let delay = measure_delay(sockets, async || send()).await;
         Self {
             rate,
+            rate_with_writing: rate,
             delay,
             memory,
         }
@@ -89,15 +94,26 @@ impl Audience {
         for socket in &mut sockets {
             while !hear(socket, "next").await.contains(&mark) {}
         }
+        // Nobody can see them before the commit, and the commit counts.
+        let written = begin(world, events).await;
         let (sockets, rate) = measure_rate(sockets, events, async || {
-            for _ in 0..events / BATCH {
-                append(world, BATCH).await;
+            written.commit().await.expect("committed");
+            world.services.wake.log();
+        })
+        .await;
+        let (sockets, rate_with_writing) = measure_rate(sockets, events, async || {
+            let mut left = events;
+            while left > 0 {
+                let now = left.min(BATCH);
+                append(world, now).await;
+                left -= now;
             }
         })
         .await;
         let delay = measure_delay(sockets, async || append(world, 1).await).await;
         Self {
             rate,
+            rate_with_writing,
             delay,
             memory,
         }
@@ -155,14 +171,20 @@ async fn hear(socket: &mut Socket, of: &str) -> String {
 }
 
 async fn append(world: &World, count: usize) {
+    let written = begin(world, count).await;
+    written.commit().await.expect("committed");
+    world.services.wake.log();
+}
+
+/// Writes so many events, which are there once they are committed.
+async fn begin(world: &World, count: usize) -> DatabaseTransaction {
     let now = world.services.clock.now();
     let one = NewEvent::of_sequence(now, EventKind::SequencePublished, world.sequence);
     let tx = world.services.db.begin().await.expect("a transaction");
     event::append(&tx, world.workspace, vec![one; count])
         .await
         .expect("appended");
-    tx.commit().await.expect("committed");
-    world.services.wake.log();
+    tx
 }
 
 /// The cursor of an event that was appended just now.

@@ -108,8 +108,12 @@ impl<K> Hash for Id<K> {
 
 impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = Ulid::from(self.uuid.as_u128()).to_string();
-        write!(f, "{}_{}", K::PREFIX, text.to_ascii_lowercase())
+        let mut buffer = [0; ulid::ULID_LEN];
+        let text = Ulid::from(self.uuid.as_u128()).array_to_str(&mut buffer);
+        text.make_ascii_lowercase();
+        f.write_str(K::PREFIX)?;
+        f.write_str("_")?;
+        f.write_str(text)
     }
 }
 

@@ -20,6 +20,7 @@ use super::loader::{LoadError, Loaders};
 use super::node;
 use super::page::{Connection, PageArgs};
 use super::problems::each_once;
+use super::prompt::Prompt;
 use super::scalar::DateTime;
 use crate::app::{AppError, Role};
 use crate::bulk;
@@ -202,7 +203,7 @@ impl BulkOperation {
         };
         let rows =
             store::bulk::outcomes(db.read(), workspace, id, codes.as_deref(), wanted).await?;
-        let connection = page.connection(ctx, OUTCOMES, rows, |row| row.ordinal, BulkOutcome)?;
+        let connection = page.connection(OUTCOMES, rows, |row| row.ordinal, BulkOutcome);
         Ok(
             connection.counted(move || {
                 let (db, codes) = (db.clone(), codes.clone());
@@ -235,6 +236,10 @@ impl BulkOutcome {
     async fn message(&self) -> &str {
         &self.0.message
     }
+}
+
+impl Prompt for BulkOutcome {
+    const AT_ONCE: &'static [&'static str] = &["subject", "code", "message"];
 }
 
 fn parsed<T: std::str::FromStr>(what: &'static str, text: &str) -> Result<T, StoreError> {

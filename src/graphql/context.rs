@@ -1,10 +1,9 @@
 //! What a resolver may ask of its context: the services, the caller, the loaders.
 
-use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, Result};
 
 use super::error::{Code, coded};
-use super::loader::Loaders;
+use super::loader::Asking;
 use crate::app::{Caller, Role, Services};
 
 /// Typed access to what a request carries.
@@ -38,7 +37,7 @@ pub trait ContextExt<'a> {
     ///
     /// # Errors
     /// UNAUTHENTICATED if the request carries no token.
-    fn loaders(&self) -> Result<&'a DataLoader<Loaders>>;
+    fn loaders(&self) -> Result<&'a Asking>;
 }
 
 impl<'a> ContextExt<'a> for Context<'a> {
@@ -80,7 +79,7 @@ impl<'a> ContextExt<'a> for Context<'a> {
         Err(coded(Code::Forbidden, message))
     }
 
-    fn loaders(&self) -> Result<&'a DataLoader<Loaders>> {
+    fn loaders(&self) -> Result<&'a Asking> {
         self.data_opt().ok_or_else(unauthenticated)
     }
 }

@@ -6,6 +6,7 @@
 
 mod cost;
 mod fragments;
+mod known;
 mod plan;
 mod scan;
 mod shape;
@@ -15,18 +16,17 @@ mod variables;
 
 use std::sync::Arc;
 
-use async_graphql::parser::parse_query;
-use async_graphql::parser::types::{
-    DocumentOperations, ExecutableDocument, OperationDefinition, OperationType,
-};
+use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationDefinition};
 use async_graphql::{Name, Positioned, Request, Response};
 
 pub use self::cost::COST_MAX;
 pub use self::fragments::LEVELS_MAX;
+use self::known::Known;
+pub use self::known::Remembered;
 pub use self::plan::Plan;
 pub use self::shape::Shape;
-pub use self::subscription::Root;
-use super::error::{Code, parse_failed, refused_request};
+pub use self::subscription::{Leaf, Root};
+use super::error::{Code, refused_request};
 
 /// The longest document, in bytes.
 pub const LENGTH_MAX: usize = 256 << 10;
@@ -170,56 +170,31 @@ impl From<Refused> for Box<Response> {
 }
 
 /// Reads a request's document: checks its bounds, parses it, and puts right what the library would
-/// get wrong. The request then carries the parsed document.
+/// get wrong. The request then carries the parsed document. What was read lately is not read again.
 ///
 /// # Errors
 /// The answer to a document that is too large or cannot be parsed, or where no operation is meant.
-pub fn read(request: &mut Request, shape: &Shape) -> Result<Operation, Box<Response>> {
-    scan::check(&request.query).map_err(Refused::from)?;
-    if let Some(plain) = text::without_new_escapes(&request.query) {
-        request.query = plain;
-    }
+pub fn read(
+    request: &mut Request,
+    shape: &Shape,
+    remembered: &Remembered,
+) -> Result<Operation, Box<Response>> {
     request.operation_name = request
         .operation_name
         .take()
         .filter(|name| !name.is_empty());
-    let parsed = parse_query(&request.query);
-    let mut document = parsed.map_err(|error| Box::new(parse_failed(error.into())))?;
-    let operation = settle(&mut document, request, shape)?;
-    request.set_parsed_query(document);
-    Ok(operation)
-}
-
-fn settle(
-    document: &mut ExecutableDocument,
-    request: &Request,
-    shape: &Shape,
-) -> Result<Operation, Refused> {
-    fragments::check(document)?;
+    let known = match remembered.find(request) {
+        Some(known) => known,
+        None => remembered.keep(Known::read(request, shape)?),
+    };
     let name = request.operation_name.as_deref();
-    let kind = match chosen(document, name)?.node.ty {
-        OperationType::Query => OperationKind::Query,
-        OperationType::Mutation => OperationKind::Mutation,
-        OperationType::Subscription => OperationKind::Subscription,
-    };
-    variables::check_defined(document, &chosen(document, name)?.node)?;
-    if kind == OperationKind::Subscription {
-        subscription::write_out_root(document, name)?;
+    variables::fill_in_defaults(known.document(), name, &mut request.variables);
+    if let Some(plain) = known.plain() {
+        request.query = plain.to_owned();
     }
-    variables::leave_out_absent(document, name, &request.variables);
-    let operation = chosen(document, name)?;
-    let cost = cost::of(document, operation, &request.variables, shape)?;
-    let root = match kind {
-        OperationKind::Subscription => subscription::root(operation, &request.variables),
-        OperationKind::Query | OperationKind::Mutation => None,
-    };
-    let plan = Arc::new(plan::of(document, operation, &request.variables, shape));
-    Ok(Operation {
-        kind,
-        cost,
-        root,
-        plan,
-    })
+    let operation = known.operation(&request.variables, shape)?;
+    request.set_parsed_query(known.document().clone());
+    Ok(operation)
 }
 
 /// The operation that is to be run.

@@ -1,5 +1,7 @@
 //! The event log: reading it page by page, and following it live.
 
+mod written;
+
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +9,9 @@ use async_graphql::{Context, Enum, Error, ID, InputObject, Object, Result, Subsc
 use entity::event;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt, future};
+use tokio::sync::oneshot;
 
+pub use self::written::Writer;
 use super::channel::Channel;
 use super::context::ContextExt;
 use super::error::bad_input;
@@ -16,6 +20,7 @@ use super::lead::{self, Lead};
 use super::node;
 use super::page::{PAGE_DEFAULT, page_size};
 use super::problems::{Problems, each_once, told};
+use super::prompt::{Prompt, Promptly};
 use super::scalar::{DateTime, EventCursor, Json};
 use super::sender::{self, Sender};
 use super::sequence::{self, Sequence};
@@ -167,33 +172,33 @@ impl ExecutionEvent {
     }
 
     /// The sequence concerned; null where no sequence is.
-    async fn sequence(&self, ctx: &Context<'_>) -> Result<Option<Sequence>> {
+    async fn sequence(&self, ctx: &Context<'_>) -> Result<Option<Promptly<Sequence>>> {
         match self.0.sequence_id.map(Id::from_uuid) {
-            Some(id) => sequence::load(ctx, id).await,
+            Some(id) => Ok(sequence::load(ctx, id).await?.map(Promptly)),
             None => Ok(None),
         }
     }
 
     /// The lead concerned; null where no lead is.
-    async fn lead(&self, ctx: &Context<'_>) -> Result<Option<Lead>> {
+    async fn lead(&self, ctx: &Context<'_>) -> Result<Option<Promptly<Lead>>> {
         match self.0.lead_id.map(Id::from_uuid) {
-            Some(id) => lead::load(ctx, id).await,
+            Some(id) => Ok(lead::load(ctx, id).await?.map(Promptly)),
             None => Ok(None),
         }
     }
 
     /// The execution concerned; null where no execution is.
-    async fn execution(&self, ctx: &Context<'_>) -> Result<Option<Execution>> {
+    async fn execution(&self, ctx: &Context<'_>) -> Result<Option<Promptly<Execution>>> {
         match self.0.execution_id.map(Id::from_uuid) {
-            Some(id) => execution::load(ctx, id).await,
+            Some(id) => Ok(execution::load(ctx, id).await?.map(Promptly)),
             None => Ok(None),
         }
     }
 
     /// The sender of the message concerned; null where no message is.
-    async fn sender(&self, ctx: &Context<'_>) -> Result<Option<Sender>> {
+    async fn sender(&self, ctx: &Context<'_>) -> Result<Option<Promptly<Sender>>> {
         match self.0.sender_id.map(Id::from_uuid) {
-            Some(id) => sender::load(ctx, id).await,
+            Some(id) => Ok(sender::load(ctx, id).await?.map(Promptly)),
             None => Ok(None),
         }
     }
@@ -222,6 +227,21 @@ impl ExecutionEvent {
     }
 }
 
+impl Prompt for ExecutionEvent {
+    const AT_ONCE: &'static [&'static str] =
+        &["cursor", "at", "kind", "stepKey", "channel", "detail"];
+    const SOON: &'static [(&'static str, &'static [&'static str])] = &[
+        ("sequence", Sequence::AT_ONCE),
+        ("lead", Lead::AT_ONCE),
+        ("execution", Execution::AT_ONCE),
+        ("sender", Sender::AT_ONCE),
+    ];
+}
+
+fn shown(entry: Entry) -> Promptly<ExecutionEvent> {
+    Promptly(ExecutionEvent(entry))
+}
+
 fn corrupt(what: &'static str, error: strum::ParseError) -> crate::store::StoreError {
     crate::store::StoreError::corrupt(what, error)
 }
@@ -242,7 +262,7 @@ impl EventQuery {
         )]
         after: Option<EventCursor>,
         #[graphql(desc = "How many, from 1 to 250; 50 if it is not given.")] first: Option<i32>,
-    ) -> Result<Vec<ExecutionEvent>> {
+    ) -> Result<Vec<Promptly<ExecutionEvent>>> {
         let caller = ctx.caller_within()?;
         let limit = first.map_or(Ok(PAGE_DEFAULT), |first| page_size(first, "first"))?;
         let filter = filter.unwrap_or_default().read(&caller.scope)?;
@@ -251,7 +271,7 @@ impl EventQuery {
         let rows = log::page(db, caller.workspace, &filter, after, limit).await?;
         Ok(rows
             .into_iter()
-            .map(|row| ExecutionEvent(Arc::new(row)))
+            .map(|row| Promptly(ExecutionEvent(Arc::new(row))))
             .collect())
     }
 }
@@ -278,11 +298,20 @@ pub fn ahead_of_log() -> Error {
     bad_input(message)
 }
 
-/// Where a subscription takes its events from, in place of the bus, and who hears which of them
-/// pass its filter. In the data of a request whose results go to many.
-pub struct Feed {
-    entries: Mutex<Option<BoxStream<'static, Entry>>>,
-    judged: Arc<dyn Fn(i64, bool) + Send + Sync>,
+/// Which entries a subscription answers.
+pub type Passes = Box<dyn Fn(&Entry) -> bool + Send + Sync>;
+
+/// Where a subscription takes its events from, in place of the bus, or who wants to know which of them
+/// it would answer. In the data of a request whose results go to many.
+pub struct Feed(Mutex<Feeding>);
+
+enum Feeding {
+    Entries {
+        entries: BoxStream<'static, Entry>,
+        judged: Box<dyn Fn(i64, bool) + Send + Sync>,
+    },
+    Asked(oneshot::Sender<Passes>),
+    Over,
 }
 
 impl Feed {
@@ -292,15 +321,37 @@ impl Feed {
         entries: impl Stream<Item = Entry> + Send + 'static,
         judged: impl Fn(i64, bool) + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            entries: Mutex::new(Some(entries.boxed())),
-            judged: Arc::new(judged),
-        }
+        Self(Mutex::new(Feeding::Entries {
+            entries: entries.boxed(),
+            judged: Box::new(judged),
+        }))
     }
 
-    fn take(&self) -> BoxStream<'static, Entry> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.take().unwrap_or_else(|| stream::empty().boxed())
+    /// No feed, but a question: the subscription tells which entries pass, and ends without a result.
+    /// One that is refused answers why, and tells nothing.
+    pub fn ask() -> (Self, oneshot::Receiver<Passes>) {
+        let (tell, told) = oneshot::channel();
+        (Self(Mutex::new(Feeding::Asked(tell))), told)
+    }
+
+    fn follow(&self, passes: Passes) -> BoxStream<'static, Promptly<ExecutionEvent>> {
+        let mut feeding = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *feeding, Feeding::Over) {
+            Feeding::Entries { entries, judged } => {
+                let passes = move |entry: &Entry| {
+                    let passes = passes(entry);
+                    judged(entry.seq, passes);
+                    future::ready(passes)
+                };
+                entries.filter(passes).map(shown).boxed()
+            }
+            Feeding::Asked(tell) => {
+                // Whoever asked may be gone.
+                drop(tell.send(passes));
+                stream::empty().boxed()
+            }
+            Feeding::Over => stream::empty().boxed(),
+        }
     }
 }
 
@@ -320,23 +371,18 @@ impl EventSubscription {
             desc = "Only events after this position; from now on, if it is not given. To resume, give the cursor of the last event received."
         )]
         after: Option<EventCursor>,
-    ) -> Result<BoxStream<'static, ExecutionEvent>> {
+    ) -> Result<BoxStream<'static, Promptly<ExecutionEvent>>> {
         let caller = ctx.caller_within()?;
         let filter = filter.unwrap_or_default().read(&caller.scope)?;
+        let passes = move |entry: &Entry| filter.matches(entry);
         if let Some(feed) = ctx.data_opt::<Feed>() {
-            let judged = Arc::clone(&feed.judged);
-            let passes = move |entry: &Entry| {
-                let passes = filter.matches(entry);
-                judged(entry.seq, passes);
-                future::ready(passes)
-            };
-            return Ok(feed.take().filter(passes).map(ExecutionEvent).boxed());
+            return Ok(feed.follow(Box::new(passes)));
         }
         let after = reached(ctx, after).await?;
         let entries = ctx.services().bus.subscribe(caller.workspace, after);
         Ok(entries
-            .filter(move |entry| future::ready(filter.matches(entry)))
-            .map(ExecutionEvent)
+            .filter(move |entry| future::ready(passes(entry)))
+            .map(shown)
             .boxed())
     }
 }

@@ -19,6 +19,7 @@ use super::loader::{LoadError, Loaders};
 use super::node;
 use super::page::{Connection, PageArgs};
 use super::problems;
+use super::prompt::{Prompt, Promptly};
 use super::scalar::DateTime;
 use super::sender::{self, Sender};
 use super::sequence::{self, Sequence};
@@ -113,18 +114,17 @@ impl Execution {
     }
 
     /// The lead it was carried out for.
-    async fn lead(&self, ctx: &Context<'_>) -> Result<Lead> {
+    async fn lead(&self, ctx: &Context<'_>) -> Result<Promptly<Lead>> {
         let id = LeadId::from_uuid(self.0.lead_id);
-        Ok(there(lead::load(ctx, id).await?, "execution's lead")?)
+        let lead = lead::load(ctx, id).await?;
+        Ok(Promptly(there(lead, "execution's lead")?))
     }
 
     /// The sequence of the lead.
-    async fn sequence(&self, ctx: &Context<'_>) -> Result<Sequence> {
+    async fn sequence(&self, ctx: &Context<'_>) -> Result<Promptly<Sequence>> {
         let id = SequenceId::from_uuid(self.0.sequence_id);
-        Ok(there(
-            sequence::load(ctx, id).await?,
-            "execution's sequence",
-        )?)
+        let sequence = sequence::load(ctx, id).await?;
+        Ok(Promptly(there(sequence, "execution's sequence")?))
     }
 
     /// The key of the step.
@@ -145,9 +145,9 @@ impl Execution {
     }
 
     /// Who sent it, or is to; null where nobody is.
-    async fn sender(&self, ctx: &Context<'_>) -> Result<Option<Sender>> {
+    async fn sender(&self, ctx: &Context<'_>) -> Result<Option<Promptly<Sender>>> {
         match self.0.sender_id.map(SenderId::from_uuid) {
-            Some(id) => sender::load(ctx, id).await,
+            Some(id) => Ok(sender::load(ctx, id).await?.map(Promptly)),
             None => Ok(None),
         }
     }
@@ -201,6 +201,27 @@ impl Execution {
     async fn finished_at(&self) -> Option<DateTime> {
         self.0.finished_at.map(DateTime::from_ms)
     }
+}
+
+impl Prompt for Execution {
+    const AT_ONCE: &'static [&'static str] = &[
+        "id",
+        "stepKey",
+        "variant",
+        "channel",
+        "status",
+        "attempt",
+        "subject",
+        "messageId",
+        "scheduledAt",
+        "startedAt",
+        "finishedAt",
+    ];
+    const SOON: &'static [(&'static str, &'static [&'static str])] = &[
+        ("lead", Lead::AT_ONCE),
+        ("sequence", Sequence::AT_ONCE),
+        ("sender", Sender::AT_ONCE),
+    ];
 }
 
 impl From<store::execution::Row> for Execution {
@@ -289,7 +310,7 @@ pub async fn of_lead(
         .load_one(ExecutionsOf(lead, part(&page)))
         .await?
         .unwrap_or_default();
-    let connection = page.connection(ctx, EXECUTIONS, rows, id_of, Execution::from)?;
+    let connection = page.connection(EXECUTIONS, rows, id_of, Execution::from);
     counted(
         ctx,
         connection,
@@ -322,7 +343,7 @@ pub async fn page(
     let page = args.read::<ExecutionId>(ctx, EXECUTIONS)?;
     let db = ctx.services().db.read();
     let rows = store::execution::page(db, caller.workspace, &filter, part(&page)).await?;
-    let connection = page.connection(ctx, EXECUTIONS, rows, id_of, Execution::from)?;
+    let connection = page.connection(EXECUTIONS, rows, id_of, Execution::from);
     counted(ctx, connection, filter)
 }
 

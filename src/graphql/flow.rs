@@ -8,6 +8,7 @@ use async_graphql::{Context, Enum, Object, Result, SimpleObject, Union};
 
 use super::channel::Channel;
 use super::context::ContextExt;
+use super::prompt::Prompt;
 use super::scalar::Duration;
 use super::sender::Sender;
 use crate::domain::flow as domain;
@@ -75,6 +76,11 @@ impl Step {
     async fn next(&self) -> Option<&str> {
         self.0.next.as_deref()
     }
+}
+
+impl Prompt for Step {
+    const AT_ONCE: &'static [&'static str] =
+        &["key", "name", "wait", "businessDays", "channel", "next"];
 }
 
 impl From<domain::Step> for Step {

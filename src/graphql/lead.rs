@@ -26,6 +26,7 @@ use super::node;
 use super::page::{Connection, Page, PageArgs};
 use super::person::{self, Person};
 use super::problems;
+use super::prompt::{Prompt, Promptly};
 use super::scalar::DateTime;
 use super::sequence::{self, Sequence};
 use crate::domain::id::{Id, LeadId, PersonId, SequenceId};
@@ -83,17 +84,16 @@ impl Lead {
     }
 
     /// The sequence it runs through.
-    async fn sequence(&self, ctx: &Context<'_>) -> Result<Sequence> {
-        Ok(there(
-            sequence::load(ctx, self.sequence_id()).await?,
-            "lead's sequence",
-        )?)
+    async fn sequence(&self, ctx: &Context<'_>) -> Result<Promptly<Sequence>> {
+        let sequence = sequence::load(ctx, self.sequence_id()).await?;
+        Ok(Promptly(there(sequence, "lead's sequence")?))
     }
 
     /// Whose run it is.
-    async fn person(&self, ctx: &Context<'_>) -> Result<Person> {
+    async fn person(&self, ctx: &Context<'_>) -> Result<Promptly<Person>> {
         let id = PersonId::from_uuid(self.0.person_id);
-        Ok(there(person::load(ctx, id).await?, "lead's person")?)
+        let person = person::load(ctx, id).await?;
+        Ok(Promptly(there(person, "lead's person")?))
     }
 
     /// Where it stands.
@@ -110,7 +110,7 @@ impl Lead {
 
     /// The step it is at, or stopped at, as the published version has it; null once it is
     /// completed, and where the version has no such step.
-    async fn current_step(&self, ctx: &Context<'_>) -> Result<Option<Step>> {
+    async fn current_step(&self, ctx: &Context<'_>) -> Result<Option<Promptly<Step>>> {
         let Some(key) = self.0.step_key.as_deref() else {
             return Ok(None);
         };
@@ -123,7 +123,7 @@ impl Lead {
         let step = version
             .as_ref()
             .and_then(|version| version.flow.steps.iter().find(|step| step.key == key));
-        Ok(step.cloned().map(Step::from))
+        Ok(step.cloned().map(Step::from).map(Promptly))
     }
 
     /// When the current step is due; null where nothing is scheduled.
@@ -207,6 +207,24 @@ impl Lead {
     }
 }
 
+impl Prompt for Lead {
+    const AT_ONCE: &'static [&'static str] = &[
+        "id",
+        "status",
+        "stopReason",
+        "dueAt",
+        "messagesSent",
+        "lastActionAt",
+        "enrolledAt",
+        "enrolledBy",
+    ];
+    const SOON: &'static [(&'static str, &'static [&'static str])] = &[
+        ("sequence", Sequence::AT_ONCE),
+        ("person", Person::AT_ONCE),
+        ("currentStep", Step::AT_ONCE),
+    ];
+}
+
 impl From<store::lead::Row> for Lead {
     fn from(row: store::lead::Row) -> Self {
         Self(Arc::new(row))
@@ -272,7 +290,7 @@ pub async fn of_person(
         .await?
         .unwrap_or_default();
     let key = |row: &store::lead::Row| LeadId::from_uuid(row.id);
-    let connection = page.connection(ctx, OF_PERSON, rows, key, Lead::from)?;
+    let connection = page.connection(OF_PERSON, rows, key, Lead::from);
     let filter = LeadFilter {
         person: Some(person),
         ..LeadFilter::default()
@@ -335,7 +353,7 @@ pub async fn page(
     };
     let rows = store::lead::page(ctx.services().db.read(), &scope, wanted).await?;
     let key = |row: &store::lead::Row| Key::of(row, order);
-    let connection = page.connection(ctx, &list, rows, key, Lead::from)?;
+    let connection = page.connection(&list, rows, key, Lead::from);
     counted(ctx, connection, filter)
 }
 

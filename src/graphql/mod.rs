@@ -18,6 +18,7 @@ pub mod node;
 pub mod page;
 pub mod person;
 pub mod problems;
+pub mod prompt;
 pub mod scalar;
 mod schema;
 pub mod sender;

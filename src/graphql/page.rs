@@ -6,13 +6,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use async_graphql::{Context, Object, OutputType, Result, SimpleObject, TypeName};
+use async_graphql::{Context, Object, Result, TypeName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::context::ContextExt;
 use super::error::bad_input;
+use super::prompt::{Prompt, Promptly, Prompts};
 use crate::domain::id::WorkspaceId;
 use crate::secrets::Secrets;
 use crate::store::StoreError;
@@ -121,25 +123,8 @@ impl<K: Serialize> Page<K> {
 
     /// Makes the connection of the rows that were read (at most [`Page::fetch`]; in descending
     /// order where the page is backward). `key` tells a row's key, `node` what is shown of it.
-    ///
-    /// # Errors
-    /// UNAUTHENTICATED if the request carries no token.
     pub fn connection<R, T>(
         self,
-        ctx: &Context<'_>,
-        list: &str,
-        rows: Vec<R>,
-        key: impl Fn(&R) -> K,
-        node: impl Fn(R) -> T,
-    ) -> Result<Connection<T>> {
-        let workspace = ctx.caller_within()?.workspace;
-        Ok(self.connection_for(&ctx.services().secrets, workspace, list, rows, key, node))
-    }
-
-    fn connection_for<R, T>(
-        self,
-        secrets: &Secrets,
-        workspace: WorkspaceId,
         list: &str,
         mut rows: Vec<R>,
         key: impl Fn(&R) -> K,
@@ -151,14 +136,15 @@ impl<K: Serialize> Page<K> {
         if self.backward {
             rows.reverse();
         }
+        let list: Arc<str> = list.into();
         let edges = rows
             .into_iter()
-            .map(|row| {
-                let key = serde_json::to_vec(&key(&row)).unwrap_or_default();
-                Edge {
-                    cursor: secrets.sign(workspace, list, &key),
-                    node: node(row),
-                }
+            .map(|row| Edge {
+                place: Place {
+                    list: Arc::clone(&list),
+                    key: serde_json::to_vec(&key(&row)).unwrap_or_default(),
+                },
+                node: node(row),
             })
             .collect::<Vec<_>>();
         // There certainly is something on the side that the page was asked from.
@@ -170,14 +156,33 @@ impl<K: Serialize> Page<K> {
         let page_info = PageInfo {
             has_previous_page,
             has_next_page,
-            start_cursor: edges.first().map(|edge: &Edge<T>| edge.cursor.clone()),
-            end_cursor: edges.last().map(|edge| edge.cursor.clone()),
+            start: edges.first().map(|edge: &Edge<T>| edge.place.clone()),
+            end: edges.last().map(|edge| edge.place.clone()),
         };
         Connection {
             edges,
             page_info,
             count: None,
         }
+    }
+}
+
+/// A place in a list. Its cursor is signed only where it is asked for, which costs more than most of
+/// what a row is shown with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    list: Arc<str>,
+    key: Vec<u8>,
+}
+
+impl Place {
+    fn cursor(&self, secrets: &Secrets, workspace: WorkspaceId) -> String {
+        secrets.sign(workspace, &self.list, &self.key)
+    }
+
+    fn shown(&self, ctx: &Context<'_>) -> Result<String> {
+        let workspace = ctx.caller_within()?.workspace;
+        Ok(self.cursor(&ctx.services().secrets, workspace))
     }
 }
 
@@ -203,7 +208,7 @@ impl<T> Connection<T> {
     }
 }
 
-impl<T: OutputType> TypeName for Connection<T> {
+impl<T: Prompt> TypeName for Connection<T> {
     fn type_name() -> std::borrow::Cow<'static, str> {
         format!("{}Connection", T::type_name()).into()
     }
@@ -211,20 +216,20 @@ impl<T: OutputType> TypeName for Connection<T> {
 
 /// A page of a list. Pages are asked for by `first` and `after`, or by `last` and `before`.
 #[Object(name_type)]
-impl<T: OutputType> Connection<T> {
+impl<T: Prompt> Connection<T> {
     /// The entries of the page, each with its cursor.
     async fn edges(&self) -> &[Edge<T>] {
         &self.edges
     }
 
     /// The entries of the page without their cursors.
-    async fn nodes(&self) -> Vec<&T> {
-        self.edges.iter().map(|edge| &edge.node).collect()
+    async fn nodes(&self) -> Prompts<&T> {
+        Prompts(self.edges.iter().map(|edge| &edge.node).collect())
     }
 
     /// Where the page begins and ends, and whether there are others.
-    async fn page_info(&self) -> &PageInfo {
-        &self.page_info
+    async fn page_info(&self) -> Promptly<&PageInfo> {
+        Promptly(&self.page_info)
     }
 
     /// How many entries the whole list has; counted only when asked for. Null where it cannot be
@@ -239,11 +244,11 @@ impl<T: OutputType> Connection<T> {
 
 /// An entry of a page.
 pub struct Edge<T> {
-    cursor: String,
+    place: Place,
     node: T,
 }
 
-impl<T: OutputType> TypeName for Edge<T> {
+impl<T: Prompt> TypeName for Edge<T> {
     fn type_name() -> std::borrow::Cow<'static, str> {
         format!("{}Edge", T::type_name()).into()
     }
@@ -251,29 +256,57 @@ impl<T: OutputType> TypeName for Edge<T> {
 
 /// An entry of a page with its place in the list.
 #[Object(name_type)]
-impl<T: OutputType> Edge<T> {
+impl<T: Prompt> Edge<T> {
     /// The place of the entry, for `after` and `before`. Opaque.
-    async fn cursor(&self) -> &str {
-        &self.cursor
+    async fn cursor(&self, ctx: &Context<'_>) -> Result<String> {
+        self.place.shown(ctx)
     }
 
     /// The entry.
-    async fn node(&self) -> &T {
-        &self.node
+    async fn node(&self) -> Promptly<&T> {
+        Promptly(&self.node)
     }
 }
 
 /// Where a page begins and ends.
-#[derive(Debug, Clone, SimpleObject)]
+#[derive(Debug, Clone)]
 pub struct PageInfo {
+    has_next_page: bool,
+    has_previous_page: bool,
+    start: Option<Place>,
+    end: Option<Place>,
+}
+
+/// Where a page begins and ends.
+#[Object]
+impl PageInfo {
     /// Whether there is a page after this one.
-    pub has_next_page: bool,
+    async fn has_next_page(&self) -> bool {
+        self.has_next_page
+    }
+
     /// Whether there is a page before this one.
-    pub has_previous_page: bool,
+    async fn has_previous_page(&self) -> bool {
+        self.has_previous_page
+    }
+
     /// The cursor of the first entry; null on an empty page.
-    pub start_cursor: Option<String>,
+    async fn start_cursor(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        self.start
+            .as_ref()
+            .map(|place| place.shown(ctx))
+            .transpose()
+    }
+
     /// The cursor of the last entry; null on an empty page.
-    pub end_cursor: Option<String>,
+    async fn end_cursor(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        self.end.as_ref().map(|place| place.shown(ctx)).transpose()
+    }
+}
+
+impl Prompt for PageInfo {
+    const AT_ONCE: &'static [&'static str] =
+        &["hasNextPage", "hasPreviousPage", "startCursor", "endCursor"];
 }
 
 #[cfg(test)]
@@ -322,7 +355,7 @@ mod tests {
         let (secrets, workspace) = place();
         let connect = |page: Page<(i64, String)>, rows: Vec<i64>| {
             let key = |row: &i64| (*row, format!("k{row}"));
-            page.connection_for(&secrets, workspace, "leads", rows, key, |row| row)
+            page.connection("leads", rows, key, |row| row)
         };
         let page = read(
             PageArgs {
@@ -337,7 +370,8 @@ mod tests {
             [1, 2]
         );
         assert!(shown.page_info.has_next_page && !shown.page_info.has_previous_page);
-        let after = shown.page_info.end_cursor.clone();
+        let end = shown.page_info.end.as_ref();
+        let after = end.map(|place| place.cursor(&secrets, workspace));
         let next = read(
             PageArgs {
                 after: after.clone(),

@@ -18,6 +18,7 @@ use super::lead::{self, Lead};
 use super::loader::{LoadError, Loaders};
 use super::node;
 use super::page::{Connection, PageArgs};
+use super::prompt::Prompt;
 use super::scalar::{DateTime, EmailAddress, Json, PhoneNumber, TimeZone, Url};
 use crate::app::{self, AppError, Role};
 use crate::bulk::import;
@@ -136,6 +137,23 @@ impl Person {
     pub fn person_id(&self) -> PersonId {
         PersonId::from_uuid(self.0.id)
     }
+}
+
+impl Prompt for Person {
+    const AT_ONCE: &'static [&'static str] = &[
+        "id",
+        "email",
+        "phone",
+        "linkedinUrl",
+        "firstName",
+        "lastName",
+        "company",
+        "title",
+        "timeZone",
+        "attributes",
+        "createdAt",
+        "updatedAt",
+    ];
 }
 
 impl From<store::person::Row> for Person {
@@ -266,7 +284,7 @@ impl PersonQuery {
         };
         let rows = store::person::page(db.read(), workspace, &filter, wanted).await?;
         let key = |row: &store::person::Row| PersonId::from_uuid(row.id);
-        let connection = page.connection(ctx, PEOPLE, rows, key, Person::from)?;
+        let connection = page.connection(PEOPLE, rows, key, Person::from);
         Ok(connection.counted(move || {
             let (db, filter) = (db.clone(), filter.clone());
             async move { store::person::count(db.read(), workspace, &filter).await }

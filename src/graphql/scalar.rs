@@ -34,7 +34,7 @@ impl ScalarType for DateTime {
     }
 
     fn to_value(&self) -> Value {
-        Value::String(self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
+        Value::String(self.written())
     }
 }
 
@@ -42,6 +42,11 @@ impl DateTime {
     /// An instant as the store keeps it, in milliseconds since the Unix epoch.
     pub fn from_ms(ms: i64) -> Self {
         Self(crate::clock::from_ms(ms))
+    }
+
+    /// As it is answered.
+    pub fn written(self) -> String {
+        self.0.to_rfc3339_opts(SecondsFormat::Millis, true)
     }
 }
 

@@ -8,9 +8,11 @@ use async_graphql::{Error, Pos, Request, Response, SDLExportOptions, Schema};
 use futures_util::stream::{BoxStream, once};
 use futures_util::{FutureExt, StreamExt};
 
-use super::document::{self, Operation, Plan, Shape};
+use super::document::{self, Operation, OperationKind, Plan, Remembered, Shape};
 use super::error::{finish, panicked};
 use super::loader::Batches;
+use super::loader::Keep;
+use super::prompt::Patterns;
 use super::{Mutation, Query, Subscription, loader};
 use crate::app::{Caller, Services};
 use crate::domain::id::{Id, kind};
@@ -36,6 +38,7 @@ pub struct CadenzaSchema {
     schema: Inner,
     services: Services,
     shape: Arc<Shape>,
+    remembered: Arc<Remembered>,
 }
 
 /// The schema in the definition language, with every description.
@@ -69,6 +72,7 @@ impl CadenzaSchema {
             schema,
             services,
             shape: Arc::new(shape),
+            remembered: Arc::default(),
         }
     }
 
@@ -83,7 +87,7 @@ impl CadenzaSchema {
     /// The answer to a document that is too large or cannot be parsed, or where no operation is
     /// meant.
     pub fn read(&self, request: &mut Request) -> Result<Operation, Box<Response>> {
-        let operation = document::read(request, &self.shape)?;
+        let operation = document::read(request, &self.shape, &self.remembered)?;
         request.data.insert(operation.clone());
         Ok(operation)
     }
@@ -145,17 +149,24 @@ impl CadenzaSchema {
     }
 
     fn prepare(&self, mut request: Request) -> Result<Prepared, Box<Response>> {
-        let plan = match data::<Operation>(&request) {
-            Some(operation) => Arc::clone(&operation.plan),
-            None => self.read(&mut request)?.plan,
+        let (kind, plan) = match data::<Operation>(&request) {
+            Some(operation) => (operation.kind, Arc::clone(&operation.plan)),
+            None => {
+                let operation = self.read(&mut request)?;
+                (operation.kind, operation.plan)
+            }
         };
         let id = data::<RequestId>(&request)
             .cloned()
             .unwrap_or_else(|| RequestId::mint(&self.services));
         let mut batches = None;
         if let Some(caller) = data::<Caller>(&request) {
-            let (loaders, driven) = loader::loaders(&self.services, caller);
-            request = request.data(loaders);
+            let keep = match kind {
+                OperationKind::Query => Keep::UntilTheEnd,
+                OperationKind::Mutation | OperationKind::Subscription => Keep::No,
+            };
+            let (loaders, driven) = loader::loaders(&self.services, caller, keep);
+            request = request.data(loaders).data(Patterns::default());
             batches = Some(driven);
         }
         Ok(Prepared {

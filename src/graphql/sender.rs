@@ -11,6 +11,7 @@ use super::channel::Channel;
 use super::context::ContextExt;
 use super::loader::{LoadError, Loaders};
 use super::node;
+use super::prompt::Prompt;
 use super::scalar::{Date, DateTime, Duration, TimeZone};
 use crate::domain::duration::WaitDuration;
 use crate::domain::id::SenderId;
@@ -135,6 +136,22 @@ impl Sender {
     async fn unhealthy_reason(&self) -> Option<&str> {
         self.0.unhealthy_reason.as_deref()
     }
+}
+
+impl Prompt for Sender {
+    const AT_ONCE: &'static [&'static str] = &[
+        "id",
+        "name",
+        "channel",
+        "address",
+        "enabled",
+        "dailyCap",
+        "minGap",
+        "timeZone",
+        "nextFreeAt",
+        "unhealthyUntil",
+        "unhealthyReason",
+    ];
 }
 
 /// The growth of a young sender's daily cap.

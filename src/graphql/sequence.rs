@@ -16,6 +16,7 @@ use super::loader::{LoadError, Loaders};
 use super::node;
 use super::page::{Connection, Page, PageArgs};
 use super::problems::each_once;
+use super::prompt::Prompt;
 use super::scalar::DateTime;
 use super::settings::SequenceSettings;
 use crate::domain::flow;
@@ -111,7 +112,7 @@ impl Sequence {
         let rows =
             store::sequence::version::page(db.read(), workspace, sequence, wanted(&page)).await?;
         let node = |row| SequenceVersion(Arc::new(row));
-        let connection = page.connection(ctx, VERSIONS, rows, |row| row.number, node)?;
+        let connection = page.connection(VERSIONS, rows, |row| row.number, node);
         Ok(connection.counted(move || {
             let db = db.clone();
             async move { store::sequence::version::count(db.read(), workspace, sequence).await }
@@ -250,6 +251,22 @@ impl SequenceVersion {
     }
 }
 
+impl Prompt for Sequence {
+    const AT_ONCE: &'static [&'static str] = &[
+        "id",
+        "name",
+        "status",
+        "revision",
+        "createdAt",
+        "updatedAt",
+        "publishedAt",
+    ];
+}
+
+impl Prompt for SequenceVersion {
+    const AT_ONCE: &'static [&'static str] = &["id", "number", "publishedAt", "publishedBy"];
+}
+
 impl dataloader::Loader<SequenceId> for Loaders {
     type Value = Arc<store::sequence::Sequence>;
     type Error = LoadError;
@@ -371,7 +388,7 @@ impl SequenceQuery {
         let db = ctx.services().db.clone();
         let rows = store::sequence::page(db.read(), workspace, &filter, wanted(&page)).await?;
         let node = |row| Sequence(Arc::new(row));
-        let connection = page.connection(ctx, SEQUENCES, rows, |row| row.id, node)?;
+        let connection = page.connection(SEQUENCES, rows, |row| row.id, node);
         Ok(connection.counted(move || {
             let (db, filter) = (db.clone(), filter.clone());
             async move { store::sequence::count(db.read(), workspace, &filter).await }

@@ -13,6 +13,7 @@ use super::loader::{LoadError, Loaders};
 use super::node;
 use super::page::{Connection, PageArgs};
 use super::problems::Problems;
+use super::prompt::Prompt;
 use super::scalar::{Date, DateTime};
 use super::sequence::Sequence;
 use crate::app::token::{self as app, Terms};
@@ -145,7 +146,7 @@ impl ApiToken {
         let db = ctx.services().db.read();
         let rows = store::uses(db, workspace, self.token_id(), wanted).await?;
         let key = |row: &Use| (row.day.clone(), row.address.clone());
-        page.connection(ctx, USES, rows, key, TokenUse)
+        Ok(page.connection(USES, rows, key, TokenUse))
     }
 }
 
@@ -155,8 +156,29 @@ impl ApiToken {
     }
 }
 
+impl Prompt for ApiToken {
+    const AT_ONCE: &'static [&'static str] = &[
+        "id",
+        "name",
+        "role",
+        "hint",
+        "createdAt",
+        "createdBy",
+        "expiresAt",
+        "revokedAt",
+        "revokedBy",
+        "lastUsedAt",
+        "isValid",
+    ];
+}
+
 /// What a token was used for on one day, from one address.
 pub struct TokenUse(Use);
+
+impl Prompt for TokenUse {
+    const AT_ONCE: &'static [&'static str] =
+        &["day", "address", "requests", "refused", "firstAt", "lastAt"];
+}
 
 /// What a token was used for on one day, from one address.
 #[Object]
@@ -266,7 +288,7 @@ impl TokenQuery {
         let db = ctx.services().db.clone();
         let rows = store::page(db.read(), workspace, wanted).await?;
         let key = |row: &Row| TokenId::from_uuid(row.id);
-        let connection = page.connection(ctx, TOKENS, rows, key, |row| ApiToken(Arc::new(row)))?;
+        let connection = page.connection(TOKENS, rows, key, |row| ApiToken(Arc::new(row)));
         Ok(connection.counted(move || {
             let db = db.clone();
             async move { store::count(db.read(), workspace).await }

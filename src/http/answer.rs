@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use super::accept::Format;
-use super::payload::Payload;
+use super::payload::{self, Payload};
 use crate::app::token::access::RetryAfter;
 use crate::graphql::RequestId;
 use crate::graphql::error::{self, Code, is_request_error, name_request, refused_request};
@@ -25,7 +25,7 @@ pub fn write(answer: &Answer, format: Format, id: &RequestId) -> Response {
         (Format::Json, Some(_)) => StatusCode::OK,
         (Format::GraphqlResponse, Some(code)) => status_of(code),
     };
-    write_with(status, &Payload::from(answer).json, format, id)
+    write_with(status, payload::text(answer), format, id)
 }
 
 /// The code of an answer that nothing was run for; none where something was.
@@ -54,11 +54,11 @@ fn status_of(code: &str) -> StatusCode {
 pub fn write_batch(answers: &[Payload], format: Format, id: &RequestId) -> Response {
     let answers: Vec<&str> = answers.iter().map(|answer| answer.json.as_ref()).collect();
     let json = format!("[{}]", answers.join(","));
-    write_with(StatusCode::OK, &json, format, id)
+    write_with(StatusCode::OK, json, format, id)
 }
 
-fn write_with(status: StatusCode, json: &str, format: Format, id: &RequestId) -> Response {
-    let mut response = Response::new(Body::from(json.to_owned()));
+fn write_with(status: StatusCode, json: String, format: Format, id: &RequestId) -> Response {
+    let mut response = Response::new(Body::from(json));
     *response.status_mut() = status;
     let media_type = match format {
         Format::Json => "application/json; charset=utf-8",
@@ -92,7 +92,7 @@ pub fn refuse(
 ) -> Response {
     let mut refusal = refused_request(code, message);
     name_request(&mut refusal, &id.0);
-    let mut response = write_with(status, &Payload::from(&refusal).json, format, id);
+    let mut response = write_with(status, payload::text(&refusal), format, id);
     if status == StatusCode::UNAUTHORIZED {
         let scheme = HeaderValue::from_static("Bearer");
         response
@@ -117,7 +117,7 @@ pub fn unauthenticated(format: Format, id: &RequestId) -> Response {
 pub fn too_many(retry: RetryAfter, format: Format, id: &RequestId) -> Response {
     let refusal = rate_limited(retry, id);
     let status = StatusCode::TOO_MANY_REQUESTS;
-    let mut response = write_with(status, &Payload::from(&refusal).json, format, id);
+    let mut response = write_with(status, payload::text(&refusal), format, id);
     let seconds = HeaderValue::from(retry.0.as_secs() + 1);
     response.headers_mut().insert(header::RETRY_AFTER, seconds);
     response

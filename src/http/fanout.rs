@@ -5,30 +5,33 @@
 //! falls behind by more than the group keeps reads the log again: it costs no memory, and misses
 //! nothing, for results carry the numbers of their events.
 
-use std::collections::{HashMap, VecDeque};
+mod results;
+
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use async_graphql::{Request, Response, Variables};
+use async_graphql::{Request, Variables};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::AbortHandle;
 
+use self::results::{Numbered, results};
 use super::payload::Payload;
 use crate::app::{Caller, Role, Services};
-use crate::bus::Entry;
 use crate::domain::id::WorkspaceId;
 use crate::domain::scope::SequenceScope;
+use crate::graphql::CadenzaSchema;
 use crate::graphql::document::Root;
-use crate::graphql::event::{Feed, ahead_of_log};
+use crate::graphql::event::ahead_of_log;
 use crate::graphql::scalar::EventCursor;
-use crate::graphql::{CadenzaSchema, RequestId};
 use crate::store::event as log;
 
 /// The field whose results are shared.
 const FIELD: &str = "executionEvents";
-/// How many results a group keeps for those of its subscribers who are slower than the log.
+/// How many handfuls of results a group keeps for those of its subscribers who are slower than the
+/// log; a handful has one result where events come one by one, and at most 64.
 const KEPT: usize = 256;
 /// When so many groups are known, those that nobody follows are forgotten.
 const FORGET_AT: usize = 256;
@@ -54,15 +57,16 @@ struct Key {
 /// What a subscriber asks for.
 struct Ask {
     key: Key,
+    root: Root,
     variables: Variables,
     caller: Caller,
     after: Option<i64>,
 }
 
-/// A result with the number of its event; or the last one, which has none.
+/// Results with the numbers of their events, in order; or the end.
 #[derive(Clone)]
 enum Item {
-    Event(i64, Payload),
+    Events(Arc<[(i64, Payload)]>),
     End,
 }
 
@@ -122,6 +126,7 @@ impl Fanout {
             schema: schema.clone(),
             ask: Arc::new(Ask {
                 key,
+                root: root.clone(),
                 variables,
                 caller: caller.clone(),
                 after: after.map(|EventCursor(seq)| seq),
@@ -129,10 +134,11 @@ impl Fanout {
             position: 0,
             state: State::New,
         };
-        Ok(stream::unfold(subscriber, |mut subscriber| async move {
-            let payload = subscriber.next().await?;
-            Some((payload, subscriber))
-        }))
+        let handfuls = stream::unfold(subscriber, |mut subscriber| async move {
+            let payloads = subscriber.next().await?;
+            Some((stream::iter(payloads), subscriber))
+        });
+        Ok(handfuls.flatten())
     }
 
     /// How many subscribers hear a group.
@@ -143,7 +149,7 @@ impl Fanout {
     }
 
     /// The group of a subscription; a new one begins after event number `last`.
-    fn join(&self, schema: &CadenzaSchema, ask: &Ask, last: i64) -> Arc<Group> {
+    fn join(&self, schema: &CadenzaSchema, ask: &Arc<Ask>, last: i64) -> Arc<Group> {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         let known = groups.get(&ask.key).and_then(Weak::upgrade);
         if let Some(group) = known.filter(|group| matches!(group.ended(), Ended::Not)) {
@@ -159,29 +165,39 @@ impl Fanout {
 }
 
 impl Group {
-    fn begin(schema: &CadenzaSchema, ask: &Ask, last: i64) -> Self {
+    fn begin(schema: &CadenzaSchema, ask: &Arc<Ask>, last: i64) -> Self {
         let items = broadcast::channel(KEPT).0;
         let reached = Arc::new(AtomicI64::new(last));
         let ended = Arc::new(Mutex::default());
         let entries = schema
             .services()
             .bus
-            .subscribe(ask.key.workspace, Some(last));
+            .subscribe_to_many(ask.key.workspace, Some(last));
         let passed_over = Arc::clone(&reached);
         let mut results = results(schema, ask, entries, move |seq| {
-            passed_over.store(seq, Ordering::SeqCst);
+            passed_over.fetch_max(seq, Ordering::SeqCst);
         });
         let (sending, sent, end) = (items.clone(), Arc::clone(&reached), Arc::clone(&ended));
         let task = tokio::spawn(async move {
             let mut last = None;
-            while let Some((seq, payload)) = results.next().await {
-                let Some(seq) = seq else {
-                    last = Some(payload);
+            while let Some(handful) = results.next().await {
+                let mut events = Vec::with_capacity(handful.len());
+                for (seq, payload) in handful {
+                    match seq {
+                        Some(seq) => events.push((seq, payload)),
+                        None => last = Some(payload),
+                    }
+                }
+                if let Some((seq, _)) = events.last() {
+                    // Before they are sent: whoever begins to listen in between reads the log up to
+                    // them, where it would else miss them.
+                    sent.fetch_max(*seq, Ordering::SeqCst);
+                    // Nobody to hear it is no reason to stop: somebody may be joining.
+                    drop(sending.send(Item::Events(events.into())));
+                }
+                if last.is_some() {
                     break;
-                };
-                // Nobody to hear it is no reason to stop: somebody may be joining.
-                drop(sending.send(Item::Event(seq, payload)));
-                sent.store(seq, Ordering::SeqCst);
+                }
             }
             *end.lock().unwrap_or_else(PoisonError::into_inner) = Ended::With(last);
             drop(sending.send(Item::End));
@@ -200,40 +216,6 @@ impl Group {
     }
 }
 
-/// The results of a subscription over these entries, each with the number of its event; one without
-/// is an error, and the last. `passed_over` hears of the entries that have no result.
-fn results(
-    schema: &CadenzaSchema,
-    ask: &Ask,
-    entries: impl Stream<Item = Entry> + Send + 'static,
-    passed_over: impl Fn(i64) + Send + Sync + 'static,
-) -> BoxStream<'static, (Option<i64>, Payload)> {
-    // Events are resolved one after the other: their results come in the order of the numbers.
-    let numbers = Arc::new(Mutex::new(VecDeque::new()));
-    let judged = Arc::clone(&numbers);
-    let feed = Feed::new(entries, move |seq, passes| {
-        if passes {
-            judged
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push_back(seq);
-        } else {
-            passed_over(seq);
-        }
-    });
-    let mut request = Request::new(&ask.key.document)
-        .variables(ask.variables.clone())
-        .data(ask.caller.clone())
-        .data(RequestId::mint(schema.services()))
-        .data(feed);
-    request.operation_name.clone_from(&ask.key.operation_name);
-    let numbered = move |answer: Response| {
-        let mut numbers = numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        (numbers.pop_front(), Payload::from(&answer))
-    };
-    schema.execute_stream(request).map(numbered).boxed()
-}
-
 /// One subscriber.
 struct Subscriber {
     fanout: Arc<Fanout>,
@@ -248,7 +230,7 @@ enum State {
     New,
     /// Reading the log until where the group was.
     Behind {
-        results: BoxStream<'static, (Option<i64>, Payload)>,
+        results: BoxStream<'static, Vec<Numbered>>,
         until: i64,
         hearing: Hearing,
     },
@@ -262,12 +244,12 @@ struct Hearing {
 }
 
 impl Subscriber {
-    async fn next(&mut self) -> Option<Payload> {
+    async fn next(&mut self) -> Option<Vec<Payload>> {
         loop {
             match std::mem::replace(&mut self.state, State::Over) {
                 State::New => {
                     if let Some(refused) = self.begin().await {
-                        return Some(refused);
+                        return Some(vec![refused]);
                     }
                 }
                 State::Behind {
@@ -275,23 +257,25 @@ impl Subscriber {
                     until,
                     hearing,
                 } => match results.next().await {
-                    Some((Some(seq), payload)) => {
-                        self.position = seq;
-                        self.state = State::Behind {
-                            results,
-                            until,
-                            hearing,
-                        };
-                        return Some(payload);
+                    Some(handful) => {
+                        // What has no number is an error, and the last.
+                        if let Some((Some(seq), _)) = handful.last() {
+                            self.position = *seq;
+                            self.state = State::Behind {
+                                results,
+                                until,
+                                hearing,
+                            };
+                        }
+                        return Some(handful.into_iter().map(|(_, payload)| payload).collect());
                     }
-                    Some((None, failed)) => return Some(failed),
                     None => {
                         self.position = self.position.max(until);
                         self.state = State::Live(hearing);
                     }
                 },
                 State::Live(hearing) => match self.hear(hearing).await {
-                    Some(payload) => return Some(payload),
+                    Some(payloads) => return Some(payloads),
                     None if matches!(self.state, State::Over) => return None,
                     None => {}
                 },
@@ -327,13 +311,14 @@ impl Subscriber {
             return;
         }
         let bus = &self.schema.services().bus;
-        let entries = bus.subscribe(self.ask.key.workspace, Some(self.position));
+        let entries = bus.subscribe_to_many(self.ask.key.workspace, Some(self.position));
         // Numbers have no gaps: this one comes, and is the last to be taken.
         let entries = stream::unfold(Some(entries.boxed()), move |entries| async move {
             let mut entries = entries?;
-            let entry = entries.next().await?;
-            let is_last = entry.seq >= until;
-            Some((entry, (!is_last).then_some(entries)))
+            let mut handful = entries.next().await?;
+            let is_last = handful.last().is_some_and(|entry| entry.seq >= until);
+            handful.retain(|entry| entry.seq <= until);
+            Some((handful, (!is_last).then_some(entries)))
         });
         let results = results(&self.schema, &self.ask, entries, |_| {});
         self.state = State::Behind {
@@ -344,24 +329,26 @@ impl Subscriber {
     }
 
     /// What the group says next; `None` with another state where it says nothing for this one.
-    async fn hear(&mut self, mut hearing: Hearing) -> Option<Payload> {
+    async fn hear(&mut self, mut hearing: Hearing) -> Option<Vec<Payload>> {
         // A group may have ended before anybody listened.
         if let Ended::With(last) = hearing.group.ended()
             && hearing.items.is_empty()
         {
-            return last;
+            return last.map(|last| vec![last]);
         }
         match hearing.items.recv().await {
-            Ok(Item::Event(seq, payload)) => {
-                let is_new = seq > self.position;
+            Ok(Item::Events(events)) => {
                 self.state = State::Live(hearing);
-                if is_new {
-                    self.position = seq;
+                let position = self.position;
+                let new = events.iter().filter(|(seq, _)| *seq > position);
+                let payloads: Vec<Payload> = new.map(|(_, payload)| payload.clone()).collect();
+                if let Some((last, _)) = events.last() {
+                    self.position = position.max(*last);
                 }
-                is_new.then_some(payload)
+                (!payloads.is_empty()).then_some(payloads)
             }
             Ok(Item::End) => match hearing.group.ended() {
-                Ended::With(last) => last,
+                Ended::With(last) => last.map(|last| vec![last]),
                 Ended::Not => None,
             },
             Err(RecvError::Lagged(_)) => {

@@ -38,20 +38,35 @@ pub struct Payload {
     pub refused: Option<Arc<str>>,
 }
 
-impl From<&Response> for Payload {
-    fn from(answer: &Response) -> Self {
+impl Payload {
+    /// A result that was written already.
+    pub fn written(json: String) -> Self {
         Self {
-            json: written(&Wire::from(answer)),
-            refused: is_request_error(answer).then(|| written(&answer.errors)),
+            json: json.into(),
+            refused: None,
         }
     }
 }
 
+impl From<&Response> for Payload {
+    fn from(answer: &Response) -> Self {
+        Self {
+            json: written(&Wire::from(answer)).into(),
+            refused: is_request_error(answer).then(|| written(&answer.errors).into()),
+        }
+    }
+}
+
+/// An answer as JSON, on one line, for who is the only one to get it.
+pub fn text(answer: &Response) -> String {
+    written(&Wire::from(answer))
+}
+
 /// Nothing that goes into an answer can fail to be written: it has no maps but those with texts as
 /// keys.
-fn written(value: &impl Serialize) -> Arc<str> {
+fn written(value: &impl Serialize) -> String {
     match serde_json::to_string(value) {
-        Ok(text) => text.into(),
+        Ok(text) => text,
         Err(error) => {
             tracing::error!(%error, "an answer could not be written");
             r#"{"errors":[{"message":"The answer could not be written.","extensions":{"code":"INTERNAL"}}]}"#.into()

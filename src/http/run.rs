@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_graphql::{Request, Response};
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
 use tracing::Instrument;
 
@@ -125,11 +125,17 @@ const TOO_MANY_STREAMS: &str = "This token follows as many subscriptions as it m
 
 /// A subscription whose results nobody shares.
 fn alone(http: &Http, request: Request, id: &RequestId) -> BoxStream<'static, Payload> {
-    let mut results = http.schema().execute_stream(request);
-    let span = tracing::info_span!("request", request.id = id.0);
-    // What is logged on the way has the request's name.
-    let results = stream::poll_fn(move |cx| span.in_scope(|| results.poll_next_unpin(cx)));
+    let results = named(http.schema().execute_stream(request), id);
     results.map(|answer| Payload::from(&answer)).boxed()
+}
+
+/// A stream whose log lines have a request's name.
+pub fn named<T>(
+    mut results: BoxStream<'static, T>,
+    id: &RequestId,
+) -> impl Stream<Item = T> + Send + use<T> {
+    let span = tracing::info_span!("request", request.id = id.0);
+    stream::poll_fn(move |cx| span.in_scope(|| results.poll_next_unpin(cx)))
 }
 
 /// Keeps a part of the token's share for as long as the stream lasts.

@@ -7,7 +7,8 @@
 
 use entity::{event, event_counter};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect,
+    Value,
 };
 
 use uuid::Uuid;
@@ -171,13 +172,32 @@ pub async fn after(
     after: i64,
     limit: u64,
 ) -> Result<Vec<event::Model>> {
-    Ok(event::Entity::find()
-        .filter(event::Column::WorkspaceId.eq(workspace.uuid()))
-        .filter(event::Column::Seq.gt(after))
-        .order_by_asc(event::Column::Seq)
-        .limit(limit)
-        .all(connection)
-        .await?)
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = sql::rows(
+        connection,
+        "SELECT seq, at, kind, sequence_id, lead_id, execution_id, step_key, channel, sender_id, detail
+         FROM event WHERE workspace_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+        Arguments::new().with(workspace.uuid()).with(after).with(limit),
+    )
+    .await?;
+    rows.iter().map(|row| read(workspace, row)).collect()
+}
+
+/// An event as the statement of [`after`] answers it. Every live event comes this way.
+fn read(workspace: WorkspaceId, row: &QueryResult) -> Result<event::Model> {
+    Ok(event::Model {
+        workspace_id: workspace.uuid(),
+        seq: dialect::column(row, 0)?,
+        at: dialect::column(row, 1)?,
+        kind: dialect::column(row, 2)?,
+        sequence_id: dialect::column(row, 3)?,
+        lead_id: dialect::column(row, 4)?,
+        execution_id: dialect::column(row, 5)?,
+        step_key: dialect::column(row, 6)?,
+        channel: dialect::column(row, 7)?,
+        sender_id: dialect::column(row, 8)?,
+        detail: dialect::column(row, 9)?,
+    })
 }
 
 /// Which events; each list that is given must hold the event's value.

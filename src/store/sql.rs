@@ -288,6 +288,19 @@ pub async fn all<T: FromQueryResult>(
         .collect::<Result<_, DbErr>>()?)
 }
 
+/// Runs a statement and answers its rows as they come.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn rows(
+    connection: &impl ConnectionTrait,
+    sql: &str,
+    arguments: Arguments,
+) -> Result<Vec<QueryResult>> {
+    let statement = statement(connection, sql, arguments);
+    Ok(connection.query_all_raw(statement).await?)
+}
+
 /// Runs a statement and reads its first row.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ mod leads;
 mod nodes;
 mod pains;
 mod people;
+mod prompt;
 mod protocols;
 mod publishing;
 mod requests;

@@ -29,6 +29,15 @@ struct Entry {
     below: Plan,
 }
 
+impl Entry {
+    fn arrange(&self, value: &mut Value, has_errors: bool) -> Result<(), IsNull> {
+        if self.below.0.is_empty() {
+            return Ok(());
+        }
+        self.below.value(value, self.ty.as_ref(), has_errors)
+    }
+}
+
 /// Something that cannot be null is.
 struct IsNull;
 
@@ -140,6 +149,12 @@ impl Planner<'_> {
 }
 
 impl Plan {
+    /// How many fields it has, on all levels.
+    pub(super) fn fields(&self) -> usize {
+        let below = self.0.values().map(|entry| entry.below.fields());
+        self.0.len() + below.sum::<usize>()
+    }
+
     /// Arranges the data of an answer. Where nothing failed, only the order can be wrong.
     pub fn arrange(&self, data: &mut Value, has_errors: bool) {
         // The library takes an answer without fields for none.
@@ -155,6 +170,11 @@ impl Plan {
         let Value::Object(fields) = value else {
             return Ok(());
         };
+        // Nearly always everything is there and in its place, which is seen without a look-up.
+        let is_as_planned = fields.len() == self.0.len() && fields.keys().eq(self.0.keys());
+        if is_as_planned {
+            return self.below(fields, has_errors);
+        }
         let in_order = self.0.keys().filter(|key| fields.contains_key(*key));
         if !in_order.eq(fields.keys()) {
             let mut arranged = IndexMap::with_capacity(fields.len());
@@ -181,12 +201,18 @@ impl Plan {
             *fields = whole;
         }
         for (key, value) in fields.iter_mut() {
-            let Some(entry) = self.0.get(key) else {
-                continue;
-            };
-            if !entry.below.0.is_empty() {
-                entry.below.value(value, entry.ty.as_ref(), has_errors)?;
+            if let Some(entry) = self.0.get(key) {
+                entry.arrange(value, has_errors)?;
             }
+        }
+        Ok(())
+    }
+
+    /// What is below fields that are these, in this order.
+    fn below(&self, fields: &mut IndexMap<Name, Value>, has_errors: bool) -> Result<(), IsNull> {
+        let entries = self.0.values().zip(fields.values_mut());
+        for (entry, value) in entries {
+            entry.arrange(value, has_errors)?;
         }
         Ok(())
     }

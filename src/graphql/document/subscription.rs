@@ -47,10 +47,46 @@ pub(super) fn write_out_root(
 pub struct Root {
     /// The field.
     pub field: Name,
+    /// What it is called in answers.
+    pub key: Name,
+    /// The fields below it with what they are called in answers, in their order: where these are
+    /// nothing but fields without directives, arguments and fields of their own, each once.
+    pub leaves: Option<Vec<Leaf>>,
     /// Its argument `after`; none where it is not given or null.
     pub after: Option<ConstValue>,
     /// The variable that stands for `after`.
     pub after_variable: Option<Name>,
+}
+
+/// A field that has none below it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Leaf {
+    /// The field.
+    pub field: Name,
+    /// What it is called in answers.
+    pub key: Name,
+}
+
+fn leaves(set: &SelectionSet) -> Option<Vec<Leaf>> {
+    let mut leaves: Vec<Leaf> = Vec::with_capacity(set.items.len());
+    for item in &set.items {
+        let Selection::Field(field) = &item.node else {
+            return None;
+        };
+        let field = &field.node;
+        let key = &field.response_key().node;
+        let is_plain = field.directives.is_empty()
+            && field.arguments.is_empty()
+            && field.selection_set.node.items.is_empty();
+        if !is_plain || leaves.iter().any(|leaf| leaf.key == *key) {
+            return None;
+        }
+        leaves.push(Leaf {
+            field: field.name.node.clone(),
+            key: key.clone(),
+        });
+    }
+    Some(leaves)
 }
 
 /// The root of a subscription that was written out.
@@ -80,6 +116,8 @@ pub(super) fn root(
     });
     Some(Root {
         field: field.node.name.node.clone(),
+        key: field.node.response_key().node.clone(),
+        leaves: leaves(&field.node.selection_set.node),
         after,
         after_variable,
     })

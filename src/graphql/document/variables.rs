@@ -44,6 +44,25 @@ pub(super) fn check_defined(
     }
 }
 
+/// Gives the variables that are not given, and have a default, their defaults: the library does not
+/// look there for a condition such as `@include(if: $details)`.
+pub(super) fn fill_in_defaults(
+    document: &ExecutableDocument,
+    name: Option<&str>,
+    given: &mut Variables,
+) {
+    let Ok(operation) = chosen(document, name) else {
+        return;
+    };
+    for variable in &operation.node.variable_definitions {
+        let variable = &variable.node;
+        if let Some(default) = &variable.default_value {
+            let given = given.entry(variable.name.node.clone());
+            given.or_insert_with(|| default.node.clone());
+        }
+    }
+}
+
 /// Leaves out arguments and input fields whose variable is optional, has no default and is not
 /// given (GraphQL specification, "Coercing Field Arguments" and "Input Objects").
 pub(super) fn leave_out_absent(
@@ -137,6 +156,31 @@ fn mentioned(document: &ExecutableDocument) -> HashSet<Name> {
         of_set(&fragment.node.selection_set.node, &mut names);
     }
     names
+}
+
+/// Whether variables decide anything about which fields an answer has: one stands in a directive.
+pub(super) fn decide(document: &ExecutableDocument) -> bool {
+    let mut names = HashSet::new();
+    for (_, operation) in document.operations.iter() {
+        of_directives_below(&operation.node.selection_set.node, &mut names);
+    }
+    for fragment in document.fragments.values() {
+        of_directives_below(&fragment.node.selection_set.node, &mut names);
+    }
+    !names.is_empty()
+}
+
+fn of_directives_below(set: &SelectionSet, names: &mut HashSet<Name>) {
+    for selection in &set.items {
+        of_directives(selection.node.directives(), names);
+        match &selection.node {
+            Selection::Field(field) => of_directives_below(&field.node.selection_set.node, names),
+            Selection::InlineFragment(inline) => {
+                of_directives_below(&inline.node.selection_set.node, names);
+            }
+            Selection::FragmentSpread(_) => {}
+        }
+    }
 }
 
 fn of_set(set: &SelectionSet, names: &mut HashSet<Name>) {

@@ -2,7 +2,7 @@
 //! what looks at its fields.
 
 use async_graphql::{Request, Variables};
-use cadenza::graphql::document::{self, Shape, TooMuch};
+use cadenza::graphql::document::{self, Remembered, Shape, TooMuch};
 use serde_json::json;
 
 use super::{Dice, each};
@@ -93,6 +93,7 @@ fn soup(dice: &Dice) -> String {
 #[test]
 fn whatever_is_sent_is_read_or_refused() {
     let shape = Shape::read(&cadenza::graphql::sdl()).expect("a schema");
+    let remembered = Remembered::default();
     let by_text = [TooMuch::Length, TooMuch::Nesting, TooMuch::Tokens].map(|much| much.to_string());
     let tally = each("documents", 40, |dice| {
         let text = if dice.once_in(3) {
@@ -106,7 +107,7 @@ fn whatever_is_sent_is_read_or_refused() {
             _ => json!({ "a": true, "after": "evt_0000000000000000" }),
         };
         let mut request = Request::new(&text).variables(Variables::from_json(variables));
-        match document::read(&mut request, &shape) {
+        match document::read(&mut request, &shape, &remembered) {
             Ok(operation) => {
                 assert!(operation.cost <= document::COST_MAX, "{text}");
                 "read"
