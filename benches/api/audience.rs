@@ -22,7 +22,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::{BATCH, FOLLOW, World, per_second, serve};
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// What was measured of many who listen.
 pub struct Audience {
@@ -32,8 +32,6 @@ pub struct Audience {
     pub rate_with_writing: f64,
     /// The median, and of a hundred the last but one.
     pub delay: (Duration, Duration),
-    /// In bytes, for each.
-    pub memory: usize,
 }
 
 impl Audience {
@@ -44,7 +42,6 @@ impl Audience {
             .route("/", get(broadcast_by_hand))
             .with_state(say.clone());
         let address = serve(router).await;
-        let before = resident();
         let mut sockets = Vec::new();
         for _ in 0..subscribers {
             sockets.push(connect(address, "/").await);
@@ -52,7 +49,6 @@ impl Audience {
         while say.receiver_count() < subscribers {
             tokio::task::yield_now().await;
         }
-        let memory = resident().saturating_sub(before) / subscribers;
         let text = r#"{"id":"s","type":"next","payload":{"data":{"executionEvents":{"cursor":"evt_0000000000000001","kind":"SEQUENCE_PUBLISHED","at":"2026-11-24T15:00:00.000Z","stepKey":null}}}}"#;
         let send = || drop(say.send(text.into()));
         let (sockets, rate) =
@@ -62,34 +58,18 @@ impl Audience {
             rate,
             rate_with_writing: rate,
             delay,
-            memory,
         }
     }
 
     /// Live events, from the commit on.
     pub async fn live(world: &World, subscribers: usize, events: usize) -> Self {
-        let before = resident();
         let mut sockets = Vec::new();
         for _ in 0..subscribers {
-            let mut socket = connect(world.address, "/graphql").await;
-            let payload = json!({ "authorization": format!("Bearer {}", world.secret) });
-            say(
-                &mut socket,
-                json!({ "type": "connection_init", "payload": payload }),
-            )
-            .await;
-            hear(&mut socket, "connection_ack").await;
-            say(
-                &mut socket,
-                json!({ "id": "s", "type": "subscribe", "payload": { "query": FOLLOW } }),
-            )
-            .await;
-            sockets.push(socket);
+            sockets.push(follow(world.address, &world.secret).await);
         }
         while world.api.followers() < subscribers {
             tokio::task::yield_now().await;
         }
-        let memory = resident().saturating_sub(before) / subscribers;
         let mark = mark(world).await;
         for socket in &mut sockets {
             while !hear(socket, "next").await.contains(&mark) {}
@@ -115,7 +95,6 @@ impl Audience {
             rate,
             rate_with_writing,
             delay,
-            memory,
         }
     }
 }
@@ -248,9 +227,24 @@ async fn measure_delay(sockets: Vec<Socket>, send: impl AsyncFn()) -> (Duration,
     (delays[delays.len() / 2], delays[delays.len() * 99 / 100])
 }
 
-/// The memory of this process, in bytes.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
+/// A socket that follows the log, once that stands.
+pub async fn follow(address: SocketAddr, secret: &str) -> Socket {
+    let mut socket = connect(address, "/graphql").await;
+    let payload = json!({ "authorization": format!("Bearer {secret}") });
+    let init = json!({ "type": "connection_init", "payload": payload });
+    say(&mut socket, init).await;
+    hear(&mut socket, "connection_ack").await;
+    let subscribe = |id: &str, query: &str| json!({ "id": id, "type": "subscribe", "payload": { "query": query } });
+    say(&mut socket, subscribe("s", FOLLOW)).await;
+    say(&mut socket, subscribe("q", "{ __typename }")).await;
+    hear(&mut socket, "complete").await;
+    socket
+}
+
+/// The memory of a process, in bytes.
+pub fn resident(process: u32) -> usize {
+    let status = format!("/proc/{process}/status");
+    let status = std::fs::read_to_string(status).expect("Linux tells");
     let line = status
         .lines()
         .find(|line| line.starts_with("VmRSS:"))

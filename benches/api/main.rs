@@ -3,15 +3,17 @@
 //! A page of fifty leads with person, sequence and step, against a handler written by hand that runs
 //! the same statements and answers the same JSON, byte by byte. Then live events to 1, 200 and 2,000
 //! subscribers, against a plain broadcast of the same texts over the same kind of sockets; with the
-//! delay from the commit to the client, and the memory of a subscriber.
+//! delay from the commit to the client, and the memory that a subscriber takes of a server.
 //!
 //! The broadcast keeps nothing, so that what is set against it begins where the database has kept the
 //! events: with the commit. How fast events are heard that are written meanwhile is told as well; there
 //! the database is what is measured, and above all how soon its disk has them.
 //!
-//! Clients and server share this process and its cores, in both of each pair.
+//! Clients and server share this process and its cores, in both of each pair; but memory is that of a
+//! server in a process of its own.
 
 mod audience;
+mod memory;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -124,7 +126,7 @@ async fn measure(name: &str, url: &str) {
         let live = Audience::live(&world, subscribers, events).await;
         println!(
             "{name}: {subscribers} subscribers: broadcast {:.0} events/s, live {:.0} events/s, ratio {:.2} (goal 0.5); \
-             {:.0} events/s while they are written; delay p50 {:?} p99 {:?} (broadcast p99 {:?}); memory a subscriber {} kB with its client (broadcast {} kB)",
+             {:.0} events/s while they are written; delay p50 {:?} p99 {:?} (broadcast p99 {:?})",
             plain.rate,
             live.rate,
             live.rate / plain.rate,
@@ -132,11 +134,22 @@ async fn measure(name: &str, url: &str) {
             live.delay.0,
             live.delay.1,
             plain.delay.1,
-            live.memory / 1_024,
-            plain.memory / 1_024,
         );
     }
     world.shutdown.cancel();
+    // The workers of this process are done with the file before another one takes it.
+    world.services.db.close().await.expect("closed");
+    let memory = memory::of_a_subscriber(url).await;
+    println!(
+        "{name}: memory a subscriber: {:.1} kB of the server's",
+        kilobytes(memory)
+    );
+}
+
+fn kilobytes(bytes: usize) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    let bytes = bytes as f64;
+    bytes / 1_024.0
 }
 
 fn median(mut list: Vec<f64>) -> f64 {
@@ -158,7 +171,7 @@ impl World {
         tokio::spawn(async move { bus.run(until).await });
         let schema = CadenzaSchema::new(services.clone());
         let http = Http::new(schema.clone(), Options::default(), shutdown.clone());
-        let address = serve(http.router()).await;
+        let address = serve_api(&http).await;
         let by_hand = Router::new()
             .route("/leads", post(leads_by_hand))
             .with_state((services.clone(), schema.services().db.clone()));
@@ -176,6 +189,14 @@ impl World {
             shutdown,
         }
     }
+}
+
+/// The API as the product serves it.
+async fn serve_api(http: &Http) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(http.clone().serve(listener));
+    address
 }
 
 async fn serve(router: Router) -> SocketAddr {

@@ -8,6 +8,7 @@ mod cost;
 mod fragments;
 mod known;
 mod plan;
+mod presence;
 mod scan;
 mod shape;
 mod subscription;

@@ -241,3 +241,27 @@ both!(
         }
     }
 );
+
+both!(
+    an_object_of_which_nothing_is_left_is_there,
+    |h: Harness| async move {
+        let (sequence, leads) = enrolled(&h, &["ada"]).await;
+        let document = "query ($ids: [ID!]!, $no: Boolean!) {
+            nodes(ids: $ids) { ... on Lead { person { attributes @include(if: $no) ...P @include(if: $no) } } }
+            lead(id: \"lead_0\") { id @include(if: $no) }
+            people { pageInfo { endCursor @include(if: $no) } nodes { attributes ... on Person { leads { nodes { ...L } } } } } }
+            fragment P on Person { id } fragment L on Lead { id @skip(if: true) }";
+        let asked = h
+            .data(
+                document,
+                json!({ "ids": [sequence, leads[0]], "no": false }),
+            )
+            .await;
+        let expected = json!({
+            "nodes": [{}, { "person": {} }],
+            "lead": null,
+            "people": { "pageInfo": {}, "nodes": [{ "attributes": {}, "leads": { "nodes": [{}] } }] },
+        });
+        assert_eq!(asked, expected);
+    }
+);

@@ -16,7 +16,8 @@ use lru::LruCache;
 use super::plan::{self, Plan};
 use super::shape::Shape;
 use super::{
-    Operation, OperationKind, Refused, chosen, cost, fragments, scan, subscription, text, variables,
+    Operation, OperationKind, Refused, chosen, cost, fragments, presence, scan, subscription, text,
+    variables,
 };
 use crate::graphql::error::parse_failed;
 
@@ -82,6 +83,7 @@ impl Known {
             subscription::write_out_root(&mut document, name)?;
         }
         variables::leave_out_absent(&mut document, name, given);
+        presence::mark(&mut document);
         let plan = if variables::decide(&document) {
             None
         } else {

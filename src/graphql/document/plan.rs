@@ -12,6 +12,7 @@ use async_graphql::parser::types::{
 use async_graphql::{Name, Positioned, Value, Variables};
 use async_graphql_value::Value as Given;
 
+use super::presence;
 use super::shape::Shape;
 
 /// The fields of an object, in their order.
@@ -25,13 +26,15 @@ struct Entry {
     ty: Option<Type>,
     /// Whether it is there only for some types of object.
     is_conditional: bool,
+    /// Whether it is an object, or a list of them.
+    is_object: bool,
     /// What is below it.
     below: Plan,
 }
 
 impl Entry {
     fn arrange(&self, value: &mut Value, has_errors: bool) -> Result<(), IsNull> {
-        if self.below.0.is_empty() {
+        if !self.is_object {
             return Ok(());
         }
         self.below.value(value, self.ty.as_ref(), has_errors)
@@ -85,12 +88,16 @@ impl Planner<'_> {
             match &selection.node {
                 Selection::Field(field) => {
                     let field = &field.node;
+                    if field.response_key().node == presence::MARK {
+                        continue;
+                    }
                     let name = field.name.node.as_str();
                     let known = of.and_then(|of| self.shape.field(of, name));
                     let entry = plan.0.entry(field.response_key().node.clone());
                     let entry = entry.or_insert_with(|| Entry {
                         ty: known.map(|known| known.ty.clone()),
                         is_conditional,
+                        is_object: !field.selection_set.node.items.is_empty(),
                         below: Plan::default(),
                     });
                     entry.is_conditional &= is_conditional;
