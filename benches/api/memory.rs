@@ -46,7 +46,8 @@ pub async fn of_a_subscriber(url: &str) -> usize {
     serve.args(["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0"]);
     let mut server = Server(serve.stdout(Stdio::piped()).spawn().expect("it starts"));
     let said = BufReader::new(server.0.stdout.take().expect("its output"));
-    let address = said.lines().find_map(|line| {
+    let mut lines = said.lines();
+    let address = lines.find_map(|line| {
         let line = line.expect("text");
         let address = line.strip_prefix("listening on http://")?;
         Some(address.parse().expect("an address"))

@@ -1,5 +1,6 @@
 //! `cadenza serve`.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -178,13 +179,17 @@ pub(super) async fn run(arguments: ServeArgs) -> Result<(), Failure> {
     let shown = arguments.database.shown();
     let server = arguments.server(Clock::system()).await?;
     let address = server.address();
-    println!("listening on http://{address}");
-    println!(
-        "  API       http://{address}/graphql (POST, GET, SSE; WebSocket graphql-transport-ws)"
+    let welcome = format!(
+        "listening on http://{address}
+  API       http://{address}/graphql (POST, GET, SSE; WebSocket graphql-transport-ws)
+  GraphiQL  http://{address}/
+  health    http://{address}/healthz
+  database  {shown}"
     );
-    println!("  GraphiQL  http://{address}/");
-    println!("  health    http://{address}/healthz");
-    println!("  database  {shown}");
+    // Whoever started it may not listen, which is no reason not to serve.
+    if let Err(error) = writeln!(std::io::stdout(), "{welcome}") {
+        tracing::warn!(%error, "nothing can be written to standard output");
+    }
     server.run_until(server::told_to_end()).await?;
     Ok(())
 }
