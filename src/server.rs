@@ -284,10 +284,11 @@ impl Server {
             services,
             schema,
             listener,
+            address,
             shutdown,
             mut tasks,
-            ..
         } = self;
+        tracing::info!(%address, "listening");
         let http = Http::new(schema, config.http, shutdown.clone());
         let mut serving = tokio::spawn(http.clone().serve(listener));
         let ended_early = tokio::select! {

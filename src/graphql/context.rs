@@ -71,10 +71,9 @@ impl<'a> ContextExt<'a> for Context<'a> {
             return Ok(caller);
         }
         let message = format!(
-            "This needs a token with the role {role}, and yours has {}; `cadenza token create \
-             --role {}` makes one.",
-            caller.role,
-            role.to_string().to_lowercase()
+            "This needs a token with the role {role}, and yours has {}; an admin makes one by \
+             tokenCreate.",
+            caller.role
         );
         Err(coded(Code::Forbidden, message))
     }

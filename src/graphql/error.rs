@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use async_graphql::{Enum, Error, Response, Result, ServerError, SimpleObject};
-use sea_orm::DbErr;
 use strum::IntoStaticStr;
 
 use crate::app::{AppError, Refusal, RefusalCode};
@@ -17,6 +16,8 @@ use crate::store::StoreError;
 pub const NO_TOKEN: &str = "This needs a valid token in the header `Authorization: Bearer …`; `cadenza token create` makes one.";
 /// How many errors one answer holds at most.
 const ERRORS_MAX: usize = 20;
+/// How long the message of an error is at most, in bytes.
+const MESSAGE_MAX: usize = 1_000;
 
 /// The codes of errors outside a payload, as `extensions.code`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
@@ -139,11 +140,21 @@ pub fn refused_request(code: Code, message: impl Into<String>) -> Response {
 
 /// The answer to a document that is no GraphQL; the error says where.
 pub fn parse_failed(error: ServerError) -> Response {
-    let mut response = refused_request(Code::GraphqlParseFailed, error.message);
+    let message = shortened(error.message);
+    let mut response = refused_request(Code::GraphqlParseFailed, message);
     if let Some(refusal) = response.errors.first_mut() {
         refusal.locations = error.locations;
     }
     response
+}
+
+/// A message that holds no more of a request than helps to find the place.
+fn shortened(message: String) -> String {
+    if message.len() <= MESSAGE_MAX {
+        return message;
+    }
+    let end = message.floor_char_boundary(MESSAGE_MAX);
+    format!("{} …", &message[..end])
 }
 
 /// The answer after a panic.
@@ -178,6 +189,7 @@ pub fn finish(response: &mut Response, request_id: &str) {
             classify(error, request_id);
         }
         error.source = None;
+        error.message = shortened(std::mem::take(&mut error.message));
     }
     name_request(response, request_id);
 }
@@ -287,15 +299,13 @@ fn path_text(error: &ServerError) -> String {
 
 /// Whether the database is simply not there, which passes.
 fn is_outage(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::Database(DbErr::ConnectionAcquire(_) | DbErr::Conn(_))
-    )
+    error.may_pass()
 }
 
 #[cfg(test)]
 mod tests {
     use async_graphql::{Pos, Value};
+    use sea_orm::DbErr;
 
     use super::*;
 

@@ -221,7 +221,10 @@ impl Asking {
                     (key, found.map_err(Arc::clone))
                 });
                 inner.with(|of| {
-                    of.kept.extend(kept);
+                    for (key, found) in kept {
+                        // What was answered once is what is answered.
+                        of.kept.entry(key).or_insert(found);
+                    }
                     of.running.retain(|round| !Arc::ptr_eq(round, &opened));
                 });
             }

@@ -34,8 +34,9 @@ pub trait Prompt: ContainerType {
     /// is ready when it is asked first and does nothing but tell.
     const AT_ONCE: &'static [&'static str];
 
-    /// Fields without arguments that wait for the request's loaders and for nothing else, and answer
-    /// an object; with the fields of that object that wait for nothing.
+    /// Fields without arguments that wait for the request's loaders and for nothing else, each key by
+    /// itself (`load_one`), for they are asked again and again until they are there; and answer an
+    /// object; with the fields of that object that wait for nothing.
     const SOON: &'static [(&'static str, &'static [&'static str])] = &[];
 }
 

@@ -2,9 +2,11 @@
 
 use async_graphql::{Response as Answer, Value};
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
+use super::Http;
 use super::accept::Format;
 use super::payload::{self, Payload};
 use crate::app::token::access::RetryAfter;
@@ -80,6 +82,17 @@ pub fn common_headers(headers: &mut HeaderMap, id: &RequestId) {
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         headers.insert(REQUEST_ID, id);
     }
+}
+
+/// Gives an answer the name of a request that has none yet.
+pub async fn named(State(http): State<Http>, mut response: Response) -> Response {
+    if !response.headers().contains_key(REQUEST_ID) {
+        let id = RequestId::mint(http.services());
+        if let Ok(id) = HeaderValue::from_str(&id.0) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+    }
+    response
 }
 
 /// A request that is refused before it is read.

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use async_graphql::{Request, Variables};
+use async_graphql::{Request, ScalarType, Variables};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -32,7 +32,7 @@ use crate::store::event as log;
 const FIELD: &str = "executionEvents";
 /// How many handfuls of results a group keeps for those of its subscribers who are slower than the
 /// log; a handful has one result where events come one by one, and at most 64.
-const KEPT: usize = 256;
+const KEPT: usize = 16;
 /// When so many groups are known, those that nobody follows are forgotten.
 const FORGET_AT: usize = 256;
 
@@ -85,6 +85,22 @@ enum Ended {
     With(Option<Payload>),
 }
 
+/// Tells everybody of a group's end, however it comes.
+struct Ending {
+    ended: Arc<Mutex<Ended>>,
+    items: broadcast::Sender<Item>,
+    /// What the group says at last.
+    last: Option<Payload>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let last = self.last.take();
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Ended::With(last);
+        drop(self.items.send(Item::End));
+    }
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
         self.task.abort();
@@ -111,7 +127,9 @@ impl Fanout {
         };
         let mut variables = request.variables;
         if let Some(name) = &root.after_variable {
-            variables.remove(name);
+            // Where to begin is each one's own. The same for all in its place, for it may be one that
+            // must be given; who is fed does not look at it.
+            variables.insert(name.clone(), EventCursor(0).to_value());
         }
         let key = Key {
             workspace: caller.workspace,
@@ -179,13 +197,18 @@ impl Group {
         });
         let (sending, sent, end) = (items.clone(), Arc::clone(&reached), Arc::clone(&ended));
         let task = tokio::spawn(async move {
-            let mut last = None;
+            let mut ending = Ending {
+                ended: end,
+                items: sending.clone(),
+                last: None,
+            };
+            let last = &mut ending.last;
             while let Some(handful) = results.next().await {
                 let mut events = Vec::with_capacity(handful.len());
                 for (seq, payload) in handful {
                     match seq {
                         Some(seq) => events.push((seq, payload)),
-                        None => last = Some(payload),
+                        None => *last = Some(payload),
                     }
                 }
                 if let Some((seq, _)) = events.last() {
@@ -199,8 +222,6 @@ impl Group {
                     break;
                 }
             }
-            *end.lock().unwrap_or_else(PoisonError::into_inner) = Ended::With(last);
-            drop(sending.send(Item::End));
         });
         Self {
             items,

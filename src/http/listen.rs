@@ -262,7 +262,7 @@ async fn carry<S>(
             loop {
                 tokio::select! {
                     ended = connection.as_mut() => break ended,
-                    // What was answered is written by now, and nothing else was asked for.
+                    // What was answered is with the client by now, and nothing else was asked for.
                     _ = ticks.tick() => if turn.is_clients() {
                         break Ok(());
                     },

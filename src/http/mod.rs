@@ -27,6 +27,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap, header};
+use axum::middleware::map_response_with_state;
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -134,6 +135,7 @@ impl Http {
             .fallback(answer::not_found)
             .method_not_allowed_fallback(answer::method_not_allowed)
             .layer(self.0.origins.layer())
+            .layer(map_response_with_state(self.clone(), answer::named))
             .with_state(self.clone())
     }
 

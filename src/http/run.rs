@@ -88,6 +88,8 @@ impl Ready {
             Ok(answer) => answer,
             Err(_) => timed_out(operation.kind, &id),
         };
+        let (errors, kind) = (answer.errors.len(), operation.kind);
+        tracing::debug!(request.id = id.0, token = %caller.token, ?kind, errors, "answered");
         if tells_cost {
             let cost = async_graphql::value!({ "requested": operation.cost, "limit": COST_MAX });
             answer.extensions.insert("cost".to_owned(), cost);

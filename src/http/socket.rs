@@ -75,6 +75,8 @@ pub(super) async fn open(
     let upgrade = upgrade
         .protocols([PROTOCOL])
         .read_buffer_size(READ_BUFFER)
+        // A frame is kept as it comes, before its message is measured.
+        .max_frame_size(MESSAGE_MAX)
         .max_message_size(MESSAGE_MAX);
     if upgrade.selected_protocol().is_none() {
         let message = format!("Open the WebSocket with the sub-protocol {PROTOCOL}.\n");

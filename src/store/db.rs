@@ -97,6 +97,12 @@ impl Db {
     /// # Errors
     /// [`StoreError::Database`] where a migration fails.
     pub async fn migrate(&self) -> Result<()> {
+        if !dialect::is_shared(&self.write) {
+            // As a whole or not at all, and by one process after the other.
+            let tx = self.begin().await?;
+            Migrator::up(&tx, None).await?;
+            return Ok(tx.commit().await?);
+        }
         let lock = dialect::lock_migrations(&self.write).await?;
         let outcome = Migrator::up(&self.write, None).await;
         dialect::unlock_migrations(lock).await?;

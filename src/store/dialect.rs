@@ -67,7 +67,7 @@ pub async fn lock_migrations(connection: &DatabaseConnection) -> Result<Migratio
                 .map_err(sql::driver_error)?;
             Ok(MigrationLock(Some(held)))
         }
-        // One process at a time works on a SQLite file, and writers wait for each other.
+        // A SQLite file is migrated in a transaction, for which others wait.
         _ => Ok(MigrationLock(None)),
     }
 }

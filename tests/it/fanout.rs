@@ -339,3 +339,30 @@ both!(
         server.end().await;
     }
 );
+
+both!(
+    a_cursor_that_must_be_given_is_followed_from,
+    |h: Harness| async move {
+        let id = sequence(&h).await;
+        let last = event::last_seq(h.services.db.read(), h.admin.workspace)
+            .await
+            .expect("a number");
+        append(&h, id, &[EventKind::SequencePublished; 3]).await;
+        let server = Served::new(&h).await;
+        for select in ["cursor", "cursor sequence { name }"] {
+            let document = format!(
+                "subscription ($after: EventCursor!) {{ executionEvents(after: $after) {{ {select} }} }}"
+            );
+            let mut socket = server.socket().await;
+            socket.init(&h.token).await;
+            socket
+                .subscribe("s", &document, json!({ "after": cursor(last + 1) }))
+                .await;
+            assert_eq!(
+                hear(&mut socket, 2).await,
+                [cursor(last + 2), cursor(last + 3)]
+            );
+        }
+        server.end().await;
+    }
+);

@@ -263,5 +263,11 @@ both!(
             "people": { "pageInfo": {}, "nodes": [{ "attributes": {}, "leads": { "nodes": [{}] } }] },
         });
         assert_eq!(asked, expected);
+        let alias = h.data(
+            "{ __there: __typename people { __there: totalCount } }",
+            json!({}),
+        );
+        let expected = json!({ "__there": "Query", "people": { "__there": 1 } });
+        assert_eq!(alias.await, expected);
     }
 );

@@ -213,3 +213,38 @@ both!(
         db.close().await.expect("closes");
     }
 );
+
+#[tokio::test]
+async fn a_file_is_made_once_however_many_begin_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite://{}/new.db", folder.path().display());
+    let begin = || async {
+        let db = Db::connect(&url).await.expect("opens");
+        db.migrate().await.expect("migrated");
+        db.close().await.expect("closes");
+    };
+    tokio::join!(begin(), begin(), begin(), begin());
+    // What was cut off in the middle has left nothing.
+    let other = format!("sqlite://{}/cut.db", folder.path().display());
+    for polls in 0..400 {
+        let db = Db::connect(&other).await.expect("opens");
+        let cut = db.clone();
+        let mut migrating = Box::pin(async move { cut.migrate().await });
+        let mut is_done = false;
+        for _ in 0..polls {
+            is_done = futures_util::poll!(&mut migrating).is_ready();
+            if is_done {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(migrating);
+        db.close().await.expect("closes");
+        if is_done {
+            break;
+        }
+    }
+    let db = Db::connect(&other).await.expect("opens");
+    db.migrate().await.expect("it goes on");
+    db.close().await.expect("closes");
+}

@@ -227,6 +227,8 @@ impl Plan {
     /// A value of a type: an object of this plan, or lists of them.
     fn value(&self, value: &mut Value, ty: Option<&Type>, has_errors: bool) -> Result<(), IsNull> {
         let done = match value {
+            // The library takes an object all of whose fields failed for none.
+            Value::Null if has_errors => Err(IsNull),
             Value::List(values) => {
                 let of = match ty.map(|ty| &ty.base) {
                     Some(BaseType::List(of)) => Some(&**of),
@@ -310,6 +312,14 @@ mod tests {
         assert_eq!(
             of(deep, json!({ "lead": { "id": 1, "person": {} } })),
             r#"{"lead":null}"#
+        );
+        assert_eq!(
+            of(deep, json!({ "lead": { "id": 1, "person": null } })),
+            r#"{"lead":null}"#
+        );
+        assert_eq!(
+            of("{ leads { id } }", json!({ "leads": [{ "id": 1 }, null] })),
+            "null"
         );
         let lists = json!([{ "id": 1 }, {}]);
         assert_eq!(of("{ leads { id } }", json!({ "leads": lists })), "null");

@@ -7,9 +7,8 @@
 use async_graphql::parser::types::{ExecutableDocument, Field, Selection, SelectionSet};
 use async_graphql::{Name, Positioned};
 
-/// The name under which it is asked for; what begins so is nobody's (GraphQL specification, "Reserved
-/// Names").
-pub(super) const MARK: &str = "__there";
+/// The name under which it is asked for, which no document can have.
+pub(super) const MARK: &str = "!";
 
 /// Asks for the field where it is needed.
 pub(super) fn mark(document: &mut ExecutableDocument) {

@@ -48,6 +48,11 @@ pub fn results(
             passes,
             passed_over,
         };
+        // A reader of the log takes more at once than is to be kept for who listens.
+        let entries = entries.flat_map(|handful| {
+            let some = handful.chunks(TOGETHER).map(<[Entry]>::to_vec);
+            stream::iter(some.collect::<Vec<_>>())
+        });
         stream::unfold(
             (Box::pin(entries), writing),
             |(mut entries, mut writing)| async move {

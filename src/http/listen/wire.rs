@@ -6,7 +6,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub struct Turn(Arc<Turns>);
 struct Turns {
     /// Even while it is the client's turn, odd while it is the server's.
     number: AtomicU64,
+    /// Whether something is written that the client has not taken yet.
+    is_stuck: AtomicBool,
     /// What is taken until the connection's end.
     kept: Mutex<Option<Place>>,
 }
@@ -45,9 +47,9 @@ impl Turn {
         Busy(Some(self.clone()))
     }
 
-    /// Whether the server has nothing to answer.
+    /// Whether the server has nothing to answer, and the client has taken what was.
     pub fn is_clients(&self) -> bool {
-        self.number().is_multiple_of(2)
+        self.number().is_multiple_of(2) && !self.0.is_stuck.load(Ordering::SeqCst)
     }
 
     fn number(&self) -> u64 {
@@ -126,6 +128,8 @@ impl Wire {
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
+        let is_stuck = written.is_pending();
+        self.turn.0.is_stuck.store(is_stuck, Ordering::SeqCst);
         if written.is_ready() {
             self.stuck = None;
             return written;
@@ -210,7 +214,8 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// What is answered. The server's turn lasts until it is written, and so does the request's place.
+/// What is answered. The server's turn lasts until all of it is handed on to be written, and so does the
+/// request's place.
 pub struct Answer {
     body: Body,
     _busy: Option<Busy>,
