@@ -1,5 +1,7 @@
 //! Where the database is, and reaching it.
 
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use clap::Args;
@@ -88,6 +90,7 @@ impl DatabaseArgs {
     /// # Errors
     /// Where it was not reached in time or is not one that can be used.
     pub(super) async fn connect(&self) -> Result<Db, Unreachable> {
+        self.make_file()?;
         let deadline = Instant::now() + Duration::from_secs(self.connect_seconds);
         let mut pause = PAUSE_FIRST;
         loop {
@@ -119,6 +122,25 @@ impl DatabaseArgs {
             );
             interval_at(Instant::now() + pause, pause).tick().await;
             pause = (pause * 2).min(PAUSE_MOST);
+        }
+    }
+
+    /// Makes the file of a SQLite database that is not there yet, for its owner's eyes alone: it holds
+    /// people and what is written to them.
+    fn make_file(&self) -> Result<(), Unreachable> {
+        let Some(file) = self.sqlite_file() else {
+            return Ok(());
+        };
+        let mut options = std::fs::OpenOptions::new();
+        let made = options.write(true).create_new(true).mode(0o600).open(&file);
+        match made.map_err(|error| error.kind()) {
+            Ok(_) | Err(ErrorKind::AlreadyExists) => Ok(()),
+            Err(ErrorKind::NotFound) => Err(Unreachable::Unusable {
+                url: self.shown(),
+                source: StoreError::Unusable("its folder is not there: make it first".into()),
+            }),
+            // What else is wrong with it is told by whoever opens it.
+            Err(_) => Ok(()),
         }
     }
 
@@ -162,6 +184,27 @@ mod tests {
             "postgres://ann:***@db/x"
         );
         assert_eq!(of("postgres://ann@db/x").shown(), "postgres://ann@db/x");
+    }
+
+    #[tokio::test]
+    async fn a_new_file_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("new.db");
+        let made = of(&format!("sqlite://{}", file.display()));
+        let db = made.open().await.expect("it opens");
+        db.close().await.expect("it closes");
+        let mode = std::fs::metadata(&file)
+            .expect("a file")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let nowhere = folder.path().join("none/new.db");
+        let refused = of(&format!("sqlite://{}", nowhere.display())).open().await;
+        let Err(Unreachable::Unusable { source, .. }) = refused else {
+            panic!("there is no folder");
+        };
+        assert!(source.to_string().contains("folder"), "{source}");
     }
 
     #[test]

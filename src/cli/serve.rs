@@ -78,7 +78,7 @@ pub struct ServeArgs {
         value_name = "REQUESTS"
     )]
     pub rate_limit: u32,
-    /// How many requests a token may make at once, before the limit counts
+    /// How many requests a token may make at once, before the limit counts; 0 for those of a second
     #[arg(
         long,
         env = "CADENZA_RATE_BURST",

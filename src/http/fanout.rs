@@ -32,7 +32,7 @@ use crate::store::event as log;
 const FIELD: &str = "executionEvents";
 /// How many handfuls of results a group keeps for those of its subscribers who are slower than the
 /// log; a handful has one result where events come one by one, and at most 64.
-const KEPT: usize = 16;
+const KEPT: usize = 64;
 /// When so many groups are known, those that nobody follows are forgotten.
 const FORGET_AT: usize = 256;
 

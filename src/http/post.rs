@@ -242,6 +242,16 @@ impl Admitted {
                 "A batch is answered as JSON; accept that.",
             );
         };
+        let burst = self.http.services().access.burst();
+        if let Some(burst) =
+            burst.filter(|&burst| u32::try_from(batch.len()).is_ok_and(|length| length > burst))
+        {
+            let message = format!(
+                "A token may make {burst} requests at once here, and each of a batch is one: send a \
+                 smaller batch."
+            );
+            return bad(Code::BadUserInput, &message);
+        }
         // The request itself has been counted as one.
         for _ in 1..batch.len() {
             let spent = self.http.services().access.spend(&self.caller, self.from.0);

@@ -172,12 +172,14 @@ pub async fn after(
     after: i64,
     limit: u64,
 ) -> Result<Vec<event::Model>> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let last = after.saturating_add(i64::try_from(limit).unwrap_or(i64::MAX));
+    // Numbers have no gaps, so that these are the next ones. Said so, PostgreSQL reads no others; by
+    // LIMIT alone it sorts all that follow, for each page, while its statistics lag behind.
     let rows = sql::rows(
         connection,
         "SELECT seq, at, kind, sequence_id, lead_id, execution_id, step_key, channel, sender_id, detail
-         FROM event WHERE workspace_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
-        Arguments::new().with(workspace.uuid()).with(after).with(limit),
+         FROM event WHERE workspace_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq",
+        Arguments::new().with(workspace.uuid()).with(after).with(last),
     )
     .await?;
     rows.iter().map(|row| read(workspace, row)).collect()

@@ -403,3 +403,22 @@ both!(
         server.end().await;
     }
 );
+
+both!(
+    a_batch_that_is_more_than_the_rate_says_so,
+    |h: Harness| async move {
+        h.services.access.limit(RateLimit {
+            per_second: 5,
+            burst: 5,
+        });
+        let server = Served::new(&h).await;
+        let batch = vec![json!({ "query": "{ __typename }" }); 7];
+        let refused = server.post(&h.token).json(&batch).send().await;
+        let refused = refused.expect("an answer");
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+        let told: Value = refused.json().await.expect("JSON");
+        let message = told["errors"][0]["message"].as_str().expect("a text");
+        assert!(message.contains("5 requests at once"), "{message}");
+        server.end().await;
+    }
+);

@@ -136,6 +136,18 @@ impl Access {
         *limits = Limits::new(limit, limits.nodes);
     }
 
+    /// How many requests a token may make at once; `None`, any number.
+    pub fn burst(&self) -> Option<u32> {
+        let limits = locked(&self.0.limits);
+        limits.tokens.as_ref()?;
+        let burst = limits.limit.burst.div_ceil(limits.nodes.max(1));
+        Some(if burst == 0 {
+            limits.limit.per_second.div_ceil(limits.nodes.max(1))
+        } else {
+            burst
+        })
+    }
+
     /// Who comes with this token, from this address.
     ///
     /// # Errors
