@@ -3,17 +3,14 @@
 
 use std::time::Duration;
 
-use cadenza::domain::event::{EventKind, NewEvent};
-use cadenza::domain::id::SequenceId;
 use cadenza::http::{Connections, Options, Proxies};
-use cadenza::store::event;
 use reqwest::StatusCode;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 
-use crate::harness::{Harness, both, start, until};
+use crate::harness::{Harness, both, until};
 use crate::served::{Served, client};
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -333,15 +330,7 @@ both!(
         )
         .await;
         // More than the buffers between the two take.
-        let sequence: SequenceId = h.services.entropy.id(start());
-        let long = json!({ "text": "x".repeat(8_000) });
-        let event = NewEvent::of_sequence(start(), EventKind::SequencePublished, sequence);
-        let tx = h.services.db.begin().await.expect("a transaction");
-        let events = vec![event.with_detail(long); 4_000];
-        event::append(&tx, h.admin.workspace, events)
-            .await
-            .expect("appended");
-        tx.commit().await.expect("committed");
+        crate::http::append_many(&h).await;
         let follow = json!({ "query": "subscription { executionEvents(after: \"evt_0000000000000000\") { cursor detail } }" }).to_string();
         let mut raw = Raw::new(&server).await;
         raw.say(&format!(

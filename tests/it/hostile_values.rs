@@ -81,28 +81,25 @@ both!(
         let requests = Requests::new(&h).await;
         let mut tried = 0_u32;
         let mut wrong = Vec::new();
-        for root in ["Query", "Mutation", "Subscription"] {
-            for made in requests.of(root) {
-                for (path, of) in requests.places(root, &made.field) {
-                    let values = match of.as_str() {
-                        "Int" | "Float" => numbers(),
-                        "JSON" => [anything(), texts()].concat(),
-                        _ => texts(),
-                    };
-                    for value in values {
-                        let made = requests.with(root, &made.field, &path, value.clone());
-                        let code = code(&h, Some(&h.admin), &made).await;
-                        tried += 1;
-                        if !["", "BAD_USER_INPUT", "GRAPHQL_VALIDATION_FAILED"]
-                            .contains(&code.as_str())
-                        {
-                            let value: String = value.to_string().chars().take(60).collect();
-                            wrong.push(format!(
-                                "{} {}: {value}: {code}",
-                                made.field,
-                                path.join(".")
-                            ));
-                        }
+        for (root, made) in requests.all() {
+            for (path, of) in requests.places(root, &made.field) {
+                let values = match of.as_str() {
+                    "Int" | "Float" => numbers(),
+                    "JSON" => [anything(), texts()].concat(),
+                    _ => texts(),
+                };
+                for value in values {
+                    let made = requests.with(root, &made.field, &path, value.clone());
+                    let code = code(&h, Some(&h.admin), &made).await;
+                    tried += 1;
+                    if !["", "BAD_USER_INPUT", "GRAPHQL_VALIDATION_FAILED"].contains(&code.as_str())
+                    {
+                        let value: String = value.to_string().chars().take(60).collect();
+                        wrong.push(format!(
+                            "{} {}: {value}: {code}",
+                            made.field,
+                            path.join(".")
+                        ));
                     }
                 }
             }

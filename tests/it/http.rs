@@ -17,6 +17,19 @@ use crate::served::{Heard, Served, client};
 const FOLLOW: &str =
     "subscription ($after: EventCursor) { executionEvents(after: $after) { cursor kind } }";
 
+/// More events than the buffers between a server and a client that does not read take.
+pub async fn append_many(h: &Harness) {
+    let sequence: SequenceId = h.services.entropy.id(start());
+    let long = json!({ "text": "x".repeat(8_000) });
+    let event = NewEvent::of_sequence(start(), EventKind::SequencePublished, sequence);
+    let tx = h.services.db.begin().await.expect("a transaction");
+    let events = vec![event.with_detail(long); 4_000];
+    event::append(&tx, h.admin.workspace, events)
+        .await
+        .expect("appended");
+    tx.commit().await.expect("committed");
+}
+
 pub async fn append(h: &Harness, kind: EventKind) {
     let sequence: SequenceId = h.services.entropy.id(start());
     let tx = h.services.db.begin().await.expect("a transaction");
@@ -472,15 +485,7 @@ both!(
     |h: Harness| async move {
         let server = Served::new(&h).await;
         // More than the buffers between the two take.
-        let sequence: SequenceId = h.services.entropy.id(start());
-        let long = json!({ "text": "x".repeat(8_000) });
-        let event = NewEvent::of_sequence(start(), EventKind::SequencePublished, sequence);
-        let tx = h.services.db.begin().await.expect("a transaction");
-        let events = vec![event.with_detail(long); 4_000];
-        event::append(&tx, h.admin.workspace, events)
-            .await
-            .expect("appended");
-        tx.commit().await.expect("committed");
+        append_many(&h).await;
 
         let mut socket = server.socket().await;
         socket.init(&h.token).await;

@@ -28,8 +28,14 @@ impl Requests {
         Self(types.iter().map(named).collect())
     }
 
-    /// A request for each field of a root.
-    pub fn of(&self, root: &str) -> Vec<Made> {
+    /// A request for each root field, with its root.
+    pub fn all(&self) -> Vec<(&'static str, Made)> {
+        let roots = ["Query", "Mutation", "Subscription"].into_iter();
+        let of = |root| self.of(root).into_iter().map(move |made| (root, made));
+        roots.flat_map(of).collect()
+    }
+
+    fn of(&self, root: &str) -> Vec<Made> {
         let fields = self.0[root]["fields"].as_array().expect("fields");
         fields
             .iter()

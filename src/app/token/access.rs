@@ -98,6 +98,8 @@ struct Known {
 struct Limits {
     limit: RateLimit,
     nodes: u32,
+    /// How many requests a token may make at once; none where there is no limit.
+    burst: Option<u32>,
     tokens: Option<Arc<DefaultKeyedRateLimiter<TokenId>>>,
 }
 
@@ -110,6 +112,7 @@ impl Limits {
         Self {
             limit,
             nodes,
+            burst: quota.map(|quota| quota.burst_size().get()),
             tokens: quota.map(|quota| Arc::new(RateLimiter::keyed(quota))),
         }
     }
@@ -138,14 +141,7 @@ impl Access {
 
     /// How many requests a token may make at once; `None`, any number.
     pub fn burst(&self) -> Option<u32> {
-        let limits = locked(&self.0.limits);
-        limits.tokens.as_ref()?;
-        let burst = limits.limit.burst.div_ceil(limits.nodes.max(1));
-        Some(if burst == 0 {
-            limits.limit.per_second.div_ceil(limits.nodes.max(1))
-        } else {
-            burst
-        })
+        locked(&self.0.limits).burst
     }
 
     /// Who comes with this token, from this address.

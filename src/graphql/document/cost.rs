@@ -24,7 +24,7 @@ const INTROSPECTION_LEVELS_MAX: u32 = 2;
 /// How many fields may stand in introspection; the usual query has about 120, fragments written out.
 const INTROSPECTION_FIELDS_MAX: u64 = 300;
 
-/// The cost of an operation.
+/// The cost of an operation with these variables, defaults filled in.
 ///
 /// # Errors
 /// Where it is more than is given at once.
@@ -42,7 +42,6 @@ pub(super) fn of(
     };
     let mut estimate = Estimate {
         document,
-        operation,
         variables,
         shape,
         introspected: 0,
@@ -59,7 +58,6 @@ pub(super) fn of(
 
 struct Estimate<'a> {
     document: &'a ExecutableDocument,
-    operation: &'a OperationDefinition,
     variables: &'a Variables,
     shape: &'a Shape,
     /// The fields of introspection that were met.
@@ -153,11 +151,7 @@ impl Estimate<'_> {
     }
 
     fn variable(&self, name: &str) -> Option<&Given> {
-        self.variables.get(name).or_else(|| {
-            let mut definitions = self.operation.variable_definitions.iter();
-            let definition = definitions.find(|definition| definition.node.name.node == name)?;
-            definition.node.default_value()
-        })
+        self.variables.get(name)
     }
 
     /// Introspection is bounded by its fields, and by how often the lists of a type's parts stand
@@ -200,6 +194,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::chosen;
+    use super::super::variables::fill_in_defaults;
     use super::*;
 
     fn cost(document: &str, variables: serde_json::Value) -> Result<u64, TooMuch> {
@@ -213,7 +208,8 @@ mod tests {
         );
         let document = parse_query(document).expect("GraphQL");
         let operation = chosen(&document, None).expect("one");
-        let variables = Variables::from_json(variables);
+        let mut variables = Variables::from_json(variables);
+        fill_in_defaults(&document, None, &mut variables);
         of(&document, operation, &variables, &shape.expect("a schema"))
     }
 

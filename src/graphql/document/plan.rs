@@ -44,7 +44,7 @@ impl Entry {
 /// Something that cannot be null is.
 struct IsNull;
 
-/// The plan of an operation.
+/// The plan of an operation with these variables, defaults filled in.
 pub(super) fn of(
     document: &ExecutableDocument,
     operation: &Positioned<OperationDefinition>,
@@ -58,7 +58,6 @@ pub(super) fn of(
     };
     let planner = Planner {
         document,
-        operation: &operation.node,
         variables,
         shape,
     };
@@ -74,7 +73,6 @@ pub(super) fn of(
 
 struct Planner<'a> {
     document: &'a ExecutableDocument,
-    operation: &'a OperationDefinition,
     variables: &'a Variables,
     shape: &'a Shape,
 }
@@ -142,13 +140,7 @@ impl Planner<'_> {
     }
 
     fn variable(&self, name: &Name) -> Option<bool> {
-        let definitions = &self.operation.variable_definitions;
-        let given = self.variables.get(name).or_else(|| {
-            let mut definitions = definitions.iter();
-            let definition = definitions.find(|definition| definition.node.name.node == *name)?;
-            definition.node.default_value()
-        });
-        match given {
+        match self.variables.get(name) {
             Some(Value::Boolean(holds)) => Some(*holds),
             _ => None,
         }

@@ -89,7 +89,7 @@ fn leaves(set: &SelectionSet) -> Option<Vec<Leaf>> {
     Some(leaves)
 }
 
-/// The root of a subscription that was written out.
+/// The root of a subscription that was written out, with these variables, defaults filled in.
 pub(super) fn root(
     operation: &Positioned<OperationDefinition>,
     variables: &Variables,
@@ -103,15 +103,9 @@ pub(super) fn root(
         Some(Value::Variable(name)) => Some(name.clone()),
         _ => None,
     };
-    let definitions = &operation.node.variable_definitions;
     let after = after.and_then(|after| {
-        let resolved = after.clone().into_const_with(|name| {
-            let given = variables.get(&name);
-            let mut definitions = definitions.iter();
-            let definition = definitions.find(|definition| definition.node.name.node == name);
-            let default = definition.and_then(|definition| definition.node.default_value());
-            given.or(default).cloned().ok_or(())
-        });
+        let given = |name: Name| variables.get(&name).cloned().ok_or(());
+        let resolved = after.clone().into_const_with(given);
         resolved.ok().filter(|after| *after != ConstValue::Null)
     });
     Some(Root {
