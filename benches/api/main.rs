@@ -270,6 +270,10 @@ async fn fill(
         sql::execute(&tx, insert, arguments).await.expect("a lead");
     }
     tx.commit().await.expect("committed");
+    // Else the plans change in the middle, once the database finds the time to look at its tables.
+    sql::execute(services.db.write(), "ANALYZE", Arguments::new())
+        .await
+        .expect("analysed");
     sequence
 }
 

@@ -16,65 +16,74 @@ use crate::domain::flow as domain;
 pub use self::input::FlowInput;
 
 /// A directed acyclic graph of steps; the first step of the list is where leads enter.
-pub struct Flow(domain::Flow);
+pub struct Flow(Arc<domain::Flow>);
 
 /// A directed acyclic graph of steps; the first step of the list is where leads enter.
 #[Object]
 impl Flow {
     /// The steps, in the order in which they were written.
     async fn steps(&self) -> Vec<Step> {
-        self.0.steps.iter().cloned().map(Step::from).collect()
+        let step = |index| Step {
+            flow: Arc::clone(&self.0),
+            index,
+        };
+        (0..self.0.steps.len()).map(step).collect()
     }
 }
 
-impl From<domain::Flow> for Flow {
-    fn from(flow: domain::Flow) -> Self {
+impl From<Arc<domain::Flow>> for Flow {
+    fn from(flow: Arc<domain::Flow>) -> Self {
         Self(flow)
     }
 }
 
 /// One step. `key` is its identity across versions: leads keep their place by it.
-pub struct Step(Arc<domain::Step>);
+#[derive(Clone)]
+pub struct Step {
+    flow: Arc<domain::Flow>,
+    /// Its place among the flow's steps.
+    index: usize,
+}
 
 /// One step. `key` is its identity across versions: leads keep their place by it.
 #[Object]
 impl Step {
     /// The step's stable name, unique in the flow.
     async fn key(&self) -> &str {
-        &self.0.key
+        &self.step().key
     }
 
     /// What people call the step; null if it has no name.
     async fn name(&self) -> Option<&str> {
-        self.0.name.as_deref()
+        self.step().name.as_deref()
     }
 
     /// How long after the step before it (or after enrolment) this one is due.
     async fn wait(&self) -> Duration {
-        self.0.wait.to_string().into()
+        self.step().wait.to_string().into()
     }
 
     /// Count only the days on which the send window opens.
     async fn business_days(&self) -> bool {
-        self.0.business_days
+        self.step().business_days
     }
 
     /// The channel that the step uses; null for a step that reaches nobody.
     async fn channel(&self) -> Option<Channel> {
-        Some(self.0.action.channel().into())
+        Some(self.step().action.channel().into())
     }
 
     /// What the step does.
     async fn action(&self) -> StepAction {
-        match &self.0.action {
-            domain::Action::Email(_) => StepAction::Email(EmailAction(Arc::clone(&self.0))),
+        match &self.step().action {
+            domain::Action::Email(_) => StepAction::Email(EmailAction(self.clone())),
         }
     }
 
     /// Where a lead goes next; null ends the sequence. A condition or a split names its branches in
     /// its action instead.
     async fn next(&self) -> Option<&str> {
-        self.0.next.as_deref()
+        self.step().next.as_deref()
     }
 }
 
@@ -83,9 +92,16 @@ impl Prompt for Step {
         &["key", "name", "wait", "businessDays", "channel", "next"];
 }
 
-impl From<domain::Step> for Step {
-    fn from(step: domain::Step) -> Self {
-        Self(Arc::new(step))
+impl Step {
+    /// The step of a flow with this key, if there is one.
+    pub fn find(flow: &Arc<domain::Flow>, key: &str) -> Option<Self> {
+        let index = flow.steps.iter().position(|step| step.key == key)?;
+        let flow = Arc::clone(flow);
+        Some(Self { flow, index })
+    }
+
+    fn step(&self) -> &domain::Step {
+        &self.flow.steps[self.index]
     }
 }
 
@@ -97,7 +113,7 @@ pub enum StepAction {
 }
 
 /// An email in one or more variants.
-pub struct EmailAction(Arc<domain::Step>);
+pub struct EmailAction(Step);
 
 /// An email in one or more variants.
 #[Object]
@@ -138,7 +154,7 @@ impl EmailAction {
 
 impl EmailAction {
     fn email(&self) -> &domain::EmailAction {
-        let domain::Action::Email(email) = &self.0.action;
+        let domain::Action::Email(email) = &self.0.step().action;
         email
     }
 }

@@ -22,6 +22,7 @@ use super::context::ContextExt;
 use super::error::bad_input;
 use super::execution::{self, Execution};
 use super::flow::Step;
+use super::loader::Asking;
 use super::node;
 use super::page::{Connection, Page, PageArgs};
 use super::person::{self, Person};
@@ -120,10 +121,8 @@ impl Lead {
             return Ok(None);
         };
         let version = loaders.load_one(version).await?;
-        let step = version
-            .as_ref()
-            .and_then(|version| version.flow.steps.iter().find(|step| step.key == key));
-        Ok(step.cloned().map(Step::from).map(Promptly))
+        let step = version.and_then(|version| Step::find(&version.flow, key));
+        Ok(step.map(Promptly))
     }
 
     /// When the current step is due; null where nothing is scheduled.
@@ -223,6 +222,22 @@ impl Prompt for Lead {
         ("person", Person::AT_ONCE),
         ("currentStep", Step::AT_ONCE),
     ];
+
+    fn ahead<'a>(soon: &str, of: &mut dyn Iterator<Item = &'a Self>, asking: &Asking) -> bool
+    where
+        Self: 'a,
+    {
+        match soon {
+            "sequence" => asking.ahead(of.map(Self::sequence_id)),
+            "currentStep" => {
+                let stands = |lead: &&Self| lead.0.step_key.is_some();
+                asking.ahead(of.filter(stands).map(Self::sequence_id));
+            }
+            "person" => asking.ahead(of.map(|lead| PersonId::from_uuid(lead.0.person_id))),
+            _ => return false,
+        }
+        true
+    }
 }
 
 impl From<store::lead::Row> for Lead {

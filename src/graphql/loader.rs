@@ -20,8 +20,10 @@ use std::task::{self, Poll, Wake, Waker};
 
 use async_graphql::dataloader::Loader;
 use async_graphql::indexmap::IndexSet;
+use foldhash::fast::RandomState;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, FuturesUnordered};
+use futures_util::task::AtomicWaker;
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
@@ -71,7 +73,16 @@ pub fn loaders(services: &Services, caller: &Caller, keep: Keep) -> (Asking, Bat
     let batches = Batches {
         asked,
         running: FuturesUnordered::new(),
+        at_once: if services.db.is_shared() {
+            usize::MAX
+        } else {
+            1
+        },
         to_wake: Vec::new(),
+        bell: Arc::new(Bell {
+            rung: AtomicBool::new(true),
+            outer: AtomicWaker::new(),
+        }),
     };
     (asking, batches)
 }
@@ -91,7 +102,7 @@ struct Inner {
 /// What was asked for of one kind.
 struct Loading<K, V> {
     /// What was loaded, if it is kept.
-    kept: HashMap<K, Result<Option<V>, LoadError>>,
+    kept: HashMap<K, Result<Option<V>, LoadError>, RandomState>,
     /// The round that one can still join.
     open: Option<Arc<Round<K, V>>>,
     /// What is being loaded and will be kept.
@@ -120,7 +131,7 @@ impl Inner {
             return then(kind.expect("what stands under the type of a key is of that key"));
         }
         let mut kind = Box::new(Loading {
-            kept: HashMap::new(),
+            kept: HashMap::default(),
             open: None,
             running: Vec::new(),
         });
@@ -162,6 +173,20 @@ impl Asking {
             None => self.join([key.clone()]),
         };
         poll_fn(|cx| round.poll(cx, |found| found.get(&key).cloned())).await
+    }
+
+    /// Asks for what will be loaded one by one in a moment, where it is not there and not on its way.
+    pub fn ahead<K: Key>(&self, keys: impl IntoIterator<Item = K>)
+    where
+        Loaders: Loader<K, Error = LoadError>,
+    {
+        let unknown: Keys<K> = self.0.with(|of: &mut Loading<K, _>| {
+            let unknown = |key: &K| !of.kept.contains_key(key) && of.running(key).is_none();
+            keys.into_iter().filter(unknown).collect()
+        });
+        if !unknown.is_empty() {
+            self.join(unknown);
+        }
     }
 
     /// Loads the values of some keys; those that have none are left out.
@@ -237,10 +262,13 @@ impl Asking {
 /// One query, or as few as the keys fit into, for all who ask before it is run.
 struct Round<K, V>(Mutex<State<K, V>>);
 
+/// Ids, which need no more of their hashes than that nobody can guess them.
+type Keys<K> = IndexSet<K, RandomState>;
+
 type Found<K, V> = Result<HashMap<K, V>, LoadError>;
 
 struct State<K, V> {
-    keys: IndexSet<K>,
+    keys: Keys<K>,
     waiting: Vec<Waker>,
     done: Option<Found<K, V>>,
 }
@@ -314,7 +342,11 @@ type Batch = BoxFuture<'static, Vec<Waker>>;
 pub struct Batches {
     asked: mpsc::UnboundedReceiver<Batch>,
     running: FuturesUnordered<Batch>,
+    /// How many of them run at once. A database of this process works on the cores that its requests
+    /// work on: there it only costs to have several threads wake each other for one request.
+    at_once: usize,
     to_wake: Vec<Waker>,
+    bell: Arc<Bell>,
 }
 
 impl Batches {
@@ -337,19 +369,30 @@ impl Batches {
         cx: &mut task::Context<'_>,
         request: impl FnOnce(&mut task::Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        let bell = Arc::new(Bell {
-            rung: AtomicBool::new(false),
-            outer: cx.waker().clone(),
-        });
-        let waker = Waker::from(Arc::clone(&bell));
-        let polled = request(&mut task::Context::from_waker(&waker));
+        self.bell.outer.register(cx.waker());
+        // What a batch is woken for does not concern the request, which would only ask again.
+        let polled = if self.bell.rung.swap(false, Ordering::SeqCst) {
+            let waker = Waker::from(Arc::clone(&self.bell));
+            request(&mut task::Context::from_waker(&waker))
+        } else {
+            Poll::Pending
+        };
+        if polled.is_ready() {
+            // One that answers more than once goes on with the next answer.
+            self.bell.rung.store(true, Ordering::SeqCst);
+        }
         // A request that rings for itself has only paused, and goes on asking in a moment.
-        if polled.is_pending() && !bell.rung.load(Ordering::SeqCst) {
-            while let Poll::Ready(Some(batch)) = self.asked.poll_recv(cx) {
-                self.running.push(batch);
-            }
-            while let Poll::Ready(Some(woken)) = self.running.poll_next_unpin(cx) {
-                self.to_wake.extend(woken);
+        if polled.is_pending() && !self.bell.rung.load(Ordering::SeqCst) {
+            loop {
+                while self.running.len() < self.at_once
+                    && let Poll::Ready(Some(batch)) = self.asked.poll_recv(cx)
+                {
+                    self.running.push(batch);
+                }
+                match self.running.poll_next_unpin(cx) {
+                    Poll::Ready(Some(woken)) => self.to_wake.extend(woken),
+                    Poll::Ready(None) | Poll::Pending => break,
+                }
             }
             if self.running.is_empty() {
                 self.to_wake.drain(..).for_each(Waker::wake);
@@ -362,12 +405,12 @@ impl Batches {
 /// Passes on that a request can go on, and remembers it.
 struct Bell {
     rung: AtomicBool,
-    outer: Waker,
+    outer: AtomicWaker,
 }
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         self.rung.store(true, Ordering::SeqCst);
-        self.outer.wake_by_ref();
+        self.outer.wake();
     }
 }

@@ -115,12 +115,14 @@ pub fn page_size(size: i32, name: &str) -> Result<u64> {
         })
 }
 
-impl<K: Serialize> Page<K> {
+impl<K> Page<K> {
     /// How many rows to read: one more than is shown.
     pub fn fetch(&self) -> u64 {
         self.limit + 1
     }
+}
 
+impl<K: Serialize + Send + Sync + 'static> Page<K> {
     /// Makes the connection of the rows that were read (at most [`Page::fetch`]; in descending
     /// order where the page is backward). `key` tells a row's key, `node` what is shown of it.
     pub fn connection<R, T>(
@@ -136,13 +138,17 @@ impl<K: Serialize> Page<K> {
         if self.backward {
             rows.reverse();
         }
-        let list: Arc<str> = list.into();
+        let places: Arc<dyn Places> = Arc::new(PlacesOf {
+            list: list.to_owned(),
+            keys: rows.iter().map(key).collect(),
+        });
         let edges = rows
             .into_iter()
-            .map(|row| Edge {
+            .enumerate()
+            .map(|(index, row)| Edge {
                 place: Place {
-                    list: Arc::clone(&list),
-                    key: serde_json::to_vec(&key(&row)).unwrap_or_default(),
+                    of: Arc::clone(&places),
+                    index,
                 },
                 node: node(row),
             })
@@ -167,17 +173,35 @@ impl<K: Serialize> Page<K> {
     }
 }
 
-/// A place in a list. Its cursor is signed only where it is asked for, which costs more than most of
-/// what a row is shown with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A place in a list. Its cursor is written and signed only where it is asked for, which costs more
+/// than most of what a row is shown with.
+#[derive(Clone)]
 struct Place {
-    list: Arc<str>,
-    key: Vec<u8>,
+    of: Arc<dyn Places>,
+    index: usize,
+}
+
+/// The places of a page.
+trait Places: Send + Sync {
+    /// The cursor of one of them.
+    fn cursor(&self, index: usize, secrets: &Secrets, workspace: WorkspaceId) -> String;
+}
+
+struct PlacesOf<K> {
+    list: String,
+    keys: Vec<K>,
+}
+
+impl<K: Serialize + Send + Sync> Places for PlacesOf<K> {
+    fn cursor(&self, index: usize, secrets: &Secrets, workspace: WorkspaceId) -> String {
+        let key = serde_json::to_vec(&self.keys.get(index)).unwrap_or_default();
+        secrets.sign(workspace, &self.list, &key)
+    }
 }
 
 impl Place {
     fn cursor(&self, secrets: &Secrets, workspace: WorkspaceId) -> String {
-        secrets.sign(workspace, &self.list, &self.key)
+        self.of.cursor(self.index, secrets, workspace)
     }
 
     fn shown(&self, ctx: &Context<'_>) -> Result<String> {
@@ -269,7 +293,7 @@ impl<T: Prompt> Edge<T> {
 }
 
 /// Where a page begins and ends.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PageInfo {
     has_next_page: bool,
     has_previous_page: bool,

@@ -38,11 +38,28 @@ pub trait Prompt: ContainerType {
     /// itself (`load_one`), for they are asked again and again until they are there; and answer an
     /// object; with the fields of that object that wait for nothing.
     const SOON: &'static [(&'static str, &'static [&'static str])] = &[];
+
+    /// Asks for what one of the fields that are there soon asks the loaders for first, for all of a
+    /// list at once, so that not every object has to be asked before there is anything to be had.
+    /// `false` where each is to be asked.
+    fn ahead<'a>(_soon: &str, _of: &mut dyn Iterator<Item = &'a Self>, _asking: &Asking) -> bool
+    where
+        Self: 'a,
+    {
+        false
+    }
 }
 
 impl<T: Prompt> Prompt for &T {
     const AT_ONCE: &'static [&'static str] = T::AT_ONCE;
     const SOON: &'static [(&'static str, &'static [&'static str])] = T::SOON;
+
+    fn ahead<'a>(soon: &str, of: &mut dyn Iterator<Item = &'a Self>, asking: &Asking) -> bool
+    where
+        Self: 'a,
+    {
+        T::ahead(soon, &mut of.copied(), asking)
+    }
 }
 
 /// Shows an object as the library does, and sooner.
@@ -120,11 +137,22 @@ impl<T: Prompt> OutputType for Prompts<T> {
             waiting.extend(soon.into_iter().map(|index| (showings.len(), index)));
             showings.push(showing);
         }
+        // The fields for which all was asked ahead: until it is there, one of each is enough to wait.
+        let mut ahead = ask_ahead(ctx, objects, &pattern);
         poll_fn(|cx| {
+            let mut heard = Vec::new();
             waiting.retain(|(of, index)| {
+                if ahead.contains(index) && heard.contains(index) {
+                    return true;
+                }
                 let showing: Option<&mut Showing<'_, T>> = showings.get_mut(*of);
-                !showing.is_none_or(|showing| showing.is_there(*index, cx))
+                let waits = showing.is_some_and(|showing| !showing.is_there(*index, cx));
+                if waits {
+                    heard.push(*index);
+                }
+                waits
             });
+            ahead.clear();
             if waiting.is_empty() {
                 Poll::Ready(())
             } else {
@@ -136,6 +164,26 @@ impl<T: Prompt> OutputType for Prompts<T> {
             showings.into_iter().map(Showing::end).collect(),
         ))
     }
+}
+
+/// Asks for what the objects of a list need that is there soon; answers which fields that settles.
+fn ask_ahead<T: Prompt>(
+    ctx: &ContextSelectionSet<'_>,
+    objects: &[T],
+    pattern: &Pattern,
+) -> Vec<usize> {
+    let Some(asking) = ctx.data_opt::<Asking>().filter(|_| objects.len() > 1) else {
+        return Vec::new();
+    };
+    let fields = pattern.fields.iter().enumerate();
+    let soon = fields.filter(|(_, readiness)| **readiness == Readiness::Soon);
+    soon.map(|(index, _)| index)
+        .filter(|index| {
+            field(ctx, *index).is_some_and(|field| {
+                T::ahead(field.node.name.node.as_str(), &mut objects.iter(), asking)
+            })
+        })
+        .collect()
 }
 
 /// What an object of one type is asked for, by a selection that is nothing but fields, each once.

@@ -165,8 +165,13 @@ impl CadenzaSchema {
                 OperationKind::Query => Keep::UntilTheEnd,
                 OperationKind::Mutation | OperationKind::Subscription => Keep::No,
             };
-            let (loaders, driven) = loader::loaders(&self.services, caller, keep);
-            request = request.data(loaders).data(Patterns::default());
+            let mut services = self.services.clone();
+            if kind == OperationKind::Query {
+                services.db = services.db.for_query();
+            }
+            let (loaders, driven) = loader::loaders(&services, caller, keep);
+            let patterns = Patterns::default();
+            request = request.data(loaders).data(patterns).data(services);
             batches = Some(driven);
         }
         Ok(Prepared {

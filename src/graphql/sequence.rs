@@ -74,7 +74,7 @@ impl Sequence {
 
     /// The working copy. What runs is publishedVersion.
     async fn flow(&self) -> Flow {
-        self.0.flow.clone().into()
+        Arc::clone(&self.0.flow).into()
     }
 
     /// The settings of the working copy.
@@ -232,7 +232,7 @@ impl SequenceVersion {
 
     /// The flow of this version.
     async fn flow(&self) -> Flow {
-        self.0.flow.clone().into()
+        Arc::clone(&self.0.flow).into()
     }
 
     /// The settings of this version.

@@ -16,7 +16,7 @@ use sea_orm::{
 };
 use tokio::time::Instant;
 
-use super::{Result, StoreError, dialect};
+use super::{Reader, Result, StoreError, dialect};
 
 /// How many connections may read at once on SQLite.
 const SQLITE_READERS: u32 = 4;
@@ -41,10 +41,10 @@ const STEPS_BETWEEN: i32 = 200_000;
 /// The database, open.
 #[derive(Clone, Debug)]
 pub struct Db {
-    read: DatabaseConnection,
+    read: Reader,
     write: DatabaseConnection,
     /// To read with where each statement has its time.
-    bounded: DatabaseConnection,
+    bounded: Reader,
 }
 
 impl Db {
@@ -72,18 +72,18 @@ impl Db {
             bound_sqlite(&mut options, within);
             let bounded = Database::connect(options).await?;
             Ok(Self {
-                read,
+                read: Reader::pool(read),
                 write,
-                bounded,
+                bounded: Reader::pool(bounded),
             })
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let pool = Database::connect(postgres_options(url, POSTGRES_CONNECTIONS)).await?;
             let mut options = postgres_options(url, POSTGRES_BOUNDED);
             options.statement_timeout(within);
             Ok(Self {
-                read: pool.clone(),
+                read: Reader::pool(pool.clone()),
                 write: pool,
-                bounded: Database::connect(options).await?,
+                bounded: Reader::pool(Database::connect(options).await?),
             })
         } else {
             Err(StoreError::Unusable(
@@ -110,7 +110,7 @@ impl Db {
     }
 
     /// The connection to read with. On SQLite it cannot see what a transaction has not committed.
-    pub fn read(&self) -> &DatabaseConnection {
+    pub fn read(&self) -> &Reader {
         &self.read
     }
 
@@ -120,6 +120,21 @@ impl Db {
     pub fn bounded(&self) -> Self {
         Self {
             read: self.bounded.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// The same database for one query of a client's. On SQLite all that it reads is of one moment, and
+    /// it has one connection, with its time, from its first statement on: taking one takes more ways to
+    /// the connection's thread than a statement does. On PostgreSQL, where it would take ways to the
+    /// server, and several connections answer sooner than one, nothing changes.
+    #[must_use]
+    pub fn for_query(&self) -> Self {
+        if self.is_shared() {
+            return self.clone();
+        }
+        Self {
+            read: self.read.snapshot(),
             ..self.clone()
         }
     }
@@ -144,7 +159,9 @@ impl Db {
     /// The same database, where `seen` is called with the text of every statement that is run.
     #[must_use]
     pub fn observed(mut self, seen: impl Fn(&str) + Clone + Send + Sync + 'static) -> Self {
-        for connection in [&mut self.read, &mut self.write, &mut self.bounded] {
+        let (read, bounded) = (&mut self.read, &mut self.bounded);
+        let reading = [read.connections_mut(), bounded.connections_mut()];
+        for connection in reading.into_iter().chain([&mut self.write]) {
             let seen = seen.clone();
             connection.set_metric_callback(move |info| seen(&info.statement.sql));
         }
@@ -161,8 +178,8 @@ impl Db {
     /// # Errors
     /// [`StoreError::Database`] where closing fails.
     pub async fn close(self) -> Result<()> {
-        self.bounded.close_by_ref().await?;
-        self.read.close_by_ref().await?;
+        self.bounded.connections().close_by_ref().await?;
+        self.read.connections().close_by_ref().await?;
         self.write.close_by_ref().await?;
         Ok(())
     }

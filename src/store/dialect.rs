@@ -224,7 +224,7 @@ pub fn notified() -> String {
 pub async fn listen(db: &Db) -> Result<Option<PgListener>> {
     match db.read().get_database_backend() {
         DbBackend::Postgres => {
-            let pool = db.read().get_postgres_connection_pool();
+            let pool = db.read().connections().get_postgres_connection_pool();
             let mut listener = PgListener::connect_with(pool)
                 .await
                 .map_err(sql::driver_error)?;

@@ -16,6 +16,7 @@ pub mod execution;
 pub mod lane;
 pub mod lead;
 pub mod person;
+pub mod reader;
 pub mod scope;
 pub mod sender;
 pub mod sequence;
@@ -27,6 +28,7 @@ pub mod workspace;
 use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
 
 pub use self::db::Db;
+pub use self::reader::Reader;
 
 /// What can go wrong in the store.
 #[derive(Debug, thiserror::Error)]

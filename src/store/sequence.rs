@@ -4,6 +4,8 @@
 pub mod publish;
 pub mod version;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use entity::sequence;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, Value};
@@ -29,7 +31,7 @@ pub struct Sequence {
     /// Grows by one with every edit of the flow or the settings.
     pub revision: i32,
     /// The flow as it is edited; what runs is that of the published version.
-    pub flow: Flow,
+    pub flow: Arc<Flow>,
     /// The settings as they are edited.
     pub settings: Settings,
     /// The version that runs, or ran last; `None` where it was never published.
@@ -54,7 +56,7 @@ impl TryFrom<sequence::Model> for Sequence {
                 .parse()
                 .map_err(|_| StoreError::corrupt("sequence's status", &row.status))?,
             revision: row.revision,
-            flow: read_flow(row.flow)?,
+            flow: Arc::new(read_flow(row.flow)?),
             settings: read_settings(row.settings)?,
             published_version: row.published_version_id.map(VersionId::from_uuid),
             created_at: from_ms(row.created_at),

@@ -214,6 +214,37 @@ both!(
     }
 );
 
+both!(
+    a_query_of_a_client_reads_one_moment_where_the_database_is_a_file,
+    |h: Harness| async move {
+        let db = h.services.db.bounded();
+        let count = async |db: &Db| {
+            let statement = "SELECT CAST(count(*) AS BIGINT) AS n FROM quota";
+            sql::number(db.read(), statement, Arguments::new()).await
+        };
+        let add = async |subject: u128| {
+            let statement = "INSERT INTO quota (subject_id, kind, day, workspace_id, used)
+                VALUES ($1, 'SENDS', '2026-01-01', $2, 1)";
+            let workspace = h.admin.workspace.uuid();
+            let subject = Uuid::from_u128(subject);
+            let arguments = Arguments::new().with(subject).with(workspace);
+            let added = sql::execute(h.services.db.write(), statement, arguments).await;
+            assert_eq!(added.expect("added"), 1);
+        };
+        // More queries than there are connections: each gives its own back.
+        for number in 1_i64..=20 {
+            let query = db.for_query();
+            let same = query.clone();
+            let before = count(&query).await.expect("a number");
+            add(number.unsigned_abs().into()).await;
+            let is_later = db.is_shared();
+            let expected = before + i64::from(is_later);
+            assert_eq!(count(&same).await.expect("a number"), expected);
+            assert_eq!(count(&db.for_query()).await.expect("a number"), number);
+        }
+    }
+);
+
 #[tokio::test]
 async fn a_file_is_made_once_however_many_begin_with_it() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -7,6 +7,8 @@ mod flow;
 pub mod publish;
 mod settings;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
@@ -14,7 +16,6 @@ pub use self::flow::{ActionInput, EmailInput, FlowInput, StepInput, VariantInput
 pub use self::settings::{SettingsChange, WindowInput};
 use super::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::event::{EventKind, NewEvent};
-use crate::domain::flow::Flow;
 use crate::domain::id::{SenderId, SequenceId, VersionId, WorkspaceId};
 use crate::domain::sequence::{SequenceAction, SequenceStatus, Step};
 use crate::domain::settings::Settings;
@@ -229,7 +230,7 @@ fn draft(services: &Services, name: String) -> Sequence {
         name,
         status: SequenceStatus::Draft,
         revision: 1,
-        flow: Flow::default(),
+        flow: Arc::default(),
         settings: Settings::default(),
         published_version: None,
         created_at: now,
@@ -295,7 +296,7 @@ fn apply(services: &Services, row: &mut Sequence, change: Change) -> Result<(), 
     }
     if let Some(input) = change.flow {
         match flow::read(input) {
-            Ok(flow) => row.flow = flow,
+            Ok(flow) => row.flow = Arc::new(flow),
             Err(refusals) => wrong.extend(refusals),
         }
     }

@@ -1,5 +1,7 @@
 //! The published versions of sequences. A version never changes.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use entity::sequence_version;
 use sea_orm::{
@@ -25,7 +27,7 @@ pub struct Version {
     /// 1 for the sequence's first version, and so on.
     pub number: i32,
     /// The flow that runs.
-    pub flow: Flow,
+    pub flow: Arc<Flow>,
     /// The settings that hold.
     pub settings: Settings,
     /// When it was published first.
@@ -42,7 +44,7 @@ impl TryFrom<sequence_version::Model> for Version {
             id: VersionId::from_uuid(row.id),
             sequence: SequenceId::from_uuid(row.sequence_id),
             number: row.number,
-            flow: read_flow(row.flow)?,
+            flow: Arc::new(read_flow(row.flow)?),
             settings: read_settings(row.settings)?,
             published_at: from_ms(row.published_at),
             published_by: row.published_by,
