@@ -9,6 +9,7 @@ pub mod duration;
 pub mod event;
 pub mod execution;
 pub mod flow;
+pub mod gate;
 pub mod id;
 pub mod import;
 pub mod lead;

@@ -77,6 +77,15 @@ impl<'a> Calendar<'a> {
         windows.filter(move |_| !closed)
     }
 
+    /// Whether it is nothing but a holiday that closes the rest of the day, or a part of it.
+    fn is_closed_by_holiday(&self, wall: NaiveDateTime) -> bool {
+        let (day, second) = (Weekday::of(wall.date()), wall.num_seconds_from_midnight());
+        let opens = |window: &SendWindow| {
+            window.day == day && window.from < window.to && second < window.to.seconds()
+        };
+        self.holidays.contains(&wall.date()) && self.windows.iter().any(opens)
+    }
+
     /// The window that a wall time lies in.
     fn window_at(&self, wall: NaiveDateTime) -> Option<&'a SendWindow> {
         let second = wall.num_seconds_from_midnight();
@@ -149,6 +158,11 @@ impl<'a> Calendar<'a> {
 /// Whether a message may leave at this instant.
 pub fn is_open(at: DateTime<Utc>, calendar: &Calendar<'_>) -> bool {
     calendar.window_at(calendar.zone.wall(at)).is_some()
+}
+
+/// Whether a message could leave at this instant, or later on its day, were the day no holiday.
+pub fn is_closed_by_holiday(at: DateTime<Utc>, calendar: &Calendar<'_>) -> bool {
+    calendar.is_closed_by_holiday(calendar.zone.wall(at))
 }
 
 /// The first instant at or after `at` at which a message may leave: `at` itself if it is open,

@@ -116,10 +116,10 @@ impl Engine {
             });
         };
         let sender = self.running_sender(row)?;
-        if sender.free_at() > now {
+        if let Some(until) = sender.rests_until(now) {
             tx.rollback().await.map_err(StoreError::from)?;
             return Ok(Claim {
-                next_at: Some(sender.free_at()),
+                next_at: Some(until),
                 ..Claim::default()
             });
         }

@@ -8,9 +8,9 @@ use crate::channel::email::Email;
 use crate::domain::address::EmailAddress;
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::CompiledStep;
+use crate::domain::gate;
 use crate::domain::id::ExecutionId;
 use crate::domain::outcome::ErrorCode;
-use crate::domain::schedule;
 use crate::domain::template::{MergeData, RenderError};
 use crate::domain::thread::Thread;
 use crate::domain::zone::Zone;
@@ -79,8 +79,8 @@ pub fn decide(
         return Decision::Suppressed;
     }
     let calendar = plan::calendar(version, &sender.zone, person_zone);
-    if !schedule::is_open(now, &calendar) {
-        return Decision::Later(plan::reopens_at(now, &calendar));
+    if let Some(closed) = gate::window(&calendar, now) {
+        return Decision::Later(closed.until);
     }
     compose(due, step, execution_id, sender, now)
 }

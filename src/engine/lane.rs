@@ -10,8 +10,8 @@ use super::claim::Claim;
 use super::plan::{self, RunningSender};
 use super::{Engine, Result, RunningVersion};
 use crate::clock::from_ms;
+use crate::domain::gate::{self, Gate};
 use crate::domain::id::{SenderId, SequenceId, VersionId};
-use crate::domain::schedule;
 use crate::domain::settings::WindowClock;
 use crate::store::claim::Turn;
 use crate::store::lane::{self, LaneRow, QuotaKey, QuotaKind};
@@ -119,7 +119,9 @@ impl Engine {
         let Some(earliest) = due.into_iter().flatten().min() else {
             return Ok(None);
         };
-        let mut opens = earliest.max(sender.free_at());
+        let mut opens = sender
+            .rests_until(now)
+            .map_or(earliest, |until| earliest.max(until));
         if version.settings.window_clock != WindowClock::Contact {
             let calendar = plan::calendar(version, &sender.zone, None);
             opens = plan::reopens_at(opens.max(now), &calendar);
@@ -128,26 +130,29 @@ impl Engine {
             return Ok(Some(opens));
         }
         let db = self.db.read();
-        if let Some(cap) = sender.cap_at(now)
-            && lane::quota_used(db, &sender_quota(sender, now)).await? >= i64::from(cap)
-        {
-            return Ok(Some(schedule::next_local_midnight(now, &sender.zone)));
+        let (settings, zone) = (&version.settings, &version.zone);
+        let of_sequence = |kind| sequence_quota(version, kind, now);
+        if let Some(cap) = sender.cap_at(now) {
+            let used = lane::quota_used(db, &sender_quota(sender, now)).await?;
+            if let Some(closed) = gate::daily(Gate::SenderCap, cap, used, &sender.zone, now) {
+                return Ok(Some(closed.until));
+            }
         }
-        let midnight = schedule::next_local_midnight(now, &version.zone);
-        if let Some(cap) = version.settings.max_sends_per_day
-            && lane::quota_used(db, &sequence_quota(version, QuotaKind::Sends, now)).await?
-                >= i64::from(cap)
-        {
-            return Ok(Some(midnight));
+        if let Some(cap) = settings.max_sends_per_day {
+            let used = lane::quota_used(db, &of_sequence(QuotaKind::Sends)).await?;
+            if let Some(closed) = gate::daily(Gate::SequenceCap, cap, used, zone, now) {
+                return Ok(Some(closed.until));
+            }
         }
         let [follow_up, first] = due;
         if follow_up.is_none_or(|due| due > now)
-            && let Some(cap) = version.settings.max_new_leads_per_day
-            && lane::quota_used(db, &sequence_quota(version, QuotaKind::NewLeads, now)).await?
-                >= i64::from(cap)
+            && let Some(cap) = settings.max_new_leads_per_day
         {
-            let after_cap = first.map(|due| due.max(midnight));
-            return Ok(follow_up.into_iter().chain(after_cap).min());
+            let used = lane::quota_used(db, &of_sequence(QuotaKind::NewLeads)).await?;
+            if let Some(closed) = gate::daily(Gate::NewLeadsCap, cap, used, zone, now) {
+                let after_cap = first.map(|due| due.max(closed.until));
+                return Ok(follow_up.into_iter().chain(after_cap).min());
+            }
         }
         Ok(Some(opens))
     }
@@ -155,11 +160,7 @@ impl Engine {
 
 /// The count of a sender's messages on its day.
 pub(super) fn sender_quota(sender: &RunningSender, now: DateTime<Utc>) -> QuotaKey {
-    QuotaKey {
-        subject: sender.id.uuid(),
-        kind: QuotaKind::Sends,
-        day: sender.day(now),
-    }
+    QuotaKey::of(sender.id.uuid(), QuotaKind::Sends, &sender.zone, now)
 }
 
 /// The count of a sequence on its day.
@@ -168,9 +169,5 @@ pub(super) fn sequence_quota(
     kind: QuotaKind,
     now: DateTime<Utc>,
 ) -> QuotaKey {
-    QuotaKey {
-        subject: version.sequence_id.uuid(),
-        kind,
-        day: plan::day(now, &version.zone),
-    }
+    QuotaKey::of(version.sequence_id.uuid(), kind, &version.zone, now)
 }

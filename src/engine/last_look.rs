@@ -7,7 +7,7 @@
 use chrono::Duration;
 
 use super::{Claimed, Engine, Result, plan};
-use crate::domain::schedule;
+use crate::domain::{gate, schedule};
 use crate::store::dispatch as rows;
 
 /// So long after its claim a message is as its claim saw it, but for its window and its day, which are
@@ -26,7 +26,7 @@ impl Engine {
             &claimed.sender.zone,
             claimed.person_zone.as_ref(),
         );
-        if !schedule::is_open(now, &calendar) {
+        if gate::window(&calendar, now).is_some() {
             return Ok(false);
         }
         // It counts on the day of its claim, and today's caps know nothing of it.

@@ -8,13 +8,14 @@ use super::{Engine, Result, RunningVersion};
 use crate::channel::dispatch::Route;
 use crate::clock::from_ms;
 use crate::domain::address::EmailAddress;
+use crate::domain::gate;
 use crate::domain::id::{SenderId, WorkspaceId};
 use crate::domain::planning::{self, Clocks};
 use crate::domain::schedule::{self, Calendar};
 use crate::domain::sender::{WarmUp, daily_cap_on};
 use crate::domain::zone::Zone;
 use crate::store::StoreError;
-use crate::store::lane::SenderRow;
+use crate::store::lane::{SenderRow, quota_day};
 
 pub use crate::domain::planning::{due_at, reopens_at};
 
@@ -46,10 +47,17 @@ pub struct RunningSender {
 }
 
 impl RunningSender {
-    /// When its pace and its health let the next message go.
-    pub fn free_at(&self) -> DateTime<Utc> {
-        self.unhealthy_until
-            .map_or(self.next_free_at, |until| until.max(self.next_free_at))
+    /// Until when its pace and its health let no message go; `None` where they do now.
+    pub fn rests_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let closed = [
+            gate::pace(self.next_free_at, now),
+            gate::health(self.unhealthy_until, now),
+        ];
+        closed
+            .into_iter()
+            .flatten()
+            .map(|closed| closed.until)
+            .max()
     }
 
     /// The most messages on its day that holds `now`; `None`, no limit.
@@ -63,15 +71,8 @@ impl RunningSender {
 
     /// Its day that holds `now`.
     pub fn day(&self, now: DateTime<Utc>) -> String {
-        day(now, &self.zone)
+        quota_day(now, &self.zone)
     }
-}
-
-/// The day of a clock, YYYY-MM-DD.
-pub fn day(now: DateTime<Utc>, zone: &Zone) -> String {
-    schedule::local_day(now, zone)
-        .format("%Y-%m-%d")
-        .to_string()
 }
 
 impl Engine {

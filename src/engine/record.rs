@@ -150,7 +150,7 @@ fn put_back(open: &OpenExecution) -> Happening {
 
 /// The day of a sequence's clock on which an execution was claimed.
 fn claimed_on(open: &OpenExecution, zone: Option<&Zone>) -> Option<String> {
-    Some(plan::day(from_ms(open.started_at?), zone?))
+    Some(lane::quota_day(from_ms(open.started_at?), zone?))
 }
 
 /// What a batch will write.

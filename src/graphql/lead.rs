@@ -131,16 +131,10 @@ impl Lead {
     }
 
     /// Why nothing has been sent yet, and until when: in plain words and codes, true at the time of
-    /// asking. Empty for a lead that is over. A lead that is due and has no blocker leaves as soon
-    /// as windows, caps and the pace of its sender let it.
+    /// asking. Empty for a lead that is over. A lead that is due and has no blocker has its turn
+    /// behind those of its sender that are due longer.
     async fn blockers(&self, ctx: &Context<'_>) -> Result<Vec<Blocker>> {
-        let sequence = ctx.loaders()?.load_one(self.sequence_id()).await?;
-        let sequence = there(sequence, "lead's sequence")?;
-        Ok(blocker::of(
-            &self.0,
-            sequence.status,
-            ctx.services().clock.now(),
-        )?)
+        blocker::of(ctx, &self.0).await
     }
 
     /// How many messages it got.

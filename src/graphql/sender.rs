@@ -15,10 +15,10 @@ use super::prompt::Prompt;
 use super::scalar::{Date, DateTime, Duration, TimeZone};
 use crate::domain::duration::WaitDuration;
 use crate::domain::id::SenderId;
-use crate::domain::schedule::local_day;
 use crate::domain::sender as domain;
 use crate::domain::zone::Zone;
 use crate::store;
+use crate::store::lane::{QuotaKey, QuotaKind};
 
 pub use self::mutation::SenderMutation;
 
@@ -103,17 +103,10 @@ impl Sender {
             .zones
             .get(&self.0.time_zone)
             .unwrap_or_else(Zone::utc);
-        let day = local_day(services.clock.now(), &zone)
-            .format("%Y-%m-%d")
-            .to_string();
-        let sent = ctx
-            .loaders()?
-            .load_one(SentOn {
-                sender: self.0.id,
-                day,
-            })
-            .await?;
-        Ok(sent.unwrap_or(0))
+        let now = services.clock.now();
+        let today = QuotaKey::of(self.0.id.uuid(), QuotaKind::Sends, &zone, now);
+        let sent = ctx.loaders()?.load_one(today).await?.unwrap_or(0);
+        Ok(i32::try_from(sent).unwrap_or(i32::MAX))
     }
 
     /// When its pace lets the next message go; null where that is now.
@@ -219,28 +212,13 @@ impl dataloader::Loader<SenderId> for Loaders {
     }
 }
 
-/// A sender's day, on its own clock.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct SentOn {
-    sender: SenderId,
-    day: String,
-}
-
-impl dataloader::Loader<SentOn> for Loaders {
-    type Value = i32;
+impl dataloader::Loader<QuotaKey> for Loaders {
+    type Value = i64;
     type Error = LoadError;
 
-    async fn load(&self, keys: &[SentOn]) -> Result<HashMap<SentOn, i32>, LoadError> {
-        let days: Vec<_> = keys
-            .iter()
-            .map(|key| (key.sender, key.day.clone()))
-            .collect();
+    async fn load(&self, keys: &[QuotaKey]) -> Result<HashMap<QuotaKey, i64>, LoadError> {
         let db = self.services.db.read();
-        let rows = store::sender::sent_on(db, self.workspace, &days).await?;
-        Ok(rows
-            .into_iter()
-            .map(|(sender, day, used)| (SentOn { sender, day }, used))
-            .collect())
+        Ok(store::lane::quotas_used(db, self.workspace, keys).await?)
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use strum::EnumString;
 use uuid::Uuid;
@@ -14,6 +15,8 @@ use super::claim::parse;
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::domain::id::{SenderId, SequenceId, VersionId, WorkspaceId};
+use crate::domain::schedule::local_day;
+use crate::domain::zone::Zone;
 
 /// A lane and the earliest work in it.
 #[derive(Debug, Clone, FromQueryResult)]
@@ -247,6 +250,40 @@ pub struct QuotaKey {
     pub day: String,
 }
 
+impl QuotaKey {
+    /// The count of a sender's or a sequence's messages, or new leads, on the day of its clock that
+    /// holds `now`.
+    pub fn of(subject: Uuid, kind: QuotaKind, zone: &Zone, now: DateTime<Utc>) -> Self {
+        let day = quota_day(now, zone);
+        Self { subject, kind, day }
+    }
+}
+
+/// The day of a clock that holds `now`, YYYY-MM-DD.
+pub fn quota_day(now: DateTime<Utc>, zone: &Zone) -> String {
+    local_day(now, zone).format("%Y-%m-%d").to_string()
+}
+
+/// How much of some daily counts of a workspace is used; those of which nothing is are left out.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn quotas_used(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    keys: &[QuotaKey],
+) -> Result<HashMap<QuotaKey, i64>> {
+    let mut arguments = Arguments::new();
+    let rows = arguments.table(connection, keys.iter().map(|key| row(workspace, key, 0)));
+    let statement = format!(
+        "WITH v (subject_id, kind, day, workspace_id, used) AS ({rows})
+         SELECT q.subject_id, q.kind, q.day, q.used FROM quota q
+         JOIN v ON q.subject_id = v.subject_id AND q.kind = v.kind AND q.day = v.day
+           AND q.workspace_id = v.workspace_id"
+    );
+    read_quotas(sql::all(connection, &statement, arguments).await?)
+}
+
 /// How much of a daily count is used.
 ///
 /// # Errors
@@ -302,7 +339,10 @@ async fn lock_quotas(
          ORDER BY q.subject_id, q.kind, q.day {}",
         dialect::for_update(tx, "q")
     );
-    let found: Vec<Used> = sql::all(tx, &statement, arguments).await?;
+    read_quotas(sql::all(tx, &statement, arguments).await?)
+}
+
+fn read_quotas(found: Vec<Used>) -> Result<HashMap<QuotaKey, i64>> {
     found
         .into_iter()
         .map(|row| {

@@ -8,7 +8,6 @@ use sea_orm::{
     QueryOrder, QuerySelect,
 };
 
-use super::lane::QuotaKind;
 use super::sql::{self, Arguments};
 use super::{Result, StoreError, dialect};
 use crate::clock::from_ms;
@@ -230,45 +229,4 @@ pub async fn count(connection: &impl ConnectionTrait, workspace: WorkspaceId) ->
         Arguments::new().with(workspace.uuid()),
     )
     .await
-}
-
-/// How many messages each of the senders has sent on a day of its own clock (YYYY-MM-DD); a sender
-/// that has sent none is left out.
-///
-/// # Errors
-/// [`StoreError`] as the database has it.
-pub async fn sent_on(
-    connection: &impl ConnectionTrait,
-    workspace: WorkspaceId,
-    days: &[(SenderId, String)],
-) -> Result<Vec<(SenderId, String, i32)>> {
-    if days.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut arguments = Arguments::new()
-        .with(workspace.uuid())
-        .with(QuotaKind::Sends.as_str());
-    let rows = arguments.table(
-        connection,
-        days.iter()
-            .map(|(id, day)| [id.uuid().into(), day.as_str().into()]),
-    );
-    let statement = format!(
-        "WITH v (sender_id, day) AS ({rows})
-         SELECT v.sender_id, v.day, q.used FROM v
-         JOIN quota q ON q.subject_id = v.sender_id AND q.kind = $2 AND q.day = v.day
-              AND q.workspace_id = $1"
-    );
-    let rows: Vec<Used> = sql::all(connection, &statement, arguments).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (SenderId::from_uuid(row.sender_id), row.day, row.used))
-        .collect())
-}
-
-#[derive(sea_orm::FromQueryResult)]
-struct Used {
-    sender_id: uuid::Uuid,
-    day: String,
-    used: i32,
 }

@@ -2,6 +2,7 @@
 
 mod api_docs;
 mod attempts;
+mod blockers;
 mod bulk;
 mod bus;
 mod connections;

@@ -2,6 +2,7 @@
 //! the list of pains that the design was made from.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cadenza::channel::dispatch::{Channel, Prepared, Route, Sending, Sent};
@@ -18,20 +19,28 @@ use crate::harness::{Harness, both};
 
 /// A receiver that takes everything but what is sent to `bad…`.
 #[derive(Clone, Default)]
-pub struct Receiver(Arc<Mutex<Vec<String>>>);
+pub struct Receiver {
+    mails: Arc<Mutex<Vec<String>>>,
+    refuses_logins: Arc<AtomicBool>,
+}
 
 impl Receiver {
     /// How often each person got each step: the subject tells the step.
     fn taken(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
-        for mail in self.0.lock().expect("ledger").iter() {
+        for mail in self.mails.lock().expect("ledger").iter() {
             *counts.entry(mail.clone()).or_default() += 1;
         }
         counts
     }
 
+    /// Whether it lets nobody log in from now on.
+    pub fn refuse_logins(&self, refuse: bool) {
+        self.refuses_logins.store(refuse, Ordering::SeqCst);
+    }
+
     fn count(&self) -> usize {
-        self.0.lock().expect("ledger").len()
+        self.mails.lock().expect("ledger").len()
     }
 }
 
@@ -44,13 +53,15 @@ impl Channel for Receiver {
     ) -> Sending<'a> {
         Box::pin(async move {
             let to = message.envelope_to.to_string();
-            let outcome = if to.starts_with("bad") {
+            let outcome = if self.refuses_logins.load(Ordering::SeqCst) {
+                Outcome::refused(Phase::Auth, 535, "5.7.8 wrong password")
+            } else if to.starts_with("bad") {
                 Outcome::refused(Phase::Rcpt, 554, "5.7.1 go away")
             } else {
                 let text = String::from_utf8_lossy(&message.bytes).into_owned();
                 let subject = text.lines().find_map(|line| line.strip_prefix("Subject: "));
                 let mail = format!("{to} {}", subject.unwrap_or_default());
-                self.0.lock().expect("ledger").push(mail);
+                self.mails.lock().expect("ledger").push(mail);
                 Outcome::Sent {
                     response: "ok".into(),
                 }
@@ -80,7 +91,7 @@ pub async fn node(h: &Harness, receiver: &Receiver) -> Engine {
 }
 
 /// Claims at most `room`, sends and records; answers how many were claimed.
-async fn turn(engine: &Engine, receiver: &Receiver, room: usize) -> usize {
+pub async fn turn(engine: &Engine, receiver: &Receiver, room: usize) -> usize {
     let claim = engine
         .claim(room, &|_: SenderId| room)
         .await

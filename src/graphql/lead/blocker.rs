@@ -1,21 +1,48 @@
-//! Why nothing has been sent to a lead, as far as its own state and its sequence tell.
+//! Why nothing has been sent to a lead: what its own state and its sequence tell, and for one that is
+//! due the gates that the engine asks ([`crate::domain::gate`]).
 
-use async_graphql::{Enum, SimpleObject};
+use async_graphql::{Context, Enum, Result, SimpleObject};
 use chrono::{DateTime, Utc};
 
-use super::parsed;
+use super::{parsed, there};
 use crate::clock::from_ms;
+use crate::domain::gate::{self, Closed, Gate};
+use crate::domain::id::{PersonId, SenderId, SequenceId, VersionId};
 use crate::domain::lead::{Hold, LeadStatus};
+use crate::domain::planning::{self, Clocks};
+use crate::domain::schedule::local_day;
+use crate::domain::sender::daily_cap_on;
 use crate::domain::sequence::SequenceStatus;
+use crate::domain::zone::Zone;
+use crate::graphql::context::ContextExt;
 use crate::graphql::scalar;
-use crate::store::StoreError;
+use crate::store::claim::Turn;
+use crate::store::lane::{QuotaKey, QuotaKind};
 use crate::store::lead::Row;
+use crate::store::sender::Sender;
+use crate::store::{self, StoreError};
 
 /// Why nothing has been sent yet.
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockerCode {
     /// The step is not due yet.
     Waiting,
+    /// No send window is open, on the clock that the settings choose.
+    OutsideWindow,
+    /// The day is a holiday of the settings, else a send window would be open or still open today.
+    Holiday,
+    /// Its sender has sent as much as it may in a day of its own clock.
+    SenderDailyCap,
+    /// Its sender has sent just now, and keeps its distance between two messages.
+    SenderPacing,
+    /// The sequence has sent as much as it may in a day of its own clock.
+    SequenceDailyCap,
+    /// As many leads of the sequence have had their first message as may in a day.
+    NewLeadsCap,
+    /// Its sender is switched off.
+    SenderDisabled,
+    /// Its sender had trouble of its own, such as a refused login, and is left alone for a while.
+    SenderUnhealthy,
     /// The sequence does not send.
     SequenceDisabled,
     /// Somebody holds the lead.
@@ -39,29 +66,159 @@ pub struct Blocker {
     pub until: Option<scalar::DateTime>,
 }
 
-/// What keeps a lead from being sent its step at `now`.
+/// What keeps a lead from being sent its step now.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] for words that this version does not know.
-pub fn of(
+/// As the store has it, and [`StoreError::Corrupt`] for words that this version does not know.
+pub async fn of(ctx: &Context<'_>, lead: &Row) -> Result<Vec<Blocker>> {
+    let (loaders, now) = (ctx.loaders()?, ctx.services().clock.now());
+    let id = SequenceId::from_uuid(lead.sequence_id);
+    let sequence = there(loaders.load_one(id).await?, "lead's sequence")?;
+    let status = store::lead::status(lead)?;
+    if matches!(status, LeadStatus::Completed | LeadStatus::Stopped) {
+        return Ok(Vec::new());
+    }
+    let mut found = of_state(lead, status, sequence.status, now)?;
+    let Some(sender) = lead.sender_id.map(SenderId::from_uuid) else {
+        return Ok(found);
+    };
+    let sender = there(loaders.load_one(sender).await?, "lead's sender")?;
+    if !sender.enabled {
+        let message = "Its sender is switched off: enable it with senderUpdate.";
+        found.push(Blocker::new(BlockerCode::SenderDisabled, message, None));
+    }
+    let is_due = lead.due_at.is_some_and(|due_at| from_ms(due_at) <= now);
+    if let Some(version) = sequence.published_version
+        && is_due
+        && status == LeadStatus::Pending
+    {
+        let closed = closed_gates(ctx, lead, &sender, version, now).await?;
+        found.extend(closed.into_iter().map(Blocker::from));
+    }
+    Ok(found)
+}
+
+/// The gates that keep a lead that is due from leaving.
+async fn closed_gates(
+    ctx: &Context<'_>,
     lead: &Row,
+    sender: &Sender,
+    version: VersionId,
+    now: DateTime<Utc>,
+) -> Result<Vec<Closed>> {
+    let (loaders, zones) = (ctx.loaders()?, &ctx.services().zones);
+    let version = there(loaders.load_one(version).await?, "published version")?;
+    let person = PersonId::from_uuid(lead.person_id);
+    let person = there(loaders.load_one(person).await?, "lead's person")?;
+    let settings = &version.settings;
+    let zone = |name: &str| zones.get(name).unwrap_or_else(Zone::utc);
+    let (of_sequence, of_sender) = (zone(&settings.time_zone), zone(&sender.time_zone));
+    let of_person = person.time_zone.as_deref().and_then(|name| zones.get(name));
+    let clocks = Clocks {
+        sequence: &of_sequence,
+        sender: &of_sender,
+        person: of_person.as_ref(),
+    };
+    let mut closed: Vec<Closed> = [
+        gate::window(&planning::calendar(settings, clocks), now),
+        gate::health(sender.unhealthy_until, now),
+        gate::pace(sender.next_free_at, now),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let cap = sender.daily_cap.and_then(|cap| u32::try_from(cap).ok());
+    let cap = daily_cap_on(local_day(now, &of_sender), cap, sender.warm_up.as_ref());
+    let is_first = lead.turn == Turn::First.as_i16();
+    let new_leads = settings.max_new_leads_per_day.filter(|_| is_first);
+    let (sender, sequence) = (sender.id.uuid(), lead.sequence_id);
+    for (gate, cap, subject, kind, zone) in [
+        (Gate::SenderCap, cap, sender, QuotaKind::Sends, &of_sender),
+        (
+            Gate::SequenceCap,
+            settings.max_sends_per_day,
+            sequence,
+            QuotaKind::Sends,
+            &of_sequence,
+        ),
+        (
+            Gate::NewLeadsCap,
+            new_leads,
+            sequence,
+            QuotaKind::NewLeads,
+            &of_sequence,
+        ),
+    ] {
+        if let Some(cap) = cap {
+            let key = QuotaKey::of(subject, kind, zone, now);
+            let used = loaders.load_one(key).await?.unwrap_or(0);
+            closed.extend(gate::daily(gate, cap, used, zone, now));
+        }
+    }
+    Ok(closed)
+}
+
+impl Blocker {
+    fn new(code: BlockerCode, message: &str, until: Option<DateTime<Utc>>) -> Self {
+        Self {
+            code,
+            message: message.to_owned(),
+            until: until.map(scalar::DateTime),
+        }
+    }
+}
+
+impl From<Closed> for Blocker {
+    fn from(closed: Closed) -> Self {
+        let (code, message) = match closed.gate {
+            Gate::Window => (
+                BlockerCode::OutsideWindow,
+                "No send window is open now: the message leaves once one is, or once the windows \
+                 are changed and published.",
+            ),
+            Gate::Holiday => (
+                BlockerCode::Holiday,
+                "Today is a holiday of the sequence's settings: the message leaves when a send \
+                 window opens after it.",
+            ),
+            Gate::SenderHealth => (
+                BlockerCode::SenderUnhealthy,
+                "Its sender had trouble of its own (unhealthyReason has the server's words) and is \
+                 tried again then; enabling it again tries it at once.",
+            ),
+            Gate::SenderPace => (
+                BlockerCode::SenderPacing,
+                "Its sender has sent just now and keeps its minGap to the next message.",
+            ),
+            Gate::SenderCap => (
+                BlockerCode::SenderDailyCap,
+                "Its sender has sent as much as it may today: raise its dailyCap, or wait for the \
+                 next day of its clock.",
+            ),
+            Gate::SequenceCap => (
+                BlockerCode::SequenceDailyCap,
+                "The sequence has sent as much as it may today: raise maxSendsPerDay and publish, \
+                 or wait for the next day of its clock.",
+            ),
+            Gate::NewLeadsCap => (
+                BlockerCode::NewLeadsCap,
+                "As many leads as may have had their first message today: raise maxNewLeadsPerDay \
+                 and publish, or wait for the next day of the sequence's clock.",
+            ),
+        };
+        Self::new(code, message, Some(closed.until))
+    }
+}
+
+/// What a lead's own state and its sequence's tell.
+fn of_state(
+    lead: &Row,
+    status: LeadStatus,
     sequence: SequenceStatus,
     now: DateTime<Utc>,
 ) -> Result<Vec<Blocker>, StoreError> {
-    let status = crate::store::lead::status(lead)?;
-    match status {
-        LeadStatus::Completed | LeadStatus::Stopped => return Ok(Vec::new()),
-        LeadStatus::Pending | LeadStatus::InProgress | LeadStatus::Paused => {}
-    }
     let mut found = Vec::new();
-    let mut add = |code, message: &str, until: Option<DateTime<Utc>>| {
-        let until = until.map(scalar::DateTime);
-        found.push(Blocker {
-            code,
-            message: message.to_owned(),
-            until,
-        });
-    };
+    let mut add = |code, message: &str, until| found.push(Blocker::new(code, message, until));
     if status == LeadStatus::Paused {
         let message = "Somebody holds the lead: resume it, and the rest of its wait goes on.";
         add(BlockerCode::LeadPaused, message, None);

@@ -1,0 +1,229 @@
+//! Why nothing has been sent to a lead that is due: each gate through the API, and until when it tells
+//! that it is closed the engine sends nothing, and then it does.
+
+use chrono::{DateTime, Duration, TimeZone, Utc};
+use serde_json::{Value, json};
+
+use crate::enrol::{enrol, people};
+use crate::harness::{Harness, both};
+use crate::leads::lead;
+use crate::pains::{Receiver, node, turn};
+use crate::sequences::{done, flow, sender};
+
+/// Messages may leave at any time.
+fn always() -> Value {
+    let days = [
+        "MONDAY",
+        "TUESDAY",
+        "WEDNESDAY",
+        "THURSDAY",
+        "FRIDAY",
+        "SATURDAY",
+        "SUNDAY",
+    ];
+    let window = |day: &&str| json!({ "day": day, "from": "00:00", "to": "24:00" });
+    json!({ "sendWindows": days.iter().map(window).collect::<Vec<_>>() })
+}
+
+fn at(day: u32, hour: u32, minute: u32) -> DateTime<Utc> {
+    let at = Utc.with_ymd_and_hms(2026, 3, day, hour, minute, 0);
+    at.single().expect("an instant")
+}
+
+/// Two leads of a sequence with these settings, both due on the third of March at nine.
+struct Due {
+    sender: String,
+    leads: Vec<String>,
+    receiver: Receiver,
+}
+
+impl Due {
+    async fn new(h: &Harness, settings: Value) -> Self {
+        let sender = sender(h, "ada").await;
+        let input =
+            json!({ "name": "Due", "flow": flow(&["one"], &[&sender]), "settings": settings });
+        let sequence = done(h, "sequenceCreate", input).await["id"].take();
+        done(h, "sequencePublish", json!({ "id": sequence })).await;
+        let sequence = sequence.as_str().expect("an id");
+        let ids = people(h, &["x", "y"]).await;
+        enrol(h, sequence, json!({ "ids": ids })).await;
+        let all = h
+            .data("{ leads(first: 9) { nodes { id } } }", json!({}))
+            .await;
+        let nodes = all["leads"]["nodes"].as_array().expect("leads").iter();
+        Self {
+            sender,
+            leads: nodes
+                .map(|node| node["id"].as_str().expect("an id").to_owned())
+                .collect(),
+            receiver: Receiver::default(),
+        }
+    }
+
+    async fn change_sender(&self, h: &Harness, change: Value) {
+        let mut input = json!({ "id": self.sender });
+        let change = change.as_object().cloned().unwrap_or_default();
+        input.as_object_mut().expect("an object").extend(change);
+        let answer = h
+            .mutate(
+                "senderUpdate",
+                "SenderUpdateInput",
+                input,
+                "userErrors { message }",
+            )
+            .await;
+        assert_eq!(answer["userErrors"], json!([]));
+    }
+
+    /// A node that enters now claims and sends once; answers how many messages.
+    async fn turn(&self, h: &Harness) -> usize {
+        let engine = node(h, &self.receiver).await;
+        turn(&engine, &self.receiver, 50).await
+    }
+
+    /// The blockers of whoever has had no message, the same for each.
+    async fn blockers(&self, h: &Harness) -> Vec<(String, Option<DateTime<Utc>>)> {
+        let mut found = Vec::new();
+        for id in &self.leads {
+            let mut lead = lead(h, id).await;
+            if lead["messagesSent"] == 0 {
+                found.push(lead["blockers"].take());
+            }
+        }
+        found.dedup();
+        let [blockers] = &found[..] else {
+            panic!("{found:?}");
+        };
+        let blockers = blockers.as_array().expect("a list").iter();
+        let read = |blocker: &Value| {
+            let until = blocker["until"]
+                .as_str()
+                .map(|at| at.parse().expect("an instant"));
+            (blocker["code"].as_str().expect("a code").to_owned(), until)
+        };
+        blockers.map(read).collect()
+    }
+
+    /// This and nothing else is in the way, until then; nothing is sent before, and then it is.
+    async fn is_blocked_by(&self, h: &Harness, code: &str, until: DateTime<Utc>) {
+        assert_eq!(self.blockers(h).await, [(code.to_owned(), Some(until))]);
+        assert_eq!(self.turn(h).await, 0);
+        h.clock.advance_to(until - Duration::milliseconds(1));
+        // The last moment of a holiday's night is no holiday.
+        let last: Vec<_> = self
+            .blockers(h)
+            .await
+            .into_iter()
+            .map(|(_, until)| until)
+            .collect();
+        assert_eq!(last, [Some(until)]);
+        assert_eq!(self.turn(h).await, 0);
+        h.clock.advance_to(until);
+        assert_eq!(self.blockers(h).await, []);
+        assert!(self.turn(h).await > 0, "{code} is over");
+    }
+}
+
+both!(a_window_that_is_closed, |h: Harness| async move {
+    let due = Due::new(&h, json!({})).await;
+    let waiting = due.blockers(&h).await;
+    assert_eq!(waiting, [("WAITING".to_owned(), Some(at(3, 9, 0)))]);
+    h.clock.advance_to(at(3, 17, 0));
+    due.is_blocked_by(&h, "OUTSIDE_WINDOW", at(4, 9, 0)).await;
+});
+
+both!(a_holiday, |h: Harness| async move {
+    let due = Due::new(&h, json!({ "holidays": ["2026-03-04"] })).await;
+    h.clock.advance_to(at(4, 10, 0));
+    due.is_blocked_by(&h, "HOLIDAY", at(5, 9, 0)).await;
+});
+
+both!(
+    the_clock_that_the_settings_choose,
+    |h: Harness| async move {
+        let due = Due::new(
+            &h,
+            json!({ "timeZone": "Asia/Tokyo", "windowClock": "SENDER" }),
+        )
+        .await;
+        due.change_sender(&h, json!({ "timeZone": "America/New_York" }))
+            .await;
+        h.clock.advance_to(at(3, 13, 0));
+        // Nine in New York, before the clocks change there.
+        due.is_blocked_by(&h, "OUTSIDE_WINDOW", at(3, 14, 0)).await;
+    }
+);
+
+both!(the_cap_of_a_sender, |h: Harness| async move {
+    let due = Due::new(&h, always()).await;
+    due.change_sender(&h, json!({ "dailyCap": 1, "timeZone": "Asia/Tokyo" }))
+        .await;
+    h.clock.advance_to(at(3, 10, 0));
+    assert_eq!(due.turn(&h).await, 1);
+    // Midnight in Tokyo.
+    due.is_blocked_by(&h, "SENDER_DAILY_CAP", at(3, 15, 0))
+        .await;
+});
+
+both!(the_caps_of_a_sequence, |h: Harness| async move {
+    let mut settings = always();
+    settings["maxSendsPerDay"] = json!(1);
+    let due = Due::new(&h, settings).await;
+    h.clock.advance_to(at(3, 10, 0));
+    assert_eq!(due.turn(&h).await, 1);
+    due.is_blocked_by(&h, "SEQUENCE_DAILY_CAP", at(4, 0, 0))
+        .await;
+});
+
+both!(the_cap_of_new_leads, |h: Harness| async move {
+    let mut settings = always();
+    settings["maxNewLeadsPerDay"] = json!(1);
+    let due = Due::new(&h, settings).await;
+    h.clock.advance_to(at(3, 10, 0));
+    assert_eq!(due.turn(&h).await, 1);
+    due.is_blocked_by(&h, "NEW_LEADS_CAP", at(4, 0, 0)).await;
+});
+
+both!(the_pace_of_a_sender, |h: Harness| async move {
+    let due = Due::new(&h, always()).await;
+    due.change_sender(&h, json!({ "minGap": "PT10M" })).await;
+    h.clock.advance_to(at(3, 10, 0));
+    assert_eq!(due.turn(&h).await, 1);
+    due.is_blocked_by(&h, "SENDER_PACING", at(3, 10, 10)).await;
+});
+
+both!(a_sender_that_cannot_log_in, |h: Harness| async move {
+    let due = Due::new(&h, always()).await;
+    due.receiver.refuse_logins(true);
+    h.clock.advance_to(at(3, 10, 0));
+    assert!(due.turn(&h).await > 0);
+    due.receiver.refuse_logins(false);
+    let blockers = due.blockers(&h).await;
+    let [(code, Some(until))] = &blockers[..] else {
+        panic!("{blockers:?}");
+    };
+    assert_eq!(code, "SENDER_UNHEALTHY");
+    due.is_blocked_by(&h, "SENDER_UNHEALTHY", *until).await;
+});
+
+both!(every_reason_that_holds_is_told, |h: Harness| async move {
+    let settings = json!({ "maxSendsPerDay": 1, "maxNewLeadsPerDay": 1 });
+    let due = Due::new(&h, settings).await;
+    due.change_sender(&h, json!({ "dailyCap": 1 })).await;
+    h.clock.advance_to(at(3, 10, 0));
+    assert_eq!(due.turn(&h).await, 1);
+    due.change_sender(&h, json!({ "enabled": false })).await;
+    h.clock.advance_to(at(3, 18, 0));
+    let night = Some(at(4, 0, 0));
+    let expected = [
+        ("SENDER_DISABLED", None),
+        ("OUTSIDE_WINDOW", Some(at(4, 9, 0))),
+        ("SENDER_DAILY_CAP", night),
+        ("SEQUENCE_DAILY_CAP", night),
+        ("NEW_LEADS_CAP", night),
+    ];
+    let expected = expected.map(|(code, until)| (code.to_owned(), until));
+    assert_eq!(due.blockers(&h).await, expected);
+    h.clock.advance_to(at(5, 10, 0));
+    assert_eq!(due.turn(&h).await, 0);
+});
