@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use migration::{Migrator, MigratorTrait};
-use sea_orm::sqlx;
 use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{self, Connection};
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
@@ -31,7 +31,8 @@ pub const POSTGRES_CONNECTIONS: u32 = 16;
 
 /// How many connections a node opens to PostgreSQL for what clients read.
 const POSTGRES_BOUNDED: u32 = 8;
-/// How many connections on SQLite.
+/// How many connections on SQLite, for queries and again for everything else: a query keeps its own from
+/// its first statement to its end, and nobody else is to wait for that.
 const SQLITE_BOUNDED: u32 = 4;
 /// How long a statement may take that a client has brought about.
 pub const STATEMENT_WITHIN: Duration = Duration::from_secs(20);
@@ -45,6 +46,8 @@ pub struct Db {
     write: DatabaseConnection,
     /// To read with where each statement has its time.
     bounded: Reader,
+    /// The same for queries of clients.
+    queries: Reader,
 }
 
 impl Db {
@@ -70,20 +73,24 @@ impl Db {
             let read = Database::connect(sqlite_options(&url, SQLITE_READERS)).await?;
             let mut options = sqlite_options(&url, SQLITE_BOUNDED);
             bound_sqlite(&mut options, within);
-            let bounded = Database::connect(options).await?;
+            let bounded = Database::connect(options.clone()).await?;
+            let queries = Database::connect(options).await?;
             Ok(Self {
                 read: Reader::pool(read),
                 write,
                 bounded: Reader::pool(bounded),
+                queries: Reader::pool(queries),
             })
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let pool = Database::connect(postgres_options(url, POSTGRES_CONNECTIONS)).await?;
             let mut options = postgres_options(url, POSTGRES_BOUNDED);
             options.statement_timeout(within);
+            let bounded = Reader::pool(Database::connect(options).await?);
             Ok(Self {
                 read: Reader::pool(pool.clone()),
                 write: pool,
-                bounded: Reader::pool(Database::connect(options).await?),
+                queries: bounded.clone(),
+                bounded,
             })
         } else {
             Err(StoreError::Unusable(
@@ -134,7 +141,7 @@ impl Db {
             return self.clone();
         }
         Self {
-            read: self.read.snapshot(),
+            read: self.queries.snapshot(),
             ..self.clone()
         }
     }
@@ -159,8 +166,8 @@ impl Db {
     /// The same database, where `seen` is called with the text of every statement that is run.
     #[must_use]
     pub fn observed(mut self, seen: impl Fn(&str) + Clone + Send + Sync + 'static) -> Self {
-        let (read, bounded) = (&mut self.read, &mut self.bounded);
-        let reading = [read.connections_mut(), bounded.connections_mut()];
+        let readers = [&mut self.read, &mut self.bounded, &mut self.queries];
+        let reading = readers.map(Reader::connections_mut);
         for connection in reading.into_iter().chain([&mut self.write]) {
             let seen = seen.clone();
             connection.set_metric_callback(move |info| seen(&info.statement.sql));
@@ -178,6 +185,7 @@ impl Db {
     /// # Errors
     /// [`StoreError::Database`] where closing fails.
     pub async fn close(self) -> Result<()> {
+        self.queries.connections().close_by_ref().await?;
         self.bounded.connections().close_by_ref().await?;
         self.read.connections().close_by_ref().await?;
         self.write.close_by_ref().await?;
@@ -190,6 +198,7 @@ fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
     options
         .max_connections(connections)
         .min_connections(1)
+        .map_sqlx_sqlite_before_acquire(|connection, _| async { Ok(is_clean(connection)) }.boxed())
         .map_sqlx_sqlite_opts(|options| {
             options
                 .journal_mode(SqliteJournalMode::Wal)
@@ -208,11 +217,25 @@ fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
     options
 }
 
+/// Whether a connection that comes from the pool is in no transaction, as far as the driver knows. Where
+/// the disk is full or broken, SQLite undoes a transaction by itself, and the driver goes on counting
+/// it: what it began next would be a savepoint, in which nothing is ever committed and nothing new is
+/// seen. Such a connection is closed, and another one opened.
+fn is_clean(connection: &SqliteConnection) -> bool {
+    !connection.is_in_transaction()
+}
+
 /// SQLite has no time-out for statements: it asks now and then whether to go on, from the moment on
 /// that a connection is taken.
 fn bound_sqlite(options: &mut ConnectOptions, within: Duration) {
     options.map_sqlx_sqlite_before_acquire(move |connection, _| {
-        async move { bound(connection, within).await.map(|()| true) }.boxed()
+        async move {
+            if !is_clean(connection) {
+                return Ok(false);
+            }
+            bound(connection, within).await.map(|()| true)
+        }
+        .boxed()
     });
     options.map_sqlx_sqlite_pool_opts(move |options| {
         options.after_connect(move |connection, _| bound(connection, within).boxed())

@@ -15,8 +15,12 @@ pub struct Reader {
     pool: DatabaseConnection,
     /// The transaction that everything is read in, from the first statement on until the last clone of
     /// this is gone.
-    snapshot: Option<Arc<OnceCell<DatabaseTransaction>>>,
+    snapshot: Option<Arc<Snapshot>>,
 }
+
+/// A transaction, once it is begun; one that could not be is not tried again, or whoever waits for a
+/// connection would wait once for each of its statements.
+type Snapshot = OnceCell<Result<DatabaseTransaction, DbErr>>;
 
 impl Reader {
     /// Reads by whichever connection of the pool is free.
@@ -46,11 +50,9 @@ impl Reader {
         &mut self.pool
     }
 
-    async fn begun<'a>(
-        &self,
-        snapshot: &'a OnceCell<DatabaseTransaction>,
-    ) -> Result<&'a DatabaseTransaction, DbErr> {
-        snapshot.get_or_try_init(|| self.pool.begin()).await
+    async fn begun<'a>(&self, snapshot: &'a Snapshot) -> Result<&'a DatabaseTransaction, DbErr> {
+        let begun = snapshot.get_or_init(|| self.pool.begin()).await;
+        begun.as_ref().map_err(DbErr::clone)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cadenza::domain::id::{LeadId, SequenceId, VersionId};
 use cadenza::store::claim::{self, PersonRow};
 use cadenza::store::sql::{self, Arguments};
-use cadenza::store::{Db, enrolment, execution};
+use cadenza::store::{Db, Reader, enrolment, execution};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult, Value};
 use serde_json::json;
 use uuid::Uuid;
@@ -241,6 +241,54 @@ both!(
             let expected = before + i64::from(is_later);
             assert_eq!(count(&same).await.expect("a number"), expected);
             assert_eq!(count(&db.for_query()).await.expect("a number"), number);
+        }
+    }
+);
+
+both!(
+    a_transaction_that_the_database_undid_leaves_no_trace,
+    |h: Harness| async move {
+        let db = h.services.db.bounded();
+        let add = async |tx: &sea_orm::DatabaseTransaction, subject: u128| {
+            let statement = "INSERT INTO quota (subject_id, kind, day, workspace_id, used)
+                VALUES ($1, 'SENDS', '2026-01-01', $2, 1)";
+            let subject = Uuid::from_u128(subject);
+            let arguments = Arguments::new()
+                .with(subject)
+                .with(h.admin.workspace.uuid());
+            sql::execute(tx, statement, arguments).await.expect("added");
+        };
+        let seen = async |connection: &Reader| {
+            let statement = "SELECT CAST(count(*) AS BIGINT) AS n FROM quota";
+            let number = sql::number(connection, statement, Arguments::new()).await;
+            number.expect("a number")
+        };
+        // As SQLite does where the disk fails: the driver hears nothing of it.
+        for _ in 0..5 {
+            let undone = db.begin().await.expect("begun");
+            undone.execute_unprepared("ROLLBACK").await.expect("undone");
+            let is_error = undone.commit().await.is_err();
+            assert_eq!(is_error, !db.is_shared());
+            let query = db.for_query();
+            seen(query.read()).await;
+            if !db.is_shared() {
+                let undone = query.read().execute_unprepared("ROLLBACK").await;
+                undone.expect("undone");
+            }
+        }
+        for number in 1..=20_u32 {
+            drop(db.begin().await.expect("begun"));
+            let tx = db.begin().await.expect("begun");
+            add(&tx, number.into()).await;
+            tx.commit().await.expect("committed");
+            let other = Db::connect(&h.url).await.expect("it opens");
+            assert_eq!(
+                seen(other.read()).await,
+                i64::from(number),
+                "it is committed"
+            );
+            assert_eq!(seen(db.for_query().read()).await, i64::from(number));
+            other.close().await.expect("closes");
         }
     }
 );
