@@ -109,13 +109,15 @@ impl Due {
         assert_eq!(self.blockers(h).await, [(code.to_owned(), Some(until))]);
         assert_eq!(self.turn(h).await, 0);
         h.clock.advance_to(until - Duration::milliseconds(1));
-        // The last moment of a holiday's night is no holiday.
-        let last: Vec<_> = self
+        // The last moment of a holiday's night is no holiday; and who was seen to be outside its window
+        // waits for the opening.
+        let mut last: Vec<_> = self
             .blockers(h)
             .await
             .into_iter()
             .map(|(_, until)| until)
             .collect();
+        last.dedup();
         assert_eq!(last, [Some(until)]);
         assert_eq!(self.turn(h).await, 0);
         h.clock.advance_to(until);
@@ -131,6 +133,25 @@ both!(a_window_that_is_closed, |h: Harness| async move {
     h.clock.advance_to(at(3, 17, 0));
     due.is_blocked_by(&h, "OUTSIDE_WINDOW", at(4, 9, 0)).await;
 });
+
+both!(who_waits_for_a_window_is_told_so, |h: Harness| async move {
+    // A Friday evening; a day later is a Saturday.
+    h.clock.advance_to(at(6, 18, 0));
+    let due = Due::new(&h, json!({})).await;
+    let monday = Some(at(9, 9, 0));
+    let expected = ["WAITING", "OUTSIDE_WINDOW"].map(|code| (code.to_owned(), monday));
+    assert_eq!(due.blockers(&h).await, expected);
+});
+
+both!(
+    a_night_that_is_over_before_the_wait_is_no_reason,
+    |h: Harness| async move {
+        h.clock.advance_to(at(9, 18, 0));
+        let due = Due::new(&h, json!({})).await;
+        let expected = [("WAITING".to_owned(), Some(at(11, 9, 0)))];
+        assert_eq!(due.blockers(&h).await, expected);
+    }
+);
 
 both!(a_holiday, |h: Harness| async move {
     let due = Due::new(&h, json!({ "holidays": ["2026-03-04"] })).await;

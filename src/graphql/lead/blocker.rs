@@ -87,18 +87,22 @@ pub async fn of(ctx: &Context<'_>, lead: &Row) -> Result<Vec<Blocker>> {
         let message = "Its sender is switched off: enable it with senderUpdate.";
         found.push(Blocker::new(BlockerCode::SenderDisabled, message, None));
     }
-    let is_due = lead.due_at.is_some_and(|due_at| from_ms(due_at) <= now);
     if let Some(version) = sequence.published_version
-        && is_due
+        && let Some(due_at) = lead.due_at.map(from_ms)
         && status == LeadStatus::Pending
     {
         let closed = closed_gates(ctx, lead, &sender, version, now).await?;
-        found.extend(closed.into_iter().map(Blocker::from));
+        // Who is not due yet waits for nothing but that, and for the window if that is when it opens.
+        let holds = |closed: &Closed| {
+            let is_window = matches!(closed.gate, Gate::Window | Gate::Holiday);
+            due_at <= now || (is_window && closed.until == due_at)
+        };
+        found.extend(closed.into_iter().filter(holds).map(Blocker::from));
     }
     Ok(found)
 }
 
-/// The gates that keep a lead that is due from leaving.
+/// The gates that keep a lead from leaving, were it due.
 async fn closed_gates(
     ctx: &Context<'_>,
     lead: &Row,
