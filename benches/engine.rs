@@ -28,6 +28,7 @@ use cadenza::channel::smtp::{Security, SmtpConfig, SmtpPool};
 use cadenza::clock::Clock;
 use cadenza::domain::id::{LeadId, PersonId, SenderId, SequenceId, VersionId, WorkspaceId, kind};
 use cadenza::domain::outcome::Outcome;
+use cadenza::domain::settings::Weekday;
 use cadenza::engine::record::Ending;
 use cadenza::engine::{Engine, EngineConfig};
 use cadenza::entropy::Entropy;
@@ -260,16 +261,7 @@ async fn furnish(url: &str, port: u16) -> Furnished {
         "kind": "email", "senders": [sender.to_string()],
         "variants": [{ "key": "a", "weight": 1, "enabled": true, "subject": "Hello {{ first_name }}",
                        "text": body, "html": format!("<p>{body}</p>") }] } }] });
-    let days = [
-        "MONDAY",
-        "TUESDAY",
-        "WEDNESDAY",
-        "THURSDAY",
-        "FRIDAY",
-        "SATURDAY",
-        "SUNDAY",
-    ];
-    let windows: Vec<_> = days
+    let windows: Vec<_> = Weekday::ALL
         .iter()
         .map(|day| serde_json::json!({ "day": day, "from": "00:00", "to": "24:00" }))
         .collect();

@@ -1,6 +1,7 @@
 //! Why nothing has been sent to a lead that is due: each gate through the API, and until when it tells
 //! that it is closed the engine sends nothing, and then it does.
 
+use cadenza::domain::settings::Weekday;
 use chrono::{DateTime, Duration, TimeZone, Utc};
 use serde_json::{Value, json};
 
@@ -12,17 +13,8 @@ use crate::sequences::{done, flow, sender};
 
 /// Messages may leave at any time.
 fn always() -> Value {
-    let days = [
-        "MONDAY",
-        "TUESDAY",
-        "WEDNESDAY",
-        "THURSDAY",
-        "FRIDAY",
-        "SATURDAY",
-        "SUNDAY",
-    ];
-    let window = |day: &&str| json!({ "day": day, "from": "00:00", "to": "24:00" });
-    json!({ "sendWindows": days.iter().map(window).collect::<Vec<_>>() })
+    let window = |day| json!({ "day": day, "from": "00:00", "to": "24:00" });
+    json!({ "sendWindows": Weekday::ALL.map(window) })
 }
 
 fn at(day: u32, hour: u32, minute: u32) -> DateTime<Utc> {
@@ -186,23 +178,22 @@ both!(the_cap_of_a_sender, |h: Harness| async move {
         .await;
 });
 
-both!(the_caps_of_a_sequence, |h: Harness| async move {
+/// A cap of one in the settings lets one message go, and no other on that day.
+async fn is_capped(h: &Harness, cap: &str, code: &str) {
     let mut settings = always();
-    settings["maxSendsPerDay"] = json!(1);
-    let due = Due::new(&h, settings).await;
+    settings[cap] = json!(1);
+    let due = Due::new(h, settings).await;
     h.clock.advance_to(at(3, 10, 0));
-    assert_eq!(due.turn(&h).await, 1);
-    due.is_blocked_by(&h, "SEQUENCE_DAILY_CAP", at(4, 0, 0))
-        .await;
+    assert_eq!(due.turn(h).await, 1);
+    due.is_blocked_by(h, code, at(4, 0, 0)).await;
+}
+
+both!(the_cap_of_a_sequence, |h: Harness| async move {
+    is_capped(&h, "maxSendsPerDay", "SEQUENCE_DAILY_CAP").await;
 });
 
 both!(the_cap_of_new_leads, |h: Harness| async move {
-    let mut settings = always();
-    settings["maxNewLeadsPerDay"] = json!(1);
-    let due = Due::new(&h, settings).await;
-    h.clock.advance_to(at(3, 10, 0));
-    assert_eq!(due.turn(&h).await, 1);
-    due.is_blocked_by(&h, "NEW_LEADS_CAP", at(4, 0, 0)).await;
+    is_capped(&h, "maxNewLeadsPerDay", "NEW_LEADS_CAP").await;
 });
 
 both!(the_pace_of_a_sender, |h: Harness| async move {

@@ -91,23 +91,20 @@ pub async fn of(ctx: &Context<'_>, lead: &Row) -> Result<Vec<Blocker>> {
         && let Some(due_at) = lead.due_at.map(from_ms)
         && status == LeadStatus::Pending
     {
-        let closed = closed_gates(ctx, lead, &sender, version, now).await?;
-        // Who is not due yet waits for nothing but that, and for the window if that is when it opens.
-        let holds = |closed: &Closed| {
-            let is_window = matches!(closed.gate, Gate::Window | Gate::Holiday);
-            due_at <= now || (is_window && closed.until == due_at)
-        };
-        found.extend(closed.into_iter().filter(holds).map(Blocker::from));
+        let closed = closed_gates(ctx, lead, &sender, version, due_at, now).await?;
+        found.extend(closed.into_iter().map(Blocker::from));
     }
     Ok(found)
 }
 
-/// The gates that keep a lead from leaving, were it due.
+/// The gates that keep a lead's message from leaving. Who is not due yet waits for nothing but that, and
+/// for the window if that is when it opens.
 async fn closed_gates(
     ctx: &Context<'_>,
     lead: &Row,
     sender: &Sender,
     version: VersionId,
+    due_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Vec<Closed>> {
     let (loaders, zones) = (ctx.loaders()?, &ctx.services().zones);
@@ -123,8 +120,13 @@ async fn closed_gates(
         sender: &of_sender,
         person: of_person.as_ref(),
     };
+    let window = gate::window(&planning::calendar(settings, clocks), now);
+    if due_at > now {
+        let opening = window.filter(|closed| closed.until == due_at);
+        return Ok(opening.into_iter().collect());
+    }
     let mut closed: Vec<Closed> = [
-        gate::window(&planning::calendar(settings, clocks), now),
+        window,
         gate::health(sender.unhealthy_until, now),
         gate::pace(sender.next_free_at, now),
     ]
