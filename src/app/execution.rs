@@ -8,7 +8,7 @@ use super::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
-use crate::domain::flow::{Channel, CompiledFlow};
+use crate::domain::flow::{Answer, Channel, CompiledFlow};
 use crate::domain::id::{ExecutionId, PersonId, SenderId, SequenceId, VersionId};
 use crate::domain::lead::{Happening, LeadStatus, Onward};
 use crate::domain::outcome::ErrorCode;
@@ -225,8 +225,10 @@ impl Settling<'_> {
         let ran = compiled(&version(ran)?.flow)?;
         let settings = &version(current)?.settings;
         let current = compiled(&version(current)?.flow)?;
-        let in_thread = ran.step(&open.step_key).is_some_and(|step| step.in_thread);
-        let Some(next) = ran.next_in(&current, &open.step_key) else {
+        let in_thread = ran
+            .step(&open.step_key)
+            .is_some_and(|step| step.in_thread());
+        let Some(next) = ran.next_in(&current, &open.step_key, Answer::Next) else {
             return Ok(Plan {
                 in_thread,
                 onward: None,

@@ -280,7 +280,7 @@ impl Enrolling {
         let missing = || StoreError::corrupt("sequence", "it takes leads and runs no version");
         let Version { flow, settings, .. } = target.version.ok_or_else(missing)?;
         let mut channels = Vec::new();
-        for channel in flow.steps.iter().map(|step| step.action.channel()) {
+        for channel in flow.steps.iter().filter_map(|step| step.action.channel()) {
             if !channels.contains(&channel) {
                 channels.push(channel);
             }

@@ -1,18 +1,20 @@
-//! The content of an email: subject, HTML and text templates compiled together, the part that was
+//! The content of messages. Of an email: subject, HTML and text templates compiled together, the part that was
 //! not written derived from the one that was. Text is derived from HTML once, as a template, when
 //! the content is compiled; HTML is derived from text after rendering. Never addresses or sends.
 
 mod markup;
 mod plain;
+mod text;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
+pub use self::text::{MESSAGE_CHARS_MAX, TextContent};
 use super::template::{Kind, MergeData, RenderError, TagUse, Template, unknown_tags};
 
-/// A part of an email's content, named as in the API.
+/// A part of a message's content, named as in the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ContentField {
     /// The subject line.
@@ -21,6 +23,12 @@ pub enum ContentField {
     Html,
     /// The plain text part.
     Text,
+    /// The text of a message that is no email, or of a request.
+    Body,
+    /// The title of a task.
+    Title,
+    /// The instructions of a task.
+    Instructions,
 }
 
 impl ContentField {
@@ -30,6 +38,9 @@ impl ContentField {
             ContentField::Subject => "subject",
             ContentField::Html => "html",
             ContentField::Text => "text",
+            ContentField::Body => "body",
+            ContentField::Title => "title",
+            ContentField::Instructions => "instructions",
         }
     }
 }

@@ -29,7 +29,7 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use tags::{MergeData, unknown_tags};
+pub use tags::{MergeData, similar, unknown_tags};
 
 use value::{Escape, Operand, TooLarge};
 
@@ -49,12 +49,14 @@ pub enum Kind {
     Html,
     /// One line of plain text: line breaks and control characters become spaces.
     Subject,
+    /// JSON: values are written as they stand within a JSON string (RFC 8259 §7).
+    Json,
 }
 
 impl Kind {
     fn output_limit(self) -> usize {
         match self {
-            Kind::Text | Kind::Html => MAX_OUTPUT_BYTES,
+            Kind::Text | Kind::Html | Kind::Json => MAX_OUTPUT_BYTES,
             Kind::Subject => MAX_SUBJECT_BYTES,
         }
     }
@@ -251,7 +253,7 @@ impl Template {
         }
         let out = renderer.out;
         Ok(match self.inner.kind {
-            Kind::Text | Kind::Html => out,
+            Kind::Text | Kind::Html | Kind::Json => out,
             Kind::Subject => value::one_line(&out),
         })
     }

@@ -7,7 +7,7 @@ use super::version::RunningVersion;
 use crate::channel::email::Email;
 use crate::domain::address::EmailAddress;
 use crate::domain::execution::ExecutionStatus;
-use crate::domain::flow::CompiledStep;
+use crate::domain::flow::{CompiledStep, Content};
 use crate::domain::gate;
 use crate::domain::id::ExecutionId;
 use crate::domain::outcome::ErrorCode;
@@ -121,7 +121,14 @@ fn compose(
             "No variant of the step is enabled: enable one and publish again.".into(),
         );
     };
-    let rendered = match variant.content.render(&merge_data(&due.person, sender)) {
+    let Content::Email(content) = &variant.content else {
+        return over(
+            ExecutionStatus::Failed,
+            ErrorCode::RenderFailed,
+            "The step is no email.".into(),
+        );
+    };
+    let rendered = match content.render(&merge_data(&due.person, sender)) {
         Ok(rendered) => rendered,
         Err(RenderError::Missing(tags)) => return Decision::MissingData(tags),
         Err(error @ (RenderError::TooLong { .. } | RenderError::Failed(_))) => {
@@ -132,7 +139,7 @@ fn compose(
             );
         }
     };
-    let thread = thread_of(due).filter(|_| step.in_thread);
+    let thread = thread_of(due).filter(|_| step.in_thread());
     let subject = match &thread {
         Some(thread) if rendered.subject.is_empty() => reply_subject(&thread.subject),
         _ => rendered.subject,

@@ -230,7 +230,7 @@ impl<'a> Recording<'a> {
             .version
             .flow
             .step(&claimed.step_key)
-            .is_some_and(|step| step.in_thread);
+            .is_some_and(|step| step.in_thread());
         let thread: Thread = lead
             .thread
             .take()

@@ -16,7 +16,7 @@ use super::{Claimed, Engine, EngineError, Result, RunningVersion};
 use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
-use crate::domain::flow::{Channel, CompiledStep};
+use crate::domain::flow::{Answer, Channel, CompiledStep};
 use crate::domain::id::{ExecutionId, SenderId, VersionId, WorkerId};
 use crate::domain::lead::{Happening, Hold, Onward, StopReason};
 use crate::domain::outcome::GIVEN_UP;
@@ -396,7 +396,7 @@ impl<'a> Taking<'a> {
             .step_key
             .as_deref()
             .and_then(|key| version.flow.step(key));
-        let next = step.and_then(|step| version.flow.after(step));
+        let next = step.and_then(|step| version.flow.after(step, Answer::Next));
         lead.anchor_at = self.now.timestamp_millis();
         lead.last_action_at = Some(lead.anchor_at);
         let event = |kind| NewEvent::of_lead(self.now, kind, version.sequence_id, lead.lead_id());

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sea_orm::ConnectionTrait;
 
 use super::{Engine, EngineError, Result};
-use crate::domain::flow::{CompiledFlow, CompiledStep, Flow};
+use crate::domain::flow::{Answer, CompiledFlow, CompiledStep, Flow};
 use crate::domain::id::{SequenceId, VersionId};
 use crate::domain::settings::Settings;
 use crate::domain::zone::Zone;
@@ -34,7 +34,7 @@ impl RunningVersion {
     /// The step after `step` that `current` still has: a sequence may have been published again
     /// while a message of its older version was on its way.
     pub fn next_in<'a>(&self, current: &'a Self, step: &str) -> Option<&'a CompiledStep> {
-        self.flow.next_in(&current.flow, step)
+        self.flow.next_in(&current.flow, step, Answer::Next)
     }
 }
 

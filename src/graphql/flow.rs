@@ -70,13 +70,14 @@ impl Step {
 
     /// The channel that the step uses; null for a step that reaches nobody.
     async fn channel(&self) -> Option<Channel> {
-        Some(self.step().action.channel().into())
+        self.step().action.channel().map(Into::into)
     }
 
     /// What the step does.
     async fn action(&self) -> StepAction {
         match &self.step().action {
             domain::Action::Email(_) => StepAction::Email(EmailAction(self.clone())),
+            _ => unreachable!("WIP"),
         }
     }
 
@@ -154,7 +155,9 @@ impl EmailAction {
 
 impl EmailAction {
     fn email(&self) -> &domain::EmailAction {
-        let domain::Action::Email(email) = &self.0.step().action;
+        let domain::Action::Email(email) = &self.0.step().action else {
+            unreachable!("WIP")
+        };
         email
     }
 }
@@ -237,6 +240,10 @@ pub enum FlowProblemCode {
     NoWindow,
     /// The weights add up to nothing, or variants share a key.
     BadWeight,
+    /// A condition has only one answer for everybody.
+    UntestedCondition,
+    /// An email does not say how to receive no more.
+    MissingUnsubscribe,
 }
 
 /// One problem of a flow, with its place.

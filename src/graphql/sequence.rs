@@ -2,7 +2,7 @@
 
 mod mutation;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, Object, Result, dataloader};
@@ -122,7 +122,7 @@ impl Sequence {
     /// What publishing would refuse (severity ERROR) or is probably not meant (WARNING), as of now.
     async fn problems(&self, ctx: &Context<'_>) -> Result<Vec<FlowProblem>> {
         let found = ctx.loaders()?.load_many(self.0.flow.senders()).await?;
-        let facts = found
+        let senders = found
             .into_iter()
             .map(|(id, row)| {
                 (
@@ -134,6 +134,10 @@ impl Sequence {
                 )
             })
             .collect();
+        let facts = flow::Facts {
+            senders,
+            attributes: BTreeSet::new(),
+        };
         let problems = flow::check(&self.0.flow, &self.0.settings, &facts);
         Ok(problems.into_iter().map(FlowProblem::from).collect())
     }

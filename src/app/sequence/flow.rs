@@ -7,7 +7,8 @@
 use crate::app::{Refusal, RefusalCode};
 use crate::domain::duration::WaitDuration;
 use crate::domain::flow::{
-    Action, EmailAction, EmailVariant, Flow, STEP_SENDERS_MAX, STEPS_MAX, Step, VARIANTS_MAX,
+    Action, EmailAction, EmailVariant, Flow, MissingPolicy, STEP_SENDERS_MAX, STEPS_MAX, Step,
+    VARIANTS_MAX,
 };
 use crate::domain::id::SenderId;
 use crate::domain::template::MAX_SOURCE_BYTES;
@@ -162,6 +163,8 @@ impl Reader {
             wait,
             business_days: input.business_days,
             action,
+            on_missing_address: MissingPolicy::Skip,
+            on_missing_data: MissingPolicy::Hold,
             next,
         }
     }

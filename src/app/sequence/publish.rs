@@ -3,7 +3,7 @@
 
 mod policy;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
@@ -15,7 +15,7 @@ use crate::app::given_up::give_up;
 use crate::app::{AppError, Caller, Refusal, Services};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::{
-    self, Destination, FlowProblem, SenderFacts, Severity, StepChange, StepChangeKind,
+    self, Destination, Facts, FlowProblem, SenderFacts, Severity, StepChange, StepChangeKind,
 };
 use crate::domain::id::{LeadId, SenderId, SequenceId, WorkspaceId};
 use crate::domain::sequence::{SequenceAction, SequenceStatus, Step};
@@ -382,7 +382,7 @@ pub async fn problems(
 ) -> Result<Vec<FlowProblem>, StoreError> {
     let senders = sequence.flow.senders();
     let found = store::sender::find_many(connection, workspace, &senders).await?;
-    let facts: HashMap<SenderId, SenderFacts> = found
+    let senders: HashMap<SenderId, SenderFacts> = found
         .into_iter()
         .map(|row| {
             (
@@ -394,5 +394,9 @@ pub async fn problems(
             )
         })
         .collect();
+    let facts = Facts {
+        senders,
+        attributes: BTreeSet::new(),
+    };
     Ok(flow::check(&sequence.flow, &sequence.settings, &facts))
 }

@@ -44,7 +44,7 @@ impl<'a> Planner<'a> {
         let settings = &target.settings;
         let mut senders = HashMap::new();
         if settings.window_clock == WindowClock::Sender {
-            for row in enrolment::sender_zones(tx, operation.workspace, &entry.senders).await? {
+            for row in enrolment::sender_zones(tx, operation.workspace, entry.senders()).await? {
                 let zone = services.zones.get(&row.time_zone).unwrap_or_else(Zone::utc);
                 senders.insert(SenderId::from_uuid(row.id), zone);
             }

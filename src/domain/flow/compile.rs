@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::{Action, Channel, Flow, Step};
+use serde_json::{Map, Value};
+
+use super::graph::{Graph, nearest};
+use super::{Action, Answer, Channel, Flow, MessageAction, MissingPolicy, Predicate, Step};
 use crate::domain::duration::WaitDuration;
 use crate::domain::id::SenderId;
-use crate::domain::message::EmailContent;
+use crate::domain::message::{ContentProblem, EmailContent, TextContent};
 
 /// A flow that passed [`check`](super::check()), ready for the engine; made once for a version.
 #[derive(Debug)]
@@ -23,16 +26,42 @@ pub struct CompiledStep {
     pub wait: WaitDuration,
     /// Count only the days that the send window opens.
     pub business_days: bool,
-    /// How it reaches the person.
-    pub channel: Channel,
-    /// Who may send it.
-    pub senders: Vec<SenderId>,
-    /// The enabled texts.
-    pub variants: Vec<CompiledVariant>,
-    /// Send it as a reply in the lead's thread.
-    pub in_thread: bool,
-    /// Where a lead goes next.
+    /// How it reaches the person; none for a step that reaches nobody.
+    pub channel: Option<Channel>,
+    /// What it does.
+    pub work: Work,
+    /// What becomes of a lead that has no address for it.
+    pub on_missing_address: MissingPolicy,
+    /// What becomes of a lead for which a merge tag has no value.
+    pub on_missing_data: MissingPolicy,
+    /// Where a lead goes next, from a step with one way out.
     pub next: Option<String>,
+}
+
+/// What a step does.
+#[derive(Debug)]
+pub enum Work {
+    /// Sends a message through a sender.
+    Message {
+        /// Who may send it.
+        senders: Vec<SenderId>,
+        /// The enabled texts.
+        variants: Vec<CompiledVariant>,
+        /// Send it as a reply in the lead's thread.
+        in_thread: bool,
+    },
+    /// Gives work to a person.
+    Task(CompiledTask),
+    /// Asks a predicate.
+    Condition(CompiledCondition),
+    /// Divides leads.
+    Split(CompiledSplit),
+    /// Makes a request.
+    Webhook(CompiledWebhook),
+    /// Writes these fields into the person.
+    Update(Map<String, Value>),
+    /// Ends the sequence.
+    End,
 }
 
 /// A text ready to be rendered.
@@ -43,7 +72,57 @@ pub struct CompiledVariant {
     /// Its share.
     pub weight: u32,
     /// The compiled text.
-    pub content: EmailContent,
+    pub content: Content,
+}
+
+/// The compiled text of a message.
+#[derive(Debug)]
+pub enum Content {
+    /// Of an email.
+    Email(EmailContent),
+    /// Of a text or WhatsApp message.
+    Text(TextContent),
+}
+
+/// Work for a person, ready to be given.
+#[derive(Debug)]
+pub struct CompiledTask {
+    /// What is to be done.
+    pub title: TextContent,
+    /// How.
+    pub instructions: Option<TextContent>,
+    /// Who is to do it.
+    pub assignee: Option<String>,
+    /// After how long the lead goes on without it.
+    pub timeout: Option<WaitDuration>,
+}
+
+/// A condition, ready to be asked.
+#[derive(Debug)]
+pub struct CompiledCondition {
+    /// What must hold.
+    pub predicate: Predicate,
+    /// How long it may take to come true.
+    pub within: WaitDuration,
+    yes: Option<String>,
+    no: Option<String>,
+}
+
+/// A split, ready to divide leads.
+#[derive(Debug)]
+pub struct CompiledSplit {
+    branches: Vec<(u32, Option<String>)>,
+}
+
+/// A request, ready to be filled in.
+#[derive(Debug)]
+pub struct CompiledWebhook {
+    /// Where it goes.
+    pub url: String,
+    /// Its headers.
+    pub headers: Vec<(String, String)>,
+    /// Its body; none for the lead and its person.
+    pub body: Option<TextContent>,
 }
 
 /// The flow cannot run: it was never checked, or was changed behind our back.
@@ -66,11 +145,15 @@ impl CompiledFlow {
             .ok_or_else(|| NotRunnable {
                 reason: "it has no steps".into(),
             })?;
+        let first_emails = Graph::of(flow).before_any_email();
         let steps = flow
             .steps
             .iter()
             .enumerate()
-            .map(|(index, step)| Ok((step.key.clone(), compile_step(step, index == 0)?)))
+            .map(|(index, step)| {
+                let first = first_emails.contains(&index);
+                Ok((step.key.clone(), compile_step(step, first)?))
+            })
             .collect::<Result<_, NotRunnable>>()?;
         Ok(Self { entry, steps })
     }
@@ -85,90 +168,254 @@ impl CompiledFlow {
         self.steps.get(key)
     }
 
-    /// The step after `step`, if the sequence goes on.
-    pub fn after(&self, step: &CompiledStep) -> Option<&CompiledStep> {
-        step.next.as_deref().and_then(|key| self.step(key))
+    /// The keys of the steps that name a sender.
+    pub fn steps_of(&self, sender: SenderId) -> impl Iterator<Item = &str> {
+        self.steps
+            .values()
+            .filter(move |step| step.senders().contains(&sender))
+            .map(|step| step.key.as_str())
     }
 
-    /// The step after `step` that `current` still has: a sequence may have been published again
-    /// while a message of its older version was on its way.
-    pub fn next_in<'a>(&self, current: &'a Self, step: &str) -> Option<&'a CompiledStep> {
+    /// The step after `step` by this way out, if the sequence goes on.
+    pub fn after(&self, step: &CompiledStep, answer: Answer) -> Option<&CompiledStep> {
+        step.exit(answer).and_then(|key| self.step(key))
+    }
+
+    /// The step after `step` by this way out that `current` still has: a sequence may have been
+    /// published again while a message of its older version was on its way.
+    pub fn next_in<'a>(
+        &self,
+        current: &'a Self,
+        step: &str,
+        answer: Answer,
+    ) -> Option<&'a CompiledStep> {
         if let Some(known) = current.step(step) {
-            return current.after(known);
+            return current.after(known, answer);
         }
-        let mut at = self.step(step)?;
-        // Published flows have no cycle; the bound holds for any data.
-        for _ in 0..super::STEPS_MAX {
-            let next = self.after(at)?;
-            if let Some(surviving) = current.step(&next.key) {
-                return Some(surviving);
-            }
-            at = next;
+        let to = self.step(step)?.exit(answer)?;
+        if let Some(surviving) = current.step(to) {
+            return Some(surviving);
         }
-        None
+        let onward = |key: &str| self.step(key).map(CompiledStep::exits).unwrap_or_default();
+        let key = nearest(to, onward, |key| current.step(key).is_some())?;
+        current.step(key)
     }
 }
 
-fn compile_step(step: &Step, first: bool) -> Result<CompiledStep, NotRunnable> {
-    let Action::Email(email) = &step.action;
-    let variants = email
-        .variants
-        .iter()
-        .filter(|variant| variant.enabled && variant.weight > 0)
-        .map(|variant| {
-            let content = email
-                .content(variant, first)
-                .map_err(|problems| NotRunnable {
-                    reason: format!("step {}, variant {}: {problems:?}", step.key, variant.key),
-                })?;
-            Ok(CompiledVariant {
-                key: variant.key.clone(),
-                weight: variant.weight,
-                content,
-            })
-        })
-        .collect::<Result<Vec<_>, NotRunnable>>()?;
+fn compile_step(step: &Step, first_email: bool) -> Result<CompiledStep, NotRunnable> {
     Ok(CompiledStep {
         key: step.key.clone(),
         wait: step.wait,
         business_days: step.business_days,
         channel: step.action.channel(),
-        senders: email.senders.clone(),
-        variants,
-        in_thread: email.in_thread,
+        work: compile_work(step, first_email)?,
+        on_missing_address: step.on_missing_address,
+        on_missing_data: step.on_missing_data,
         next: step.next.clone(),
     })
 }
 
+fn compile_work(step: &Step, first_email: bool) -> Result<Work, NotRunnable> {
+    let broken = |problems: Vec<ContentProblem>| NotRunnable {
+        reason: format!("step {}: {problems:?}", step.key),
+    };
+    let messages = |message: &MessageAction| {
+        let enabled = message.variants.iter().filter(|one| one.enabled);
+        let variants = enabled.map(|variant| {
+            Ok(CompiledVariant {
+                key: variant.key.clone(),
+                weight: variant.weight,
+                content: Content::Text(variant.content().map_err(broken)?),
+            })
+        });
+        Ok(Work::Message {
+            senders: message.senders.clone(),
+            variants: variants.collect::<Result<_, NotRunnable>>()?,
+            in_thread: false,
+        })
+    };
+    Ok(match &step.action {
+        Action::Email(email) => {
+            let enabled = email.variants.iter().filter(|one| one.enabled);
+            let variants = enabled.map(|variant| {
+                let content = email.content(variant, first_email).map_err(broken)?;
+                Ok(CompiledVariant {
+                    key: variant.key.clone(),
+                    weight: variant.weight,
+                    content: Content::Email(content),
+                })
+            });
+            Work::Message {
+                senders: email.senders.clone(),
+                variants: variants.collect::<Result<_, NotRunnable>>()?,
+                in_thread: email.in_thread,
+            }
+        }
+        Action::Sms(message) | Action::Whatsapp(message) => messages(message)?,
+        Action::Task(task) => Work::Task(CompiledTask {
+            title: TextContent::title(&task.title).map_err(broken)?,
+            instructions: (task.instructions.as_deref())
+                .map(TextContent::instructions)
+                .transpose()
+                .map_err(broken)?,
+            assignee: task.assignee.clone(),
+            timeout: task.timeout,
+        }),
+        Action::Condition(condition) => Work::Condition(CompiledCondition {
+            predicate: condition.predicate.clone(),
+            within: condition.within,
+            yes: condition.yes.clone(),
+            no: condition.no.clone(),
+        }),
+        Action::Split(split) => Work::Split(CompiledSplit {
+            branches: split
+                .branches
+                .iter()
+                .map(|branch| (branch.weight, branch.next.clone()))
+                .collect(),
+        }),
+        Action::Webhook(webhook) => Work::Webhook(CompiledWebhook {
+            url: webhook.url.clone(),
+            headers: webhook
+                .headers
+                .iter()
+                .flatten()
+                .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+                .collect(),
+            body: (webhook.body.as_deref())
+                .map(TextContent::json)
+                .transpose()
+                .map_err(broken)?,
+        }),
+        Action::Update(update) => Work::Update(update.set.clone()),
+        Action::End(_) => Work::End,
+    })
+}
+
 impl CompiledStep {
+    /// The senders that it may use; none for a step that sends no message.
+    pub fn senders(&self) -> &[SenderId] {
+        match &self.work {
+            Work::Message { senders, .. } => senders,
+            _ => &[],
+        }
+    }
+
+    /// Whether it sends a message through a sender.
+    pub const fn is_message(&self) -> bool {
+        matches!(self.work, Work::Message { .. })
+    }
+
+    /// Whether it is sent as a reply in the lead's thread.
+    pub const fn in_thread(&self) -> bool {
+        matches!(
+            self.work,
+            Work::Message {
+                in_thread: true,
+                ..
+            }
+        )
+    }
+
+    /// Whether it keeps to the send windows: messages and work for people do, what the engine does by
+    /// itself does not.
+    pub const fn keeps_windows(&self) -> bool {
+        matches!(self.work, Work::Message { .. } | Work::Task(_))
+    }
+
+    /// Where this way out leads; `None` ends the sequence. An answer that the step does not know, as
+    /// it may have had another kind before, takes the first way.
+    pub fn exit(&self, answer: Answer) -> Option<&str> {
+        match &self.work {
+            Work::Condition(condition) => match answer {
+                Answer::Held(false) => condition.no.as_deref(),
+                Answer::Held(true) | Answer::Next | Answer::Branch(_) => condition.yes.as_deref(),
+            },
+            Work::Split(split) => {
+                let index = match answer {
+                    Answer::Branch(index) => index,
+                    Answer::Next | Answer::Held(_) => 0,
+                };
+                let branch = split.branches.get(index).or_else(|| split.branches.first());
+                branch.and_then(|(_, to)| to.as_deref())
+            }
+            Work::End => None,
+            Work::Message { .. } | Work::Task(_) | Work::Webhook(_) | Work::Update(_) => {
+                self.next.as_deref()
+            }
+        }
+    }
+
+    /// Where its ways out lead, without those that end the sequence.
+    pub fn exits(&self) -> Vec<&str> {
+        let exits: Vec<Option<&str>> = match &self.work {
+            Work::Condition(condition) => vec![condition.yes.as_deref(), condition.no.as_deref()],
+            Work::Split(split) => split.branches.iter().map(|(_, to)| to.as_deref()).collect(),
+            Work::End => Vec::new(),
+            Work::Message { .. } | Work::Task(_) | Work::Webhook(_) | Work::Update(_) => {
+                vec![self.next.as_deref()]
+            }
+        };
+        exits.into_iter().flatten().collect()
+    }
+
+    /// The way out that an execution's word tells of, by [`Answer::word`].
+    pub fn answer_of(&self, word: Option<&str>) -> Answer {
+        match &self.work {
+            Work::Condition(_) => Answer::Held(word == Some("yes")),
+            Work::Split(_) => {
+                Answer::Branch(word.and_then(|word| word.parse().ok()).unwrap_or_default())
+            }
+            _ => Answer::Next,
+        }
+    }
+
     /// The variant for a lead with this `bucket`: the same lead always gets the same one, and
     /// leads divide by weight. The step's key takes part, so that steps divide independently.
     pub fn variant(&self, bucket: i32) -> Option<&CompiledVariant> {
-        let total: u64 = self
-            .variants
-            .iter()
-            .map(|variant| u64::from(variant.weight))
-            .sum();
-        let mut point = spread(bucket, &self.key).checked_rem(total)?;
-        for variant in &self.variants {
-            let weight = u64::from(variant.weight);
-            if point < weight {
-                return Some(variant);
-            }
-            point -= weight;
-        }
-        None
+        let Work::Message { variants, .. } = &self.work else {
+            return None;
+        };
+        let index = chosen(variants.iter().map(|one| one.weight), bucket, &self.key)?;
+        variants.get(index)
+    }
+
+    /// The branch of a split for a lead with this `bucket`, as variants are chosen.
+    pub fn branch(&self, bucket: i32) -> Option<usize> {
+        let Work::Split(split) = &self.work else {
+            return None;
+        };
+        chosen(
+            split.branches.iter().map(|(weight, _)| *weight),
+            bucket,
+            &self.key,
+        )
     }
 
     /// The sender for a lead: the one it has, if the step may use it, else one by its bucket.
     pub fn sender(&self, current: Option<SenderId>, bucket: i32) -> Option<SenderId> {
-        if let Some(sender) = current.filter(|sender| self.senders.contains(sender)) {
+        let senders = self.senders();
+        if let Some(sender) = current.filter(|sender| senders.contains(sender)) {
             return Some(sender);
         }
-        let count = i64::try_from(self.senders.len()).ok()?;
+        let count = i64::try_from(senders.len()).ok()?;
         let index = i64::from(bucket).checked_rem_euclid(count)?;
-        self.senders.get(usize::try_from(index).ok()?).copied()
+        senders.get(usize::try_from(index).ok()?).copied()
     }
+}
+
+/// Which of several, by their weights, a lead with this bucket gets at the step `key`.
+fn chosen(weights: impl Iterator<Item = u32> + Clone, bucket: i32, key: &str) -> Option<usize> {
+    let total: u64 = weights.clone().map(u64::from).sum();
+    let mut point = spread(bucket, key).checked_rem(total)?;
+    for (index, weight) in weights.enumerate() {
+        let weight = u64::from(weight);
+        if point < weight {
+            return Some(index);
+        }
+        point -= weight;
+    }
+    None
 }
 
 /// FNV-1a over the step's key and the bucket, finished by a mix so that close buckets land far
@@ -190,37 +437,18 @@ mod tests {
 
     #[test]
     fn buckets_divide_by_weight() {
-        let content = || EmailContent::compile(Some("s"), None, Some("t")).expect("compiles");
-        let step = CompiledStep {
-            key: "one".into(),
-            wait: WaitDuration::default(),
-            business_days: false,
-            channel: Channel::Email,
-            senders: vec![],
-            variants: vec![
-                CompiledVariant {
-                    key: "a".into(),
-                    weight: 3,
-                    content: content(),
-                },
-                CompiledVariant {
-                    key: "b".into(),
-                    weight: 1,
-                    content: content(),
-                },
-            ],
-            in_thread: false,
-            next: None,
+        let count = |weights: &[u32], index| {
+            let is_chosen = |bucket: &i32| {
+                chosen(weights.iter().copied(), *bucket, "one").is_some_and(|it| it == index)
+            };
+            (0..10_000).filter(is_chosen).count()
         };
-        let a = (0..10_000)
-            .filter(|bucket| {
-                step.variant(*bucket)
-                    .is_some_and(|variant| variant.key == "a")
-            })
-            .count();
+        let a = count(&[3, 1], 0);
         assert!(
             (7_300..7_700).contains(&a),
             "{a} of 10,000 for a weight of 3 in 4"
         );
+        assert_eq!(count(&[0, 1], 0), 0, "no weight, no lead");
+        assert_eq!(chosen([0, 0].into_iter(), 7, "one"), None);
     }
 }

@@ -3,19 +3,31 @@
 //! A flow is data, kept as JSON and frozen at publishing. [`check`](check()) finds everything
 //! that publishing refuses, in one pass; [`CompiledFlow`] is what the engine runs.
 
+mod action;
 mod check;
 mod compile;
+mod graph;
+mod predicate;
 mod reconcile;
 
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr};
 
-pub use self::check::{FlowProblem, FlowProblemCode, SenderFacts, Severity, check};
-pub use self::compile::{CompiledFlow, CompiledStep, CompiledVariant};
+pub use self::action::{
+    Action, Answer, ConditionAction, EmailAction, EmailVariant, EndAction, Exit, MessageAction,
+    MessageVariant, SplitAction, SplitBranch, TaskAction, UpdateAction, WebhookAction,
+};
+pub use self::check::{Facts, FlowProblem, FlowProblemCode, SenderFacts, Severity, check};
+pub use self::compile::{
+    CompiledCondition, CompiledFlow, CompiledSplit, CompiledStep, CompiledTask, CompiledVariant,
+    CompiledWebhook, Content, NotRunnable, Work,
+};
+pub use self::predicate::{
+    ANY_STEP, DEPTH_MAX, LeadFacts, PREDICATES_MAX, PersonFacts, Predicate, WrittenMatch,
+};
 pub use self::reconcile::{Destination, RemovedStepPolicy, StepChange, StepChangeKind, reconcile};
 use super::duration::WaitDuration;
 use super::id::SenderId;
-use super::message::{ContentProblem, EmailContent, SubjectRule};
 
 /// The most steps that a flow may have.
 pub const STEPS_MAX: usize = 200;
@@ -23,6 +35,8 @@ pub const STEPS_MAX: usize = 200;
 pub const VARIANTS_MAX: usize = 26;
 /// The most senders that one step may name.
 pub const STEP_SENDERS_MAX: usize = 200;
+/// The most branches that one split may have.
+pub const BRANCHES_MAX: usize = 26;
 
 /// How a message or a piece of work reaches a person.
 #[derive(
@@ -81,98 +95,65 @@ pub struct Step {
     pub business_days: bool,
     /// What the step does.
     pub action: Action,
-    /// Where a lead goes next; `None` ends the sequence.
+    /// What becomes of a lead that has no address for the step.
+    #[serde(default = "skip", skip_serializing_if = "is_skip")]
+    pub on_missing_address: MissingPolicy,
+    /// What becomes of a lead for which a merge tag has neither a value nor a default.
+    #[serde(default = "hold", skip_serializing_if = "is_hold")]
+    pub on_missing_data: MissingPolicy,
+    /// Where a lead goes next; `None` ends the sequence. Conditions, splits and ends have none: their
+    /// ways out are in the action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// What a step does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase")]
-pub enum Action {
-    /// Sends an email.
-    Email(EmailAction),
+/// What becomes of a lead that lacks something for a step.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum MissingPolicy {
+    /// The step is skipped and the lead goes on.
+    Skip,
+    /// The lead waits until the person is completed.
+    Hold,
+    /// The lead stops, with the reason `MISSING_DATA`.
+    Stop,
 }
 
-impl Action {
-    /// The channel that the step uses.
-    pub const fn channel(&self) -> Channel {
-        match self {
-            Self::Email(_) => Channel::Email,
-        }
-    }
-
-    /// The senders that the step may use.
-    pub fn senders(&self) -> &[SenderId] {
-        match self {
-            Self::Email(email) => &email.senders,
-        }
-    }
+const fn skip() -> MissingPolicy {
+    MissingPolicy::Skip
 }
 
-/// An email in one or more variants.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EmailAction {
-    /// Who may send it; a lead keeps its sender as long as a step names it.
-    pub senders: Vec<SenderId>,
-    /// The alternative texts.
-    pub variants: Vec<EmailVariant>,
-    /// Send it as a reply in the thread of the lead's previous email.
-    #[serde(default)]
-    pub in_thread: bool,
-    /// Note openings.
-    #[serde(default)]
-    pub track_opens: bool,
-    /// Note clicks.
-    #[serde(default)]
-    pub track_clicks: bool,
+const fn hold() -> MissingPolicy {
+    MissingPolicy::Hold
 }
 
-/// One text of an email; the part that is left out is derived from the other.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EmailVariant {
-    /// Its identity within the step.
-    pub key: String,
-    /// Its share among the enabled variants.
-    pub weight: u32,
-    /// Whether leads get it.
-    pub enabled: bool,
-    /// The subject, with merge tags; needed unless the email is a reply in a thread.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subject: Option<String>,
-    /// The HTML part, with merge tags.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub html: Option<String>,
-    /// The plain text part, with merge tags.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "what serde calls it with"
+)]
+fn is_skip(policy: &MissingPolicy) -> bool {
+    *policy == MissingPolicy::Skip
 }
 
-impl EmailAction {
-    /// A variant's text, compiled. A reply in a thread needs no subject of its own, but the first
-    /// email of a flow has no thread to reply in.
-    ///
-    /// # Errors
-    /// Every problem of every part.
-    pub fn content(
-        &self,
-        variant: &EmailVariant,
-        first: bool,
-    ) -> Result<EmailContent, Vec<ContentProblem>> {
-        let rule = if self.in_thread && !first {
-            SubjectRule::FromThread
-        } else {
-            SubjectRule::Required
-        };
-        EmailContent::compile_with(
-            variant.subject.as_deref(),
-            variant.html.as_deref(),
-            variant.text.as_deref(),
-            rule,
-        )
-    }
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "what serde calls it with"
+)]
+fn is_hold(policy: &MissingPolicy) -> bool {
+    *policy == MissingPolicy::Hold
 }
 
 impl Flow {

@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use strum::{Display, EnumString, IntoStaticStr};
 
-use super::Flow;
+use super::graph::nearest;
+use super::{Action, Flow, SplitAction, Step};
 
 /// What becomes of leads whose step is gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum RemovedStepPolicy {
-    /// They go to the next step of the old flow that the new one still has.
+    /// They go to the nearest step behind it in the old flow that the new one still has: fewest steps
+    /// away, and of several the first in the order of the ways out.
     #[default]
     Next,
     /// They go where the map says; a step that it does not name is treated as by `Next`.
@@ -66,10 +68,12 @@ pub fn reconcile(old: &Flow, new: &Flow, policy: &RemovedStepPolicy) -> Vec<Step
         let kind = match before.get(step.key.as_str()) {
             None => StepChangeKind::Added,
             Some(was) => {
-                let same_work = was.action == step.action
+                let same_work = same_action(&was.action, &step.action)
                     && was.wait == step.wait
-                    && was.business_days == step.business_days;
-                match (same_work, was.next == step.next) {
+                    && was.business_days == step.business_days
+                    && was.on_missing_address == step.on_missing_address
+                    && was.on_missing_data == step.on_missing_data;
+                match (same_work, was.exits() == step.exits()) {
                     (true, true) => continue,
                     (true, false) => StepChangeKind::Rewired,
                     (false, _) => StepChangeKind::Changed,
@@ -107,19 +111,39 @@ pub fn reconcile(old: &Flow, new: &Flow, policy: &RemovedStepPolicy) -> Vec<Step
     changes
 }
 
+/// Whether two actions do the same, wherever they lead.
+fn same_action(one: &Action, other: &Action) -> bool {
+    match (one, other) {
+        (Action::Condition(one), Action::Condition(other)) => {
+            one.predicate == other.predicate && one.within == other.within
+        }
+        (Action::Split(one), Action::Split(other)) => {
+            let weights = |split: &SplitAction| -> Vec<u32> {
+                split.branches.iter().map(|branch| branch.weight).collect()
+            };
+            weights(one) == weights(other)
+        }
+        (one, other) => one == other,
+    }
+}
+
+/// Where leads of a step that is gone go on: the nearest step behind it that survives.
 fn next_surviving(
     from: &str,
-    before: &HashMap<&str, &super::Step>,
+    before: &HashMap<&str, &Step>,
     surviving: &HashSet<&str>,
 ) -> Destination {
-    let mut key = from;
-    // A flow has no cycle once published; the bound holds for any data.
-    for _ in 0..=before.len() {
-        match before.get(key).and_then(|step| step.next.as_deref()) {
-            Some(next) if surviving.contains(next) => return Destination::Step(next.to_owned()),
-            Some(next) => key = next,
-            None => return Destination::Complete,
-        }
-    }
-    Destination::Complete
+    let onward = |key: &str| -> Vec<&str> {
+        let exits = before.get(key).map(|&step| step.exits());
+        exits
+            .into_iter()
+            .flatten()
+            .filter_map(|exit| exit.to)
+            .collect()
+    };
+    let Some((from, _)) = before.get_key_value(from) else {
+        return Destination::Complete;
+    };
+    nearest(from, onward, |key| surviving.contains(key))
+        .map_or(Destination::Complete, |to| Destination::Step(to.to_owned()))
 }

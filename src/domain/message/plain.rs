@@ -86,9 +86,11 @@ impl Reader {
                 Node::Emit(emit) => {
                     let escape = match emit.escape {
                         Escape::UrlHtml(part) => Escape::UrlText(part),
-                        Escape::Text | Escape::Line | Escape::Html | Escape::UrlText(_) => {
-                            Escape::Line
-                        }
+                        Escape::Text
+                        | Escape::Line
+                        | Escape::Json
+                        | Escape::Html
+                        | Escape::UrlText(_) => Escape::Line,
                     };
                     let emit = Emit {
                         operand: emit.operand.clone(),

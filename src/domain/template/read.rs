@@ -31,10 +31,10 @@ pub(super) fn read(source: &str, kind: Kind) -> Result<(Vec<Node>, Vec<TagUse>),
     let mut reader = Reader {
         source,
         html: (kind == Kind::Html).then(Scanner::new),
-        escape: if kind == Kind::Subject {
-            Escape::Line
-        } else {
-            Escape::Text
+        escape: match kind {
+            Kind::Subject => Escape::Line,
+            Kind::Json => Escape::Json,
+            Kind::Text | Kind::Html => Escape::Text,
         },
         guarded: Vec::new(),
         tags: Vec::new(),

@@ -262,6 +262,16 @@ fn resembling(folded: &str) -> Option<&'static str> {
     exact.or_else(alias).or_else(near)
 }
 
+/// The one of some names that resembles a misspelled one: the same letters, or a small edit distance.
+pub fn similar<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let folded = fold(wrong);
+    names
+        .map(|name| (edit_distance(&folded, &fold(name)), name))
+        .filter(|(distance, name)| *distance <= name.chars().count().div_ceil(4))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
 fn fold(name: &str) -> String {
     name.chars()
         .filter(|c| c.is_alphanumeric())

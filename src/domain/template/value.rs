@@ -157,6 +157,8 @@ pub(crate) enum Escape {
     Text,
     /// As it is, on one line.
     Line,
+    /// Within a JSON string.
+    Json,
     /// HTML text or a quoted attribute value.
     Html,
     /// A URL in a quoted HTML attribute.
@@ -170,6 +172,7 @@ impl Escape {
         match self {
             Escape::Text => push_text(value, out),
             Escape::Line => out.extend(value.chars().map(|c| if breaks(c) { ' ' } else { c })),
+            Escape::Json => push_json(value, out),
             Escape::Html => push_html(value, out),
             Escape::UrlText(part) => push_url(value, part, out),
             Escape::UrlHtml(part) => {
@@ -199,6 +202,12 @@ fn push_text(value: &str, out: &mut String) {
     } else {
         out.push_str(value);
     }
+}
+
+/// Escapes for the inside of a JSON string.
+fn push_json(value: &str, out: &mut String) {
+    let quoted = serde_json::Value::from(value).to_string();
+    out.push_str(quoted.get(1..quoted.len() - 1).unwrap_or_default());
 }
 
 /// Escapes for HTML text and quoted attribute values.
