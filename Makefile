@@ -6,6 +6,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 
 CLIENTS := tests/clients
+HOLIDAYS_VENV := $(or $(CARGO_TARGET_DIR),target)/holidays-venv
 RUN_TESTS := $(shell cargo nextest --version >/dev/null 2>&1 && echo 'nextest run' || echo 'test --lib --bins --tests')
 
 .PHONY: help
@@ -28,6 +29,13 @@ web/dist/graphiql.js: web/package-lock.json web/copy.mjs
 	npm --prefix web ci --no-audit --no-fund
 	npm --prefix web run --silent build
 	@touch $@
+
+.PHONY: holidays
+holidays: ## write the public holidays that are compiled in anew, with the packages that are pinned there
+	@command -v python3 >/dev/null || { echo "make holidays needs Python 3.11 or newer with venv: install the packages python3 and python3-venv" >&2; exit 1; }
+	python3 -m venv $(HOLIDAYS_VENV)
+	$(HOLIDAYS_VENV)/bin/pip install --quiet --requirement src/domain/holidays/requirements.txt
+	$(HOLIDAYS_VENV)/bin/python src/domain/holidays/generate.py
 
 .PHONY: test
 test: web fmt-check lint ## check everything, on SQLite and on PostgreSQL, from nothing (installs what tests need)

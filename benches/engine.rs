@@ -274,7 +274,7 @@ async fn furnish(url: &str, port: u16) -> Furnished {
         w.execute_raw(statement).await.expect(sql);
     };
     run(
-        "INSERT INTO workspace (id, name, created_at) VALUES ($1, 'bench', $2)",
+        "INSERT INTO workspace (id, name, time_zone, created_at) VALUES ($1, 'bench', 'UTC', $2)",
         vec![workspace.uuid().into(), ms.into()],
     )
     .await;

@@ -27,6 +27,8 @@ pub struct Model {
     pub title: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
     pub time_zone: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub country: Option<String>,
     #[sea_orm(column_type = "JsonBinary")]
     pub attributes: Json,
     #[sea_orm(column_type = "Text")]

@@ -10,6 +10,10 @@ pub struct Model {
     pub id: Uuid,
     #[sea_orm(column_type = "Text")]
     pub name: String,
+    #[sea_orm(column_type = "Text")]
+    pub time_zone: String,
+    pub max_messages_per_person_per_day: Option<i32>,
+    pub max_messages_per_domain_per_day: Option<i32>,
     pub created_at: i64,
 }
 

@@ -42,6 +42,11 @@ const UP: &[&str] = &[
     "CREATE TABLE workspace (
         id UUID PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
+        time_zone TEXT NOT NULL,
+        max_messages_per_person_per_day INTEGER
+            CHECK (max_messages_per_person_per_day > 0),
+        max_messages_per_domain_per_day INTEGER
+            CHECK (max_messages_per_domain_per_day > 0),
         created_at BIGINT NOT NULL
     )",
     // The row is locked while a transaction appends events: numbers follow the order of commits
@@ -92,6 +97,7 @@ const UP: &[&str] = &[
         company TEXT,
         title TEXT,
         time_zone TEXT,
+        country TEXT,
         attributes JSON NOT NULL,
         search_text TEXT NOT NULL,
         created_at BIGINT NOT NULL,

@@ -12,7 +12,7 @@ use crate::domain::flow::{Answer, Channel, CompiledFlow};
 use crate::domain::id::{ExecutionId, PersonId, SenderId, SequenceId, VersionId};
 use crate::domain::lead::{Happening, LeadStatus, Onward};
 use crate::domain::outcome::ErrorCode;
-use crate::domain::planning::{self, Clocks};
+use crate::domain::planning::{self, Clocks, Whereabouts};
 use crate::domain::thread::Thread;
 use crate::domain::zone::Zone;
 use crate::store::claim::{LeadRow, save_leads};
@@ -240,12 +240,15 @@ impl Settling<'_> {
             .await?
             .pop();
         let someone = person::find(tx, workspace, PersonId::from_uuid(open.lead.person_id)).await?;
-        let person_zone = someone.and_then(|someone| zone(someone.time_zone.as_deref()?));
+        let whereabouts = someone.map_or_else(Whereabouts::default, |someone| {
+            let zone = someone.time_zone.as_deref().and_then(zone);
+            Whereabouts::new(zone, someone.country.as_deref())
+        });
         let sender_zone = sent_by.and_then(|sender| zone(&sender.time_zone));
         let clocks = Clocks {
             sequence: &zone(&settings.time_zone).unwrap_or_else(Zone::utc),
             sender: &sender_zone.unwrap_or_else(Zone::utc),
-            person: person_zone.as_ref(),
+            person: &whereabouts,
         };
         let due_at = planning::due_at(next, done_at, &planning::calendar(settings, clocks));
         Ok(Plan {

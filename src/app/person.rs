@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::address::{EmailAddress, PhoneNumber, WebUrl};
+use crate::domain::holidays::Country;
 use crate::domain::id::{Id, PersonId, WorkspaceId, kind};
 use crate::domain::person_filter::searchable;
 use crate::store::person::{self, Row};
@@ -38,6 +39,8 @@ pub struct Change {
     pub title: Option<String>,
     /// The time zone.
     pub time_zone: Option<String>,
+    /// The country, as a code of ISO 3166.
+    pub country: Option<String>,
     /// An object; its keys are added to those that are there, and one whose value is null is
     /// removed.
     pub attributes: Option<Value>,
@@ -151,6 +154,7 @@ pub fn blank(services: &Services, workspace: WorkspaceId) -> Row {
         company: None,
         title: None,
         time_zone: None,
+        country: None,
         attributes: Value::Object(Map::new()),
         search_text: String::new(),
         created_at: now.timestamp_millis(),
@@ -227,6 +231,12 @@ pub fn apply(row: &mut Row, change: Change, zones: &ZoneDatabase) -> Result<(), 
                     .into(),
             ),
             name => row.time_zone = name,
+        }
+    }
+    if let Some(code) = given(change.country) {
+        match code.map(|code| code.parse::<Country>()).transpose() {
+            Ok(country) => row.country = country.map(|country| country.to_string()),
+            Err(error) => check("country", format!("country: {error}.")),
         }
     }
     if let Some(attributes) = change.attributes

@@ -126,6 +126,7 @@ impl From<ImportLine> for Line {
             company: record.company,
             title: record.title,
             time_zone: record.time_zone,
+            country: record.country,
             attributes: (!record.attributes.is_empty()).then(|| record.attributes.into()),
         });
         Self {

@@ -9,6 +9,8 @@ use std::io::Read;
 
 use serde_json::{Map, Value};
 
+use super::holidays::Country;
+
 /// The most columns of a file.
 pub const COLUMNS_MAX: usize = 500;
 /// The longest record, in bytes: a longer one is a quote that was never closed.
@@ -41,7 +43,7 @@ pub enum ImportError {
     UnknownHeader(String),
     /// The mapping names a field that people do not have.
     #[error(
-        "The mapping names the field {0}: use email, phone, linkedinUrl, firstName, lastName, company, title, timeZone or attributes.NAME."
+        "The mapping names the field {0}: use email, phone, linkedinUrl, firstName, lastName, company, title, timeZone, country or attributes.NAME."
     )]
     UnknownField(String),
     /// Nothing that says who somebody is.
@@ -70,6 +72,9 @@ pub enum Target {
     Title,
     /// The time zone.
     TimeZone,
+    /// The country, as a code of ISO 3166; what is none, such as a name, goes to the attribute
+    /// `country`.
+    Country,
     /// An attribute of this name.
     Attribute(String),
 }
@@ -93,6 +98,8 @@ pub struct PersonRecord {
     pub title: Option<String>,
     /// The time zone.
     pub time_zone: Option<String>,
+    /// The country, as a code of ISO 3166.
+    pub country: Option<String>,
     /// The attributes, as text.
     pub attributes: Map<String, Value>,
 }
@@ -217,6 +224,13 @@ impl<R: Read> ImportReader<R> {
                 Target::Company => &mut person.company,
                 Target::Title => &mut person.title,
                 Target::TimeZone => &mut person.time_zone,
+                Target::Country if cell.parse::<Country>().is_err() => {
+                    person
+                        .attributes
+                        .insert("country".into(), Value::from(cell));
+                    continue;
+                }
+                Target::Country => &mut person.country,
                 Target::Attribute(name) => {
                     person.attributes.insert(name.clone(), Value::from(cell));
                     continue;
@@ -480,6 +494,7 @@ fn recognised(header: &str) -> Target {
         "company" | "companyname" | "organisation" | "organization" | "account" => Target::Company,
         "title" | "jobtitle" | "position" => Target::Title,
         "timezone" | "tz" => Target::TimeZone,
+        "country" | "countrycode" => Target::Country,
         _ => Target::Attribute(header.to_owned()),
     }
 }

@@ -10,6 +10,7 @@ pub mod event;
 pub mod execution;
 pub mod flow;
 pub mod gate;
+pub mod holidays;
 pub mod id;
 pub mod import;
 pub mod lead;

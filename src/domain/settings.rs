@@ -8,11 +8,12 @@ use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Serialize};
 
 use super::duration::WaitDuration;
+use super::holidays::{self, Country};
 
 mod check;
 mod local_time;
 
-pub use check::{HOLIDAYS_MAX, SettingsProblem, WINDOWS_MAX};
+pub use check::{HOLIDAY_COUNTRIES_MAX, HOLIDAYS_MAX, SettingsProblem, WINDOWS_MAX};
 pub use local_time::{LocalTime, LocalTimeError};
 
 /// The settings of a sequence, as the API shows and the database keeps them.
@@ -30,10 +31,16 @@ pub struct Settings {
     pub send_windows: Vec<SendWindow>,
     /// Days on which nothing leaves, whatever the windows say.
     pub holidays: BTreeSet<NaiveDate>,
+    /// Countries whose public holidays are holidays, too.
+    pub holiday_countries: BTreeSet<Country>,
+    /// The public holidays of the contact's own country are holidays, too.
+    pub contact_holidays: bool,
     /// At most so many leads get their first message in a day; none, no limit.
     pub max_new_leads_per_day: Option<u32>,
     /// At most so many messages leave in a day; none, no limit.
     pub max_sends_per_day: Option<u32>,
+    /// A message that is later than this is skipped; none, no message is too late.
+    pub max_lateness: Option<WaitDuration>,
     /// A reply stops the lead.
     pub stop_on_reply: bool,
     /// A reply stops the other leads with the same company, too.
@@ -42,6 +49,17 @@ pub struct Settings {
     pub auto_reply_hold: Option<WaitDuration>,
     /// A won opportunity stops the lead.
     pub stop_on_opportunity_won: bool,
+}
+
+impl Settings {
+    /// The last day for which the holidays of all the settings' countries are known; none where no
+    /// country is chosen.
+    pub fn holidays_known_until(&self) -> Option<NaiveDate> {
+        let countries = self.holiday_countries.iter();
+        countries
+            .filter_map(|country| holidays::known_until(*country))
+            .min()
+    }
 }
 
 impl Default for Settings {
@@ -61,8 +79,11 @@ impl Default for Settings {
                 })
                 .collect(),
             holidays: BTreeSet::new(),
+            holiday_countries: BTreeSet::new(),
+            contact_holidays: false,
             max_new_leads_per_day: None,
             max_sends_per_day: None,
+            max_lateness: None,
             stop_on_reply: true,
             stop_company_on_reply: false,
             auto_reply_hold: None,

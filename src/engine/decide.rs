@@ -11,9 +11,9 @@ use crate::domain::flow::{CompiledStep, Content};
 use crate::domain::gate;
 use crate::domain::id::ExecutionId;
 use crate::domain::outcome::ErrorCode;
+use crate::domain::planning::Whereabouts;
 use crate::domain::template::{MergeData, RenderError};
 use crate::domain::thread::Thread;
-use crate::domain::zone::Zone;
 use crate::store::claim::{DueLead, PersonRow};
 
 /// What a due lead's step comes to.
@@ -59,7 +59,7 @@ pub fn decide(
     execution_id: ExecutionId,
     version: &RunningVersion,
     sender: &RunningSender,
-    person_zone: Option<&Zone>,
+    whereabouts: &Whereabouts,
     now: DateTime<Utc>,
 ) -> Decision {
     let Some(step) = due
@@ -78,7 +78,7 @@ pub fn decide(
     if due.suppressed {
         return Decision::Suppressed;
     }
-    let calendar = plan::calendar(version, &sender.zone, person_zone);
+    let calendar = plan::calendar(version, &sender.zone, whereabouts);
     if let Some(closed) = gate::window(&calendar, now) {
         return Decision::Later(closed.until);
     }
@@ -206,6 +206,7 @@ fn merge_data<'a>(person: &'a PersonRow, sender: &'a RunningSender) -> MergeData
         company: person.company.as_deref(),
         title: person.title.as_deref(),
         time_zone: person.time_zone.as_deref(),
+        country: person.country.as_deref(),
         attributes: person.attributes.as_object(),
         sender_name: Some(&sender.name),
         sender_address: Some(&sender.address),

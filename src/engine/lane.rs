@@ -12,6 +12,7 @@ use super::{Engine, Result, RunningVersion};
 use crate::clock::from_ms;
 use crate::domain::gate::{self, Gate};
 use crate::domain::id::{SenderId, SequenceId, VersionId};
+use crate::domain::planning::Whereabouts;
 use crate::domain::settings::WindowClock;
 use crate::store::claim::Turn;
 use crate::store::lane::{self, LaneRow, QuotaKey, QuotaKind};
@@ -123,7 +124,9 @@ impl Engine {
             .rests_until(now)
             .map_or(earliest, |until| earliest.max(until));
         if version.settings.window_clock != WindowClock::Contact {
-            let calendar = plan::calendar(version, &sender.zone, None);
+            // The holidays of a contact's country can only put its own message off.
+            let nowhere = Whereabouts::default();
+            let calendar = plan::calendar(version, &sender.zone, &nowhere);
             opens = plan::reopens_at(opens.max(now), &calendar);
         }
         if opens > now {

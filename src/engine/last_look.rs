@@ -21,11 +21,7 @@ impl Engine {
     /// As the database has it; then the message must not be sent.
     pub async fn may_leave(&self, claimed: &Claimed) -> Result<bool> {
         let now = self.clock.now();
-        let calendar = plan::calendar(
-            &claimed.version,
-            &claimed.sender.zone,
-            claimed.person_zone.as_ref(),
-        );
+        let calendar = plan::calendar(&claimed.version, &claimed.sender.zone, &claimed.whereabouts);
         if gate::window(&calendar, now).is_some() {
             return Ok(false);
         }

@@ -36,8 +36,8 @@ use chrono::{DateTime, Utc};
 use crate::channel::dispatch::Channel;
 use crate::clock::Clock;
 use crate::domain::id::{ExecutionId, SenderId, SequenceId, WorkerId, WorkspaceId};
+use crate::domain::planning::Whereabouts;
 use crate::domain::retry::RetryPolicy;
-use crate::domain::zone::Zone;
 use crate::entropy::Entropy;
 use crate::store::claim::LeadRow;
 use crate::store::{Db, StoreError};
@@ -133,8 +133,8 @@ pub struct Claimed {
     pub sender: Arc<plan::RunningSender>,
     /// The version that it runs under.
     pub version: Arc<RunningVersion>,
-    /// The contact's clock.
-    pub person_zone: Option<Zone>,
+    /// The contact's clock and country.
+    pub whereabouts: Whereabouts,
     /// The message.
     pub email: crate::channel::email::Email,
 }

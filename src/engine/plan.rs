@@ -10,11 +10,12 @@ use crate::clock::from_ms;
 use crate::domain::address::EmailAddress;
 use crate::domain::gate;
 use crate::domain::id::{SenderId, WorkspaceId};
-use crate::domain::planning::{self, Clocks};
+use crate::domain::planning::{self, Clocks, Whereabouts};
 use crate::domain::schedule::{self, Calendar};
 use crate::domain::sender::{WarmUp, daily_cap_on};
 use crate::domain::zone::Zone;
 use crate::store::StoreError;
+use crate::store::claim::PersonRow;
 use crate::store::lane::{SenderRow, quota_day};
 
 pub use crate::domain::planning::{due_at, reopens_at};
@@ -117,9 +118,11 @@ impl Engine {
         }))
     }
 
-    /// The contact's clock, where it is known.
-    pub(super) fn person_zone(&self, name: Option<&str>) -> Option<Zone> {
-        name.and_then(|name| self.zones.get(name))
+    /// Where the contact is, as far as it is known.
+    pub(super) fn whereabouts(&self, person: &PersonRow) -> Whereabouts {
+        let zone = person.time_zone.as_deref();
+        let zone = zone.and_then(|name| self.zones.get(name));
+        Whereabouts::new(zone, person.country.as_deref())
     }
 }
 
@@ -134,12 +137,12 @@ fn id_domain(address: &str) -> String {
 pub fn calendar<'a>(
     version: &'a RunningVersion,
     sender_zone: &'a Zone,
-    person_zone: Option<&'a Zone>,
+    person: &'a Whereabouts,
 ) -> Calendar<'a> {
     let clocks = Clocks {
         sequence: &version.zone,
         sender: sender_zone,
-        person: person_zone,
+        person,
     };
     planning::calendar(&version.settings, clocks)
 }

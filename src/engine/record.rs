@@ -432,7 +432,7 @@ impl<'a> Recording<'a> {
         current: &RunningVersion,
     ) -> Result<()> {
         let next = claimed.version.next_in(current, &claimed.step_key);
-        let calendar = plan::calendar(current, &claimed.sender.zone, claimed.person_zone.as_ref());
+        let calendar = plan::calendar(current, &claimed.sender.zone, &claimed.whereabouts);
         let onward = next.map(|next| Onward {
             step_key: next.key.clone(),
             due_at: plan::due_at(next, self.now, &calendar),

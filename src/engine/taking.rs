@@ -20,6 +20,7 @@ use crate::domain::flow::{Answer, Channel, CompiledStep};
 use crate::domain::id::{ExecutionId, SenderId, VersionId, WorkerId};
 use crate::domain::lead::{Happening, Hold, Onward, StopReason};
 use crate::domain::outcome::GIVEN_UP;
+use crate::domain::planning::Whereabouts;
 use crate::store::claim::{self as rows, DueLead, LeadRow, NewExecution, PersonRow, Turn};
 use crate::store::event;
 use crate::store::lane;
@@ -173,13 +174,13 @@ impl<'a> Taking<'a> {
             || self.engine.entropy.id(self.now),
             |(execution_id, ..)| execution_id,
         );
-        let zone = self.engine.person_zone(due.person.time_zone.as_deref());
+        let whereabouts = self.engine.whereabouts(&due.person);
         let decision = decide(
             &due,
             execution_id,
             version,
             &self.sender,
-            zone.as_ref(),
+            &whereabouts,
             self.now,
         );
         let attempt = due.execution.map_or(0, |(_, _, attempt)| attempt) + 1;
@@ -202,7 +203,7 @@ impl<'a> Taking<'a> {
                 new.subject = Some(message.email.subject.clone());
                 new.message_id = Some(message.email.message_id.clone());
                 lead.worker_id = Some(self.worker.uuid());
-                self.send(&lead, &new, version, zone, *message);
+                self.send(&lead, &new, version, whereabouts, *message);
                 return Ok(Some((lead, Some(new))));
             }
             Decision::Later(due_at) => {
@@ -262,7 +263,7 @@ impl<'a> Taking<'a> {
                 self.execution_event(&lead, &new, EventKind::ExecutionSkipped);
                 return Ok(Some((lead, Some(new))));
             }
-            Decision::Forward => self.onward(&mut lead, version, zone.as_ref()),
+            Decision::Forward => self.onward(&mut lead, version, &whereabouts),
             Decision::Over {
                 status,
                 code,
@@ -274,7 +275,7 @@ impl<'a> Taking<'a> {
                     _ => EventKind::ExecutionSkipped,
                 };
                 self.execution_event(&lead, &new, kind);
-                let happening = self.onward(&mut lead, version, zone.as_ref());
+                let happening = self.onward(&mut lead, version, &whereabouts);
                 self.apply(&mut lead, &happening);
                 return Ok(Some((lead, Some(new))));
             }
@@ -316,7 +317,7 @@ impl<'a> Taking<'a> {
         lead: &LeadRow,
         new: &NewExecution,
         version: &Arc<RunningVersion>,
-        person_zone: Option<crate::domain::zone::Zone>,
+        whereabouts: Whereabouts,
         message: Message,
     ) {
         self.execution_event(lead, new, EventKind::ExecutionStarted);
@@ -332,7 +333,7 @@ impl<'a> Taking<'a> {
             worker: self.worker,
             sender: Arc::clone(&self.sender),
             version: Arc::clone(version),
-            person_zone,
+            whereabouts,
             email: message.email,
         });
     }
@@ -390,7 +391,7 @@ impl<'a> Taking<'a> {
         &mut self,
         lead: &mut LeadRow,
         version: &RunningVersion,
-        person_zone: Option<&crate::domain::zone::Zone>,
+        whereabouts: &Whereabouts,
     ) -> Happening {
         let step = lead
             .step_key
@@ -406,7 +407,7 @@ impl<'a> Taking<'a> {
         };
         self.events
             .push(event(EventKind::LeadAdvanced).at_step(&next.key));
-        let calendar = plan::calendar(version, &self.sender.zone, person_zone);
+        let calendar = plan::calendar(version, &self.sender.zone, whereabouts);
         lead.sender_id = next
             .sender(Some(self.sender.id), lead.bucket)
             .map(SenderId::uuid)

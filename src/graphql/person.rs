@@ -19,7 +19,7 @@ use super::loader::{LoadError, Loaders};
 use super::node;
 use super::page::{Connection, PageArgs};
 use super::prompt::Prompt;
-use super::scalar::{DateTime, EmailAddress, Json, PhoneNumber, TimeZone, Url};
+use super::scalar::{CountryCode, DateTime, EmailAddress, Json, PhoneNumber, TimeZone, Url};
 use crate::app::{self, AppError, Role};
 use crate::bulk::import;
 use crate::domain;
@@ -78,6 +78,12 @@ impl Person {
     /// The person's time zone, for send windows on the contact's clock; null if it is not known.
     async fn time_zone(&self) -> Option<TimeZone> {
         self.0.time_zone.as_deref().map(Into::into)
+    }
+
+    /// The person's country, for its public holidays; null if it is not known. Then the country of
+    /// the time zone counts, if that belongs to one.
+    async fn country(&self) -> Option<CountryCode> {
+        self.0.country.as_deref().map(Into::into)
     }
 
     /// Whatever else is known; a merge tag reads it as {{ attributes.name }}.
@@ -150,6 +156,7 @@ impl Prompt for Person {
         "company",
         "title",
         "timeZone",
+        "country",
         "attributes",
         "createdAt",
         "updatedAt",
@@ -311,6 +318,8 @@ pub struct PersonInput {
     title: Option<String>,
     /// The person's time zone, for send windows on the contact's clock.
     time_zone: Option<TimeZone>,
+    /// The person's country, for its public holidays.
+    country: Option<CountryCode>,
     /// Whatever else is known, as an object. An update adds its keys to those that are there; a key
     /// whose value is null is removed.
     attributes: Option<Json>,
@@ -327,6 +336,7 @@ impl From<PersonInput> for app::person::Change {
             company: input.company,
             title: input.title,
             time_zone: input.time_zone.map(|text| text.0),
+            country: input.country.map(|text| text.0),
             attributes: input.attributes.map(|json| json.0),
         }
     }

@@ -187,6 +187,8 @@ texts! {
     Duration;
     /// An IANA time-zone name, such as Europe/Lisbon.
     TimeZone;
+    /// A country by its two letters of ISO 3166-1, such as PT; XK is Kosovo.
+    CountryCode;
     /// An email address, such as ada@example.org.
     EmailAddress;
     /// A phone number in E.164: +351912345678.

@@ -2,7 +2,7 @@
 
 use async_graphql::{Enum, InputObject, Object, SimpleObject};
 
-use super::scalar::{Date, Duration, LocalTime, TimeZone};
+use super::scalar::{CountryCode, Date, Duration, LocalTime, TimeZone};
 use crate::app::sequence::{SettingsChange, WindowInput};
 use crate::domain::settings as domain;
 
@@ -77,9 +77,30 @@ impl SequenceSettings {
             .collect()
     }
 
-    /// Days on which nothing leaves, on the same clock as the windows.
+    /// Days on which nothing leaves, on the same clock as the windows, besides the public holidays of
+    /// `holidayCountries` and of the contact's country.
     async fn holidays(&self) -> Vec<Date> {
         self.0.holidays.iter().copied().map(Date).collect()
+    }
+
+    /// Countries whose public holidays are holidays, too: the days that are free in the whole
+    /// country, not those of a part of it. Days that follow the moon, or that a government moves, are
+    /// estimates until they are announced and the server is updated.
+    async fn holiday_countries(&self) -> Vec<CountryCode> {
+        let countries = self.0.holiday_countries.iter();
+        countries.map(|country| country.code().into()).collect()
+    }
+
+    /// The last day for which the public holidays of all `holidayCountries` are known to this
+    /// server; later days count as ordinary ones until it is updated. Null where no country is chosen.
+    async fn holidays_known_until(&self) -> Option<Date> {
+        self.0.holidays_known_until().map(Date)
+    }
+
+    /// The public holidays of the contact's own country are holidays for that contact. Whose country
+    /// is not known lives in the country of its time zone, if that belongs to one.
+    async fn contact_holidays(&self) -> bool {
+        self.0.contact_holidays
     }
 
     /// At most so many leads get their first message in a day; null, no limit.
@@ -94,6 +115,12 @@ impl SequenceSettings {
         self.0
             .max_sends_per_day
             .map(|cap| i32::try_from(cap).unwrap_or(i32::MAX))
+    }
+
+    /// A message that is later than this, behind the instant for which it was planned, is skipped
+    /// and not sent; null sends it however late.
+    async fn max_lateness(&self) -> Option<Duration> {
+        self.0.max_lateness.map(|span| span.to_string().into())
     }
 
     /// A reply stops the lead.
@@ -136,10 +163,17 @@ pub struct SequenceSettingsInput {
     send_windows: Option<Vec<SendWindowInput>>,
     /// All holidays; they replace those there are.
     holidays: Option<Vec<Date>>,
+    /// All countries whose public holidays are holidays, too, at most 50; they replace those there
+    /// are.
+    holiday_countries: Option<Vec<CountryCode>>,
+    /// The public holidays of the contact's own country are holidays for that contact.
+    contact_holidays: Option<bool>,
     /// At most so many leads get their first message in a day; 0 takes the limit away.
     max_new_leads_per_day: Option<i32>,
     /// At most so many messages leave in a day; 0 takes the limit away.
     max_sends_per_day: Option<i32>,
+    /// A message that is later than this is skipped and not sent; PT0S sends it however late.
+    max_lateness: Option<Duration>,
     /// A reply stops the lead.
     stop_on_reply: Option<bool>,
     /// A reply from one contact stops the others with the same company.
@@ -172,8 +206,13 @@ impl From<SequenceSettingsInput> for SettingsChange {
             holidays: input
                 .holidays
                 .map(|days| days.into_iter().map(|day| day.0).collect()),
+            holiday_countries: input
+                .holiday_countries
+                .map(|codes| codes.into_iter().map(|code| code.0).collect()),
+            contact_holidays: input.contact_holidays,
             max_new_leads_per_day: input.max_new_leads_per_day,
             max_sends_per_day: input.max_sends_per_day,
+            max_lateness: input.max_lateness.map(|span| span.0),
             stop_on_reply: input.stop_on_reply,
             stop_company_on_reply: input.stop_company_on_reply,
             auto_reply_hold: input.auto_reply_hold.map(|hold| hold.0),

@@ -144,6 +144,8 @@ pub struct PersonRow {
     pub title: Option<String>,
     /// Its time zone.
     pub time_zone: Option<String>,
+    /// Its country, as a code of ISO 3166.
+    pub country: Option<String>,
     /// Whatever else is known.
     pub attributes: serde_json::Value,
 }
@@ -268,7 +270,7 @@ pub async fn changed_people(
 }
 
 const PERSON_COLUMNS: &str = "p.email, p.phone, p.linkedin_url, p.first_name, p.last_name,
-    p.company, p.title, p.time_zone, p.attributes";
+    p.company, p.title, p.time_zone, p.country, p.attributes";
 
 struct Kept(Uuid, PersonRow);
 

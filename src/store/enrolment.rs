@@ -97,6 +97,8 @@ pub struct Candidate {
     pub has_linkedin: bool,
     /// The person's time zone.
     pub time_zone: Option<String>,
+    /// The person's country, as a code of ISO 3166.
+    pub country: Option<String>,
     /// Why the email address must not be contacted.
     pub suppressed: Option<String>,
     /// The number of the person's last run through the sequence, from 1; 0, there was none.
@@ -107,7 +109,7 @@ pub struct Candidate {
 
 const CANDIDATE: &str = "SELECT p.id, (p.email_key IS NOT NULL) AS has_email,
         (p.phone IS NOT NULL) AS has_phone, (p.linkedin_url IS NOT NULL) AS has_linkedin,
-        p.time_zone, s.reason AS suppressed,
+        p.time_zone, p.country, s.reason AS suppressed,
         COALESCE((SELECT max(l.round) FROM lead l
                   WHERE l.sequence_id = $2 AND l.person_id = p.id), 0) AS last_round,
         EXISTS (SELECT 1 FROM lead l WHERE l.sequence_id = $2 AND l.person_id = p.id

@@ -153,7 +153,7 @@ pub async fn update(tx: &impl ConnectionTrait, row: Row) -> Result<()> {
     Ok(())
 }
 
-fn values(row: &Row) -> [Value; 14] {
+fn values(row: &Row) -> [Value; 15] {
     [
         row.id.into(),
         row.workspace_id.into(),
@@ -166,6 +166,7 @@ fn values(row: &Row) -> [Value; 14] {
         row.company.clone().into(),
         row.title.clone().into(),
         row.time_zone.clone().into(),
+        row.country.clone().into(),
         Value::Json(Some(Box::new(row.attributes.clone()))),
         row.search_text.as_str().into(),
         row.updated_at.into(),
@@ -183,11 +184,12 @@ pub async fn insert_many(tx: &impl ConnectionTrait, rows: &[Row]) -> Result<()> 
         let values = arguments.table(tx, chunk.iter().map(values));
         let statement = format!(
             "WITH v (id, workspace_id, email, email_key, phone, linkedin_url, first_name,
-                     last_name, company, title, time_zone, attributes, search_text, updated_at)
+                     last_name, company, title, time_zone, country, attributes, search_text,
+                     updated_at)
                  AS ({values})
              INSERT INTO person (id, workspace_id, email, email_key, phone, linkedin_url,
-                 first_name, last_name, company, title, time_zone, attributes, search_text,
-                 updated_at, created_at)
+                 first_name, last_name, company, title, time_zone, country, attributes,
+                 search_text, updated_at, created_at)
              SELECT v.*, v.updated_at FROM v"
         );
         sql::execute(tx, &statement, arguments).await?;
@@ -205,12 +207,13 @@ pub async fn update_many(tx: &impl ConnectionTrait, rows: &[Row]) -> Result<()> 
         let values = arguments.table(tx, chunk.iter().map(values));
         let statement = format!(
             "WITH v (id, workspace_id, email, email_key, phone, linkedin_url, first_name,
-                     last_name, company, title, time_zone, attributes, search_text, updated_at)
+                     last_name, company, title, time_zone, country, attributes, search_text,
+                     updated_at)
                  AS ({values})
              UPDATE person SET email = v.email, email_key = v.email_key, phone = v.phone,
                  linkedin_url = v.linkedin_url, first_name = v.first_name,
                  last_name = v.last_name, company = v.company, title = v.title,
-                 time_zone = v.time_zone, attributes = v.attributes,
+                 time_zone = v.time_zone, country = v.country, attributes = v.attributes,
                  search_text = v.search_text, updated_at = v.updated_at
              FROM v WHERE person.id = v.id AND person.workspace_id = v.workspace_id"
         );

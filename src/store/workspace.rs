@@ -20,7 +20,7 @@ pub async fn insert(
 ) -> Result<()> {
     sql::execute(
         tx,
-        "INSERT INTO workspace (id, name, created_at) VALUES ($1, $2, $3)",
+        "INSERT INTO workspace (id, name, time_zone, created_at) VALUES ($1, $2, 'UTC', $3)",
         Arguments::new()
             .with(workspace.uuid())
             .with(name)

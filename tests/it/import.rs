@@ -16,7 +16,7 @@ const OPERATION: &str = "operation { id kind status total processed succeeded sk
 const PEOPLE: &str = "query($search: String) {
     people(filter: { search: $search }, first: 250) {
         totalCount
-        nodes { email firstName lastName phone company title timeZone attributes } } }";
+        nodes { email firstName lastName phone company title timeZone country attributes } } }";
 
 async fn import(h: &Harness, input: Value) -> Value {
     h.mutate("peopleImport", "PeopleImportInput", input, OPERATION)
@@ -89,9 +89,9 @@ both!(
 both!(
     every_field_can_be_imported_and_mapped,
     |h: Harness| async move {
-        let csv = "Mail to,phone,linkedin,first_name,last_name,company,job title,tz,Town\n\
+        let csv = "Mail to,phone,linkedin,first_name,last_name,company,job title,tz,Country,Town\n\
                ana@example.com,+351 912 345 678,https://www.linkedin.com/in/ana,Ana,Sá,Acme,CTO,\
-               Europe/Lisbon,Porto\n";
+               Europe/Lisbon,pt,Porto\n";
         let mapping = json!({ "Mail to": "email", "Town": "attributes.city" });
         let done = import(&h, json!({ "csv": csv, "mapping": mapping })).await;
         assert_eq!(
@@ -103,7 +103,7 @@ both!(
             people(&h, "").await,
             [json!({
                 "email": "ana@example.com", "phone": "+351912345678", "firstName": "Ana",
-                "lastName": "Sá", "company": "Acme", "title": "CTO", "timeZone": "Europe/Lisbon",
+                "lastName": "Sá", "company": "Acme", "title": "CTO", "timeZone": "Europe/Lisbon", "country": "PT",
                 "attributes": { "city": "Porto" },
             })]
         );

@@ -93,6 +93,7 @@ both!(
                 company: None,
                 title: None,
                 time_zone: None,
+                country: None,
                 attributes: json!({}),
             },
         )]);

@@ -19,6 +19,7 @@ fn known() -> Row {
         company: Some("Acme".into()),
         title: None,
         time_zone: None,
+        country: None,
         attributes: json!({ "city": "Porto", "size": 3 }),
         search_text: "ana acme".into(),
         created_at: 0,
@@ -69,6 +70,7 @@ fn every_wrong_field_is_named_at_once() {
         first_name: Some("x".repeat(501)),
         title: Some("a\0b".into()),
         time_zone: Some("Europe/Atlantis".into()),
+        country: Some("Portugal".into()),
         attributes: Some(json!([])),
         ..Change::default()
     };
@@ -79,9 +81,25 @@ fn every_wrong_field_is_named_at_once() {
         "firstName",
         "title",
         "timeZone",
+        "country",
         "attributes",
     ];
     assert_eq!(applied(wrong), Err(fields.to_vec()));
+}
+
+#[test]
+fn a_country_is_kept_by_its_code() {
+    let row = |country: &str| {
+        let country = Some(country.into());
+        let change = Change {
+            country,
+            ..Change::default()
+        };
+        applied(change).unwrap().country
+    };
+    assert_eq!(row(" pt ").as_deref(), Some("PT"));
+    assert_eq!(row("UK").as_deref(), Some("GB"));
+    assert_eq!(row(" "), None);
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! The settings of a sequence as they are written: merged into those that hold, and checked.
 
+use std::collections::BTreeSet;
+
 use chrono::NaiveDate;
 
 use crate::app::{Refusal, time_zone};
 use crate::domain::duration::WaitDuration;
+use crate::domain::holidays::Country;
 use crate::domain::settings::{
-    HOLIDAYS_MAX, LocalTime, SendWindow, Settings, WINDOWS_MAX, Weekday, WindowClock,
+    HOLIDAY_COUNTRIES_MAX, HOLIDAYS_MAX, LocalTime, SendWindow, Settings, WINDOWS_MAX, Weekday,
+    WindowClock,
 };
 use crate::zones::ZoneDatabase;
 
@@ -20,10 +24,16 @@ pub struct SettingsChange {
     pub send_windows: Option<Vec<WindowInput>>,
     /// All holidays.
     pub holidays: Option<Vec<NaiveDate>>,
+    /// The codes of all countries whose public holidays count.
+    pub holiday_countries: Option<Vec<String>>,
+    /// Whether those of the contact's own country do.
+    pub contact_holidays: Option<bool>,
     /// The most leads that get their first message in a day; 0 takes the limit away.
     pub max_new_leads_per_day: Option<i32>,
     /// The most messages in a day; 0 takes the limit away.
     pub max_sends_per_day: Option<i32>,
+    /// From when on a message is too late; zero: none is.
+    pub max_lateness: Option<String>,
     /// Whether a reply stops the lead.
     pub stop_on_reply: Option<bool>,
     /// Whether it stops the others of the company.
@@ -75,6 +85,9 @@ pub(super) fn merged(
             settings.holidays = days.into_iter().collect();
         }
     }
+    if let Some(codes) = change.holiday_countries {
+        settings.holiday_countries = read_countries(&codes, &mut wrong);
+    }
     let caps = [
         (
             "maxNewLeadsPerDay",
@@ -97,15 +110,29 @@ pub(super) fn merged(
             }
         }
     }
-    if let Some(text) = change.auto_reply_hold {
-        match text.parse::<WaitDuration>() {
-            Ok(hold) => settings.auto_reply_hold = (!hold.is_zero()).then_some(hold),
-            Err(error) => {
-                let message = format!("autoReplyHold: {error}.");
-                wrong.push(Refusal::invalid(message, &["settings", "autoReplyHold"]));
+    let spans = [
+        (
+            "maxLateness",
+            change.max_lateness,
+            &mut settings.max_lateness,
+        ),
+        (
+            "autoReplyHold",
+            change.auto_reply_hold,
+            &mut settings.auto_reply_hold,
+        ),
+    ];
+    for (field, written, span) in spans {
+        match written.map(|text| text.parse::<WaitDuration>()) {
+            None => {}
+            Some(Ok(read)) => *span = (!read.is_zero()).then_some(read),
+            Some(Err(error)) => {
+                let message = format!("{field}: {error}.");
+                wrong.push(Refusal::invalid(message, &["settings", field]));
             }
         }
     }
+    settings.contact_holidays = change.contact_holidays.unwrap_or(settings.contact_holidays);
     settings.window_clock = change.window_clock.unwrap_or(settings.window_clock);
     settings.stop_on_reply = change.stop_on_reply.unwrap_or(settings.stop_on_reply);
     settings.stop_company_on_reply = change
@@ -128,6 +155,31 @@ pub(super) fn merged(
     } else {
         Err(wrong)
     }
+}
+
+fn read_countries(codes: &[String], wrong: &mut Vec<Refusal>) -> BTreeSet<Country> {
+    if codes.len() > HOLIDAY_COUNTRIES_MAX {
+        let message = format!(
+            "holidayCountries has at most {HOLIDAY_COUNTRIES_MAX} entries: leave some out."
+        );
+        wrong.push(Refusal::invalid(message, &["settings", "holidayCountries"]));
+        return BTreeSet::new();
+    }
+    let mut read = BTreeSet::new();
+    for (index, code) in codes.iter().enumerate() {
+        match code.trim().parse::<Country>() {
+            Ok(country) => {
+                read.insert(country);
+            }
+            Err(error) => {
+                let shown: String = code.chars().take(60).collect();
+                let message = format!("\"{shown}\": {error}.");
+                let path = ["settings", "holidayCountries", &index.to_string()];
+                wrong.push(Refusal::invalid(message, &path));
+            }
+        }
+    }
+    read
 }
 
 fn read_windows(windows: Vec<WindowInput>, wrong: &mut Vec<Refusal>) -> Vec<SendWindow> {

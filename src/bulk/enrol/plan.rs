@@ -11,7 +11,7 @@ use crate::bulk::Operation;
 use crate::domain::bulk::BulkOutcomeCode;
 use crate::domain::flow::CompiledStep;
 use crate::domain::id::SenderId;
-use crate::domain::planning::{self, Clocks};
+use crate::domain::planning::{self, Clocks, Whereabouts};
 use crate::domain::settings::{Settings, WindowClock};
 use crate::domain::zone::Zone;
 use crate::store::StoreError;
@@ -25,8 +25,12 @@ pub(super) struct Planner<'a> {
     senders: HashMap<SenderId, Zone>,
     sequence_zone: Zone,
     now: DateTime<Utc>,
-    planned: HashMap<(Option<SenderId>, Option<String>), DateTime<Utc>>,
+    planned: HashMap<Sharing, DateTime<Utc>>,
 }
+
+/// What those have in common whose first step is due at the same time: the sender, where its clock
+/// matters, and the clock and the country of the contact, where they do.
+type Sharing = (Option<SenderId>, Option<String>, Option<String>);
 
 impl<'a> Planner<'a> {
     /// Reads the clocks that the settings ask for.
@@ -81,24 +85,30 @@ impl<'a> Planner<'a> {
             round: person.last_round.saturating_add(1),
             sender,
             bucket,
-            due_at: self.due_at(sender, person.time_zone.as_deref()),
+            due_at: self.due_at(sender, person),
         })
     }
 
-    fn due_at(&mut self, sender: SenderId, zone: Option<&str>) -> DateTime<Utc> {
-        let key = match self.settings.window_clock {
-            WindowClock::Sequence => (None, None),
-            WindowClock::Sender => (Some(sender), None),
-            WindowClock::Contact => (None, zone.map(str::to_owned)),
-        };
+    fn due_at(&mut self, sender: SenderId, person: &Candidate) -> DateTime<Utc> {
+        let clock = self.settings.window_clock;
+        // A contact's zone tells its country, too.
+        let by_country = self.settings.contact_holidays;
+        let by_zone = by_country || clock == WindowClock::Contact;
+        let key = (
+            (clock == WindowClock::Sender).then_some(sender),
+            person.time_zone.clone().filter(|_| by_zone),
+            person.country.clone().filter(|_| by_country),
+        );
         if let Some(planned) = self.planned.get(&key) {
             return *planned;
         }
-        let person = zone.and_then(|zone| self.services.zones.get(zone));
+        let zone = person.time_zone.as_deref();
+        let zone = zone.and_then(|zone| self.services.zones.get(zone));
+        let whereabouts = Whereabouts::new(zone, person.country.as_deref());
         let clocks = Clocks {
             sequence: &self.sequence_zone,
             sender: self.senders.get(&sender).unwrap_or(&self.sequence_zone),
-            person: person.as_ref(),
+            person: &whereabouts,
         };
         let calendar = planning::calendar(self.settings, clocks);
         let due_at = planning::due_at(self.entry, self.now, &calendar);

@@ -48,6 +48,22 @@ fn bad_lines_are_named_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_country_is_a_code_and_a_name_is_an_attribute() {
+    let file = b"email,Country\na@x.org,pt\nb@x.org,Portugal\nc@x.org,\n".as_slice();
+    let reader = ImportReader::new(file, None).expect("a header");
+    let people = reader.map(|line| line.record.expect("a person"));
+    let told: Vec<_> = people
+        .map(|person| (person.country, person.attributes.get("country").cloned()))
+        .collect();
+    let expected = [
+        (Some("pt".to_owned()), None),
+        (None, Some("Portugal".into())),
+        (None, None),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn an_open_quote_is_named() {
     let lines = emails(b"email,company\na@x.org,A\nb@x.org,\"B\nc@x.org,C\n");
     assert_eq!(lines.first(), Some(&ok(2, "a@x.org")));

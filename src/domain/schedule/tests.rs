@@ -329,8 +329,78 @@ fn any_wait() -> impl Strategy<Value = WaitDuration> {
         .prop_map(|(days, seconds)| WaitDuration::new(days, seconds).unwrap())
 }
 
+/// Countries of settings, and a contact's.
+fn any_countries() -> impl Strategy<Value = (BTreeSet<Country>, Option<Country>)> {
+    let all: Vec<Country> = holidays::countries().collect();
+    let chosen = prop::collection::btree_set(prop::sample::select(all.clone()), 0..5);
+    (chosen, prop::option::of(prop::sample::select(all)))
+}
+
+#[test]
+fn public_holidays_close_the_day() {
+    let country = |code: &str| code.parse::<Country>().unwrap();
+    let lisbon = zone("Europe/Lisbon");
+    let mut settings = settings(&Weekday::ALL[..5], &[(540, 1020)], &[]);
+    let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+    // Friday, 1 May 2026: a holiday in Portugal and Germany, and none in Great Britain, whose is on
+    // Monday.
+    let (friday, tuesday) = (at("2026-05-01T10:00:00Z"), at("2026-05-05T08:00:00Z"));
+    assert!(is_open(friday, &Calendar::new(&lisbon, &settings)));
+    settings.holiday_countries = [country("PT")].into();
+    let portuguese = Calendar::new(&lisbon, &settings);
+    assert!(!is_open(friday, &portuguese) && is_closed_by_holiday(friday, &portuguese));
+    assert_eq!(
+        next_open(friday, &portuguese),
+        Some(at("2026-05-04T08:00:00Z"))
+    );
+    let both = portuguese.observing(Some(country("GB")));
+    assert_eq!(next_open(friday, &both), Some(tuesday));
+    // Neither day counts as a business day.
+    let wait = "P1D".parse().unwrap();
+    let thursday = at("2026-04-30T10:00:00Z");
+    assert_eq!(
+        next_slot(thursday, &wait, true, &both),
+        Some(at("2026-05-05T10:00:00Z"))
+    );
+    assert!(!is_closed_by_holiday(at("2026-05-02T10:00:00Z"), &both));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn nothing_leaves_on_a_holiday_of_a_chosen_country(
+        after in any_instant(), wait in any_wait(), business: bool, settings in any_settings(),
+        (countries, contact) in any_countries(), name in prop::sample::select(&ZONES[..]),
+    ) {
+        let zone = zone(name);
+        let settings = Settings { holiday_countries: countries.clone(), ..settings };
+        let calendar = Calendar::new(&zone, &settings).observing(contact);
+        let all: Vec<Country> = countries.into_iter().chain(contact).collect();
+        let is_holiday = |day: NaiveDate| {
+            settings.holidays.contains(&day)
+                || all.iter().any(|country| holidays::is_holiday(*country, day))
+        };
+        let slot = next_slot(after, &wait, business, &calendar).unwrap();
+        prop_assert!(is_open(slot, &calendar) && !is_holiday(local_day(slot, &zone)));
+        prop_assert!(!is_closed_by_holiday(slot, &calendar));
+        // Whoever knows of no country is served no later.
+        let plain = Settings { holiday_countries: BTreeSet::new(), ..settings.clone() };
+        let plain = Calendar::new(&zone, &plain);
+        prop_assert!(next_slot(after, &wait, business, &plain).unwrap() <= slot);
+        // The days that counted are none of theirs: as many as with the same days written out.
+        let days = local_day(after, &zone).iter_days().take(1200);
+        let written = Settings {
+            holidays: days.filter(|day| is_holiday(*day)).collect(),
+            holiday_countries: BTreeSet::new(),
+            ..settings.clone()
+        };
+        let written = Calendar::new(&zone, &written);
+        prop_assert_eq!(next_slot(after, &wait, business, &written), Some(slot));
+        if let Some(close) = closes_at(slot, &calendar) {
+            prop_assert_eq!(closes_at(slot, &written), Some(close));
+        }
+    }
 
     #[test]
     fn a_slot_is_open_after_its_wait_and_found_again(

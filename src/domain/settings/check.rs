@@ -2,11 +2,14 @@
 //! nothing, and leaves "no window at all" to the check of the flow, for a draft may have none.
 
 use super::{SendWindow, Settings};
+use crate::domain::holidays::known_until;
 
 /// The most send windows: far more than seven days need.
 pub const WINDOWS_MAX: usize = 100;
 /// The most holidays: decades of any country's.
 pub const HOLIDAYS_MAX: usize = 1000;
+/// The most countries whose holidays count: each is looked up for each day that might be open.
+pub const HOLIDAY_COUNTRIES_MAX: usize = 50;
 
 /// One thing wrong with settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,7 @@ impl Settings {
             );
             problems.push(problem(&["holidays"], message));
         }
+        self.check_countries(&mut problems);
         let caps = [
             ("maxNewLeadsPerDay", self.max_new_leads_per_day),
             ("maxSendsPerDay", self.max_sends_per_day),
@@ -49,12 +53,36 @@ impl Settings {
                 problems.push(problem(&[field], message));
             }
         }
+        if self.max_lateness.is_some_and(|lateness| lateness.is_zero()) {
+            let message = "maxLateness is zero, which skips every message: give a duration such as P2D, \
+                           or null to send however late.";
+            problems.push(problem(&["maxLateness"], message.to_owned()));
+        }
         if self.auto_reply_hold.is_some_and(|hold| hold.is_zero()) {
             let message = "autoReplyHold is zero, which holds nothing: give a duration such as P7D, \
                            or null to ignore automatic replies.";
             problems.push(problem(&["autoReplyHold"], message.to_owned()));
         }
         problems
+    }
+
+    fn check_countries(&self, problems: &mut Vec<SettingsProblem>) {
+        let countries = &self.holiday_countries;
+        if countries.len() > HOLIDAY_COUNTRIES_MAX {
+            let message = format!(
+                "holidayCountries has {} entries: give at most {HOLIDAY_COUNTRIES_MAX}.",
+                countries.len()
+            );
+            problems.push(problem(&["holidayCountries"], message));
+        }
+        for country in countries {
+            if known_until(*country).is_none() {
+                let message = format!(
+                    "No public holidays of {country} are known: leave it out, and give its days as holidays."
+                );
+                problems.push(problem(&["holidayCountries"], message));
+            }
+        }
     }
 
     fn check_windows(&self, problems: &mut Vec<SettingsProblem>) {

@@ -35,14 +35,17 @@ fn is_stored_in_the_words_of_the_api() {
         window_clock: WindowClock::Sender,
         send_windows: vec![window(Weekday::Sunday, "22:30", "24:00")],
         holidays: [NaiveDate::from_ymd_opt(2026, 12, 25).unwrap()].into(),
+        holiday_countries: ["PT", "ES"].map(|code| code.parse().unwrap()).into(),
+        contact_holidays: true,
         max_new_leads_per_day: Some(7),
         max_sends_per_day: None,
+        max_lateness: Some("P2D".parse().unwrap()),
         stop_on_reply: false,
         stop_company_on_reply: true,
         auto_reply_hold: Some("P7D".parse().unwrap()),
         stop_on_opportunity_won: false,
     };
-    let json = r#"{"timeZone":"Europe/Lisbon","windowClock":"SENDER","sendWindows":[{"day":"SUNDAY","from":"22:30","to":"24:00"}],"holidays":["2026-12-25"],"maxNewLeadsPerDay":7,"maxSendsPerDay":null,"stopOnReply":false,"stopCompanyOnReply":true,"autoReplyHold":"P7D","stopOnOpportunityWon":false}"#;
+    let json = r#"{"timeZone":"Europe/Lisbon","windowClock":"SENDER","sendWindows":[{"day":"SUNDAY","from":"22:30","to":"24:00"}],"holidays":["2026-12-25"],"holidayCountries":["ES","PT"],"contactHolidays":true,"maxNewLeadsPerDay":7,"maxSendsPerDay":null,"maxLateness":"P2D","stopOnReply":false,"stopCompanyOnReply":true,"autoReplyHold":"P7D","stopOnOpportunityWon":false}"#;
     assert_eq!(serde_json::to_string(&settings).unwrap(), json);
     assert_eq!(serde_json::from_str::<Settings>(json).unwrap(), settings);
     assert_eq!(
@@ -68,6 +71,7 @@ fn tells_all_problems_at_once() {
         ],
         max_new_leads_per_day: Some(0),
         max_sends_per_day: Some(0),
+        max_lateness: Some(WaitDuration::ZERO),
         auto_reply_hold: Some(WaitDuration::ZERO),
         ..Settings::default()
     };
@@ -80,6 +84,7 @@ fn tells_all_problems_at_once() {
         "sendWindows.7",
         "maxNewLeadsPerDay",
         "maxSendsPerDay",
+        "maxLateness",
         "autoReplyHold",
     ];
     assert_eq!(paths(&settings), expected);
@@ -94,6 +99,33 @@ fn refuses_lists_without_end() {
         ..Settings::default()
     };
     assert_eq!(paths(&settings), ["sendWindows", "holidays"]);
+    let countries = |number| Settings {
+        holiday_countries: crate::domain::holidays::countries()
+            .filter(|country| holidays::known_until(*country).is_some())
+            .take(number)
+            .collect(),
+        ..Settings::default()
+    };
+    assert_eq!(paths(&countries(HOLIDAY_COUNTRIES_MAX)), [""; 0]);
+    assert_eq!(
+        paths(&countries(HOLIDAY_COUNTRIES_MAX + 1)),
+        ["holidayCountries"]
+    );
+}
+
+#[test]
+fn a_country_without_known_holidays_is_refused() {
+    let of = |codes: &[&str]| Settings {
+        holiday_countries: codes.iter().map(|code| code.parse().unwrap()).collect(),
+        ..Settings::default()
+    };
+    let problems = of(&["PT", "UA"]).check(|_| true);
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].message.contains("UA"), "{problems:?}");
+    let known = |codes: &[&str]| of(codes).holidays_known_until().map(|day| day.to_string());
+    assert_eq!(known(&[]), None);
+    assert_eq!(known(&["PT", "US"]).as_deref(), Some("2035-12-31"));
+    assert_eq!(known(&["PT", "LK"]).as_deref(), Some("2026-12-31"));
 }
 
 #[test]

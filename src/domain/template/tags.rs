@@ -26,6 +26,8 @@ pub struct MergeData<'a> {
     pub title: Option<&'a str>,
     /// `{{ time_zone }}`, an IANA name.
     pub time_zone: Option<&'a str>,
+    /// `{{ country }}`, a code of ISO 3166.
+    pub country: Option<&'a str>,
     /// `{{ attributes.name }}`
     pub attributes: Option<&'a Map<String, Value>>,
     /// `{{ sender.name }}`
@@ -46,6 +48,7 @@ pub(crate) enum Tag {
     Company,
     Title,
     TimeZone,
+    Country,
     Attribute(Vec<String>),
     SenderName,
     SenderAddress,
@@ -53,7 +56,7 @@ pub(crate) enum Tag {
 }
 
 /// The tags with a fixed name, as they are written.
-const NAMES: [(&str, Tag); 11] = [
+const NAMES: [(&str, Tag); 12] = [
     ("email", Tag::Email),
     ("phone", Tag::Phone),
     ("linkedin_url", Tag::LinkedinUrl),
@@ -63,6 +66,7 @@ const NAMES: [(&str, Tag); 11] = [
     ("company", Tag::Company),
     ("title", Tag::Title),
     ("time_zone", Tag::TimeZone),
+    ("country", Tag::Country),
     ("sender.name", Tag::SenderName),
     ("sender.address", Tag::SenderAddress),
 ];
@@ -120,6 +124,7 @@ impl Tag {
             | Tag::Company
             | Tag::Title
             | Tag::TimeZone
+            | Tag::Country
             | Tag::SenderName
             | Tag::SenderAddress => NAMES
                 .iter()
@@ -140,6 +145,7 @@ impl Tag {
             Tag::Company => data.company,
             Tag::Title => data.title,
             Tag::TimeZone => data.time_zone,
+            Tag::Country => data.country,
             Tag::SenderName => data.sender_name,
             Tag::SenderAddress => data.sender_address,
             Tag::FullName => return full_name(data),

@@ -111,7 +111,7 @@ fn reports_every_missing_tag_once() {
     let missing = render(
         "{{ company }} {{ phone | upper }} {{ company }} {{ attributes.blank }} {{ attributes.null }}
          {{ attributes.list }} {{ attributes[\"a b\"] }} {{ first_name }} {{ nonsense }}
-         {% if phone %}{{ time_zone }}{% endif %}",
+         {% if phone %}{{ time_zone }}{% endif %}{{ country }}",
         Kind::Text,
     );
     let expected = [
@@ -122,6 +122,7 @@ fn reports_every_missing_tag_once() {
         "attributes.list",
         "attributes[\"a b\"]",
         "nonsense",
+        "country",
     ];
     assert_eq!(
         missing,

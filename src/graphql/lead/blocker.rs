@@ -9,7 +9,7 @@ use crate::clock::from_ms;
 use crate::domain::gate::{self, Closed, Gate};
 use crate::domain::id::{PersonId, SenderId, SequenceId, VersionId};
 use crate::domain::lead::{Hold, LeadStatus};
-use crate::domain::planning::{self, Clocks};
+use crate::domain::planning::{self, Clocks, Whereabouts};
 use crate::domain::schedule::local_day;
 use crate::domain::sender::daily_cap_on;
 use crate::domain::sequence::SequenceStatus;
@@ -118,7 +118,7 @@ async fn closed_gates(
     let clocks = Clocks {
         sequence: &of_sequence,
         sender: &of_sender,
-        person: of_person.as_ref(),
+        person: &Whereabouts::new(of_person, person.country.as_deref()),
     };
     let window = gate::window(&planning::calendar(settings, clocks), now);
     if due_at > now {
