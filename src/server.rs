@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, interval_at, timeout, timeout_at};
@@ -21,6 +22,7 @@ use crate::app::token::access::RateLimit;
 use crate::bulk::runner::Runner;
 use crate::channel::dispatch::{Channel, Route, Transports};
 use crate::clock::Clock;
+use crate::domain::holidays;
 use crate::engine::{Engine, EngineConfig, EngineError};
 use crate::entropy::Entropy;
 use crate::graphql::CadenzaSchema;
@@ -152,6 +154,19 @@ pub struct Server {
     tasks: JoinSet<()>,
 }
 
+/// Holidays are known for some years ahead: whoever runs an old release is told in time.
+fn warn_of_unknown_holidays(today: NaiveDate) {
+    let Some(until) = holidays::known_at_most_until() else {
+        return;
+    };
+    if (until - today).num_days() < 365 {
+        tracing::warn!(
+            known.until = %until,
+            "the public holidays of countries are known for less than a year: update the server"
+        );
+    }
+}
+
 impl Server {
     /// Checks what must hold and puts the parts together. The database's schema is up to date.
     ///
@@ -176,6 +191,7 @@ impl Server {
                 return Err(StartError::ClockSkew { skew_ms });
             }
         }
+        warn_of_unknown_holidays(clock.now().date_naive());
         let zones = Arc::new(ZoneDatabase::load());
         let services = Services::new(db, clock, entropy, zones, Arc::new(secrets));
         let address = config.listen;

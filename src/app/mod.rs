@@ -13,6 +13,7 @@ pub mod sequence;
 mod services;
 mod time_zone;
 pub mod token;
+pub mod workspace;
 
 use strum::{Display, EnumString, IntoStaticStr};
 
@@ -31,7 +32,7 @@ pub enum Role {
     Viewer,
     /// Also writes: sequences, people, leads.
     Editor,
-    /// Also manages senders and tokens.
+    /// Also manages senders, tokens and the workspace.
     Admin,
 }
 

@@ -26,7 +26,7 @@ const HINT_LEN: usize = PREFIX.len() + 4;
 /// The longest text that is looked up as a token.
 const TEXT_MAX: usize = 128;
 /// The longest name of a workspace or a token, in characters.
-const NAME_MAX: usize = 100;
+pub(super) const NAME_MAX: usize = 100;
 /// The most sequences that a token is limited to.
 pub const SEQUENCES_MAX: usize = 100;
 /// The most tokens of a workspace that are valid or were.
@@ -95,7 +95,8 @@ impl Terms {
     }
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether a text can be the name of a token or of a workspace.
+pub(super) fn is_name(text: &str) -> bool {
     let text = text.trim();
     !text.is_empty() && text.chars().count() <= NAME_MAX && !text.chars().any(char::is_control)
 }

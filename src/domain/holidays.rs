@@ -102,6 +102,11 @@ pub fn known_until(country: Country) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(last.year(), 12, 31)
 }
 
+/// The last day for which the holidays of any country are known.
+pub fn known_at_most_until() -> Option<NaiveDate> {
+    countries().filter_map(known_until).max()
+}
+
 /// Every country, in the order of the codes.
 pub fn countries() -> impl Iterator<Item = Country> {
     let letters = || b'A'..=b'Z';

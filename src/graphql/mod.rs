@@ -25,6 +25,7 @@ pub mod sender;
 pub mod sequence;
 pub mod settings;
 pub mod token;
+pub mod workspace;
 
 use async_graphql::{MergedObject, MergedSubscription};
 
@@ -43,6 +44,7 @@ pub struct Query(
     lead::LeadQuery,
     execution::ExecutionQuery,
     token::TokenQuery,
+    workspace::WorkspaceQuery,
 );
 
 /// Everything that can be changed.
@@ -55,6 +57,7 @@ pub struct Mutation(
     lead::LeadMutation,
     execution::ExecutionMutation,
     token::TokenMutation,
+    workspace::WorkspaceMutation,
 );
 
 /// Everything that can be followed live.

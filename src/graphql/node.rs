@@ -15,6 +15,7 @@ use super::person::{self, Person};
 use super::sender::{self, Sender};
 use super::sequence::{self, Sequence, SequenceVersion};
 use super::token::{self, ApiToken};
+use super::workspace::{self, Workspace};
 use crate::domain::id::{Id, Kind, NotAnId};
 
 /// Reads an id of the kind `T` from a mutation's input; `path` is where it stands.
@@ -62,6 +63,8 @@ pub enum Node {
     BulkOperation(BulkOperation),
     /// An API token.
     ApiToken(ApiToken),
+    /// A workspace.
+    Workspace(Workspace),
 }
 
 /// Reads an object of any kind; the kind is in the id. None for what is not there, is another
@@ -106,6 +109,10 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
         },
         "token" => match maybe(id) {
             Some(id) => token::load(ctx, id).await?.map(Node::ApiToken),
+            None => None,
+        },
+        "ws" => match maybe(id) {
+            Some(id) => workspace::load(ctx, id).await?.map(Node::Workspace),
             None => None,
         },
         _ => None,

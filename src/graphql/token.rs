@@ -35,7 +35,7 @@ pub enum TokenRole {
     Viewer,
     /// Also writes: sequences, people, leads.
     Editor,
-    /// Also manages senders and tokens.
+    /// Also manages senders, tokens and the workspace.
     Admin,
 }
 

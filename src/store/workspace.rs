@@ -2,11 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use entity::{instance, workspace};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter,
+};
 
-use super::Result;
 use super::sql::{self, Arguments};
+use super::{Result, dialect};
 use crate::domain::id::WorkspaceId;
+
+/// A workspace's row.
+pub type Row = workspace::Model;
 
 /// Makes a workspace with an empty event log.
 ///
@@ -46,6 +51,38 @@ pub async fn by_name(connection: &impl ConnectionTrait, name: &str) -> Result<Op
         .one(connection)
         .await?;
     Ok(row.map(|row| WorkspaceId::from_uuid(row.id)))
+}
+
+/// The workspace with its limits, if it is there.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn find(connection: &impl ConnectionTrait, id: WorkspaceId) -> Result<Option<Row>> {
+    Ok(workspace::Entity::find_by_id(id.uuid())
+        .one(connection)
+        .await?)
+}
+
+/// The same; it cannot change before this transaction ends.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn lock(tx: &impl ConnectionTrait, id: WorkspaceId) -> Result<Option<Row>> {
+    let statement = format!(
+        "SELECT * FROM workspace WHERE id = $1 {}",
+        dialect::for_update(tx, "workspace")
+    );
+    sql::one(tx, &statement, Arguments::new().with(id.uuid())).await
+}
+
+/// Writes a workspace back; its row must be locked by this transaction.
+///
+/// # Errors
+/// [`super::StoreError::Duplicate`] if another workspace has the name; otherwise as the database has
+/// it.
+pub async fn update(tx: &impl ConnectionTrait, row: Row) -> Result<()> {
+    row.into_active_model().reset_all().update(tx).await?;
+    Ok(())
 }
 
 /// Binds this installation to a key, if it is not bound to one yet, and answers the fingerprint of

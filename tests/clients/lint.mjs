@@ -46,7 +46,7 @@ export const PASSED_OVER = {
     /: A list type should only wrap an edge type\.$/,
   ],
   "require-field-of-type-query-in-mutation-result": [/^/],
-  "require-nullable-result-in-root": [/"\w+Payload" in type "Mutation"$/, /"\w+Connection" in type "Query"$/, /^Query\.currentToken: /],
+  "require-nullable-result-in-root": [/"\w+Payload" in type "Mutation"$/, /"\w+Connection" in type "Query"$/, /^Query\.(currentToken|workspace): /],
   "require-description": [/^@(include|skip|specifiedBy)\(\w+:\): /],
   "no-root-type": [/^(Mutation|Subscription): /],
   "require-selections": [/^(README|docs\/api)\.md:\d+: /],

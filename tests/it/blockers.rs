@@ -12,7 +12,7 @@ use crate::pains::{Receiver, node, turn};
 use crate::sequences::{done, flow, sender};
 
 /// Messages may leave at any time.
-fn always() -> Value {
+pub fn always() -> Value {
     let window = |day| json!({ "day": day, "from": "00:00", "to": "24:00" });
     json!({ "sendWindows": Weekday::ALL.map(window) })
 }
@@ -23,14 +23,14 @@ fn at(day: u32, hour: u32, minute: u32) -> DateTime<Utc> {
 }
 
 /// Two leads of a sequence with these settings, both due on the third of March at nine.
-struct Due {
+pub struct Due {
     sender: String,
-    leads: Vec<String>,
+    pub leads: Vec<String>,
     receiver: Receiver,
 }
 
 impl Due {
-    async fn new(h: &Harness, settings: Value) -> Self {
+    pub async fn new(h: &Harness, settings: Value) -> Self {
         let sender = sender(h, "ada").await;
         let input =
             json!({ "name": "Due", "flow": flow(&["one"], &[&sender]), "settings": settings });
@@ -52,7 +52,7 @@ impl Due {
         }
     }
 
-    async fn change_sender(&self, h: &Harness, change: Value) {
+    pub async fn change_sender(&self, h: &Harness, change: Value) {
         let mut input = json!({ "id": self.sender });
         let change = change.as_object().cloned().unwrap_or_default();
         input.as_object_mut().expect("an object").extend(change);
@@ -68,7 +68,7 @@ impl Due {
     }
 
     /// A node that enters now claims and sends once; answers how many messages.
-    async fn turn(&self, h: &Harness) -> usize {
+    pub async fn turn(&self, h: &Harness) -> usize {
         let engine = node(h, &self.receiver).await;
         turn(&engine, &self.receiver, 50).await
     }
@@ -97,7 +97,7 @@ impl Due {
     }
 
     /// This and nothing else is in the way, until then; nothing is sent before, and then it is.
-    async fn is_blocked_by(&self, h: &Harness, code: &str, until: DateTime<Utc>) {
+    pub async fn is_blocked_by(&self, h: &Harness, code: &str, until: DateTime<Utc>) {
         assert_eq!(self.blockers(h).await, [(code.to_owned(), Some(until))]);
         assert_eq!(self.turn(h).await, 0);
         h.clock.advance_to(until - Duration::milliseconds(1));

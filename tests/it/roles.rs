@@ -41,6 +41,7 @@ const ADMIN: &[&str] = &[
     "tokenCreate",
     "tokenRevoke",
     "tokens",
+    "workspaceUpdate",
 ];
 /// What an editor does, and no viewer.
 const EDITOR: &[&str] = &[
@@ -78,6 +79,7 @@ const VIEWER: &[&str] = &[
     "execution",
     "executions",
     "currentToken",
+    "workspace",
     "executionEvents",
 ];
 

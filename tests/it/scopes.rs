@@ -111,6 +111,8 @@ const WHOLE: &[&str] = &[
     "sequenceDuplicate",
     "tokenCreate",
     "tokenRevoke",
+    "workspace",
+    "workspaceUpdate",
 ];
 
 /// What a limited token is served, within its sequences.
@@ -533,6 +535,7 @@ both!(
             "Sender",
             "ApiToken",
             "BulkOperation",
+            "Workspace",
         ];
         let mut ways = requests.ways_to(&objects);
         // Of these a limited token gets the page itself at the root, or not at all.

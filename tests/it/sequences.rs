@@ -12,8 +12,9 @@ pub const SELECT: &str = "sequence { id name status revision publishedAt updated
         flow { steps { key name wait businessDays channel next
             action { ... on EmailAction { senders { id } inThread trackOpens trackClicks
                 variants { key weight enabled subject html text } } } } }
-        settings { timeZone windowClock sendWindows { day from to } holidays maxNewLeadsPerDay
-            maxSendsPerDay stopOnReply stopCompanyOnReply autoReplyHold stopOnOpportunityWon } }
+        settings { timeZone windowClock sendWindows { day from to } holidays
+            holidayCountries holidaysKnownUntil contactHolidays maxNewLeadsPerDay maxSendsPerDay
+            maxLateness stopOnReply stopCompanyOnReply autoReplyHold stopOnOpportunityWon } }
     problems { severity code message stepKey path }
     plan { changes { stepKey change leadsThere movesTo } staying moving stopping completing }";
 
@@ -410,6 +411,7 @@ both!(
 both!(settings_are_changed_one_by_one, |h: Harness| async move {
     let settings = json!({ "timeZone": "europe/lisbon", "windowClock": "SEQUENCE",
         "holidays": ["2026-12-25", "2026-12-25"], "maxNewLeadsPerDay": 10, "maxSendsPerDay": 20,
+        "holidayCountries": ["pt", "UK", "PT"], "contactHolidays": true, "maxLateness": "P2D",
         "autoReplyHold": "P7D", "stopOnReply": false });
     let made = done(
         &h,
@@ -417,7 +419,11 @@ both!(settings_are_changed_one_by_one, |h: Harness| async move {
         json!({ "name": "n", "settings": settings }),
     )
     .await;
-    let change = json!({ "sendWindows": [{ "day": "SUNDAY", "from": "00:00", "to": "24:00" }],
+    let settings = &made["settings"];
+    assert_eq!(settings["holidayCountries"], json!(["GB", "PT"]));
+    assert_eq!(settings["holidaysKnownUntil"], "2035-12-31");
+    assert_eq!(settings["maxLateness"], "P2D");
+    let change = json!({ "holidayCountries": ["LK"], "maxLateness": "PT0S", "sendWindows": [{ "day": "SUNDAY", "from": "00:00", "to": "24:00" }],
         "timeZone": null, "maxSendsPerDay": 0, "autoReplyHold": "PT0S" });
     let changed = done(
         &h,
@@ -430,12 +436,45 @@ both!(settings_are_changed_one_by_one, |h: Harness| async move {
         json!({
         "timeZone": "Europe/Lisbon", "windowClock": "SEQUENCE",
         "sendWindows": [{ "day": "SUNDAY", "from": "00:00", "to": "24:00" }],
-        "holidays": ["2026-12-25"], "maxNewLeadsPerDay": 10, "maxSendsPerDay": null,
+        "holidays": ["2026-12-25"], "holidayCountries": ["LK"],
+        "holidaysKnownUntil": "2026-12-31", "contactHolidays": true, "maxNewLeadsPerDay": 10,
+        "maxSendsPerDay": null, "maxLateness": null,
         "stopOnReply": false, "stopCompanyOnReply": false, "autoReplyHold": null,
         "stopOnOpportunityWon": true })
     );
     assert_eq!(changed["revision"], 2);
 });
+
+both!(
+    countries_that_are_none_are_refused,
+    |h: Harness| async move {
+        let create = async |settings: Value| {
+            let input = json!({ "name": "n", "settings": settings });
+            refusals(&call(&h, "sequenceCreate", input).await)
+        };
+        assert_eq!(
+            create(json!({ "holidayCountries": ["PT", "Portugal", "ZZ"], "maxLateness": "soon" }))
+                .await,
+            [
+                (
+                    "INVALID".to_owned(),
+                    "settings.holidayCountries.1".to_owned()
+                ),
+                (
+                    "INVALID".to_owned(),
+                    "settings.holidayCountries.2".to_owned()
+                ),
+                ("INVALID".to_owned(), "settings.maxLateness".to_owned()),
+            ]
+        );
+        let of_all = |codes: Value| json!({ "holidayCountries": codes });
+        let at = "settings.holidayCountries";
+        for codes in [json!(["UA"]), json!(vec!["PT"; 51])] {
+            let refused = create(of_all(codes)).await;
+            assert_eq!(refused, [("INVALID".to_owned(), at.to_owned())]);
+        }
+    }
+);
 
 both!(
     a_duplicate_is_a_draft_with_the_same_content,

@@ -130,6 +130,7 @@ pub async fn objects(h: &Harness, names: &[&str]) -> Objects {
         ("free person", person),
         ("bulk", text(&bulk["operation"]["id"])),
         ("token", h.admin.token.to_string()),
+        ("ws", h.admin.workspace.to_string()),
     ]))
 }
 
@@ -149,7 +150,7 @@ pub struct Probe {
 }
 
 const EVERY: &[&str] = &[
-    "seq", "ver", "sender", "lead", "exec", "person", "bulk", "token",
+    "seq", "ver", "sender", "lead", "exec", "person", "bulk", "token", "ws",
 ];
 
 pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
@@ -352,7 +353,8 @@ async fn everything(h: &Harness) -> Value {
         senders { id name enabled dailyCap }
         executions(first: 250) { nodes { id status error { code } } }
         events(first: 250) { cursor kind }
-        tokens { nodes { id revokedAt } } }";
+        tokens { nodes { id revokedAt } }
+        workspace { id name timeZone maxMessagesPerPersonPerDay } }";
     h.data(all, json!({})).await
 }
 

@@ -66,6 +66,7 @@ fn tells_holidays_from_other_days() {
 #[test]
 fn says_how_far_ahead_it_knows() {
     assert_eq!(known_until(country("PT")), Some(date("2035-12-31")));
+    assert_eq!(known_at_most_until(), Some(date("2035-12-31")));
     assert_eq!(known_until(country("LK")), Some(date("2026-12-31")));
     let unknown: Vec<_> = countries()
         .filter(|country| known_until(*country).is_none())
