@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{Harness, both};
 
 const CREATE: &str = "mutation($input: PersonInput!) { personCreate(input: $input) {
-    person { id email phone linkedinUrl firstName lastName company title timeZone attributes
+    person { id email phone linkedinUrl firstName lastName company title timeZone country attributes
              optedOut createdAt updatedAt }
     userErrors { code message path } } }";
 const UPDATE: &str = "mutation($input: PersonUpdateInput!) { personUpdate(input: $input) {
@@ -85,7 +85,8 @@ both!(a_person_is_made_and_read_again, |h: Harness| async move {
         json!({
             "email": " Ana@Example.COM ", "phone": "+351 912-345-678", "firstName": "Ana",
             "linkedinUrl": "https://www.linkedin.com/in/ana", "lastName": "Sá", "company": "Acme",
-            "title": "CTO", "timeZone": "Europe/Lisbon", "attributes": { "city": "Porto" },
+            "title": "CTO", "timeZone": "Europe/Lisbon", "country": " pt ",
+            "attributes": { "city": "Porto" },
         }),
     )
     .await;
@@ -93,14 +94,14 @@ both!(a_person_is_made_and_read_again, |h: Harness| async move {
     assert_eq!(made["phone"], "+351912345678");
     assert_eq!(made["attributes"], json!({ "city": "Porto" }));
     assert_eq!(made["optedOut"], json!([]));
-    let read = "query($id: ID!) { person(id: $id) { id email lastName timeZone }
+    let read = "query($id: ID!) { person(id: $id) { id email lastName timeZone country }
         node(id: $id) { id ... on Person { title } } }";
     let answer = h.execute(read, json!({ "id": made["id"] })).await;
     assert_eq!(
         answer["data"],
         json!({
             "person": { "id": made["id"], "email": "Ana@Example.COM", "lastName": "Sá",
-                        "timeZone": "Europe/Lisbon" },
+                        "timeZone": "Europe/Lisbon", "country": "PT" },
             "node": { "id": made["id"], "title": "CTO" },
         }),
         "{answer}"
@@ -111,7 +112,7 @@ both!(
     every_wrong_field_of_a_person_is_named_at_once,
     |h: Harness| async move {
         let input = json!({ "email": "ana@", "phone": "12", "timeZone": "Europe/Atlantis",
-                        "attributes": [] });
+                        "country": "Portugal", "attributes": [] });
         let answer = h.execute(CREATE, json!({ "input": input })).await;
         let payload = &answer["data"]["personCreate"];
         assert_eq!(payload["person"], Value::Null);
@@ -132,6 +133,7 @@ both!(
                 ("INVALID", "email"),
                 ("INVALID", "phone"),
                 ("INVALID", "timeZone"),
+                ("INVALID", "country"),
                 ("INVALID", "attributes")
             ]
         );
