@@ -192,7 +192,8 @@ pub fn apply(row: &mut Row, change: Change, zones: &ZoneDatabase) -> Result<(), 
         }
     }
     if let Some(text) = given(change.phone) {
-        match text.as_deref().map(PhoneNumber::parse).transpose() {
+        let read = |text: &str| PhoneNumber::parse(text, None);
+        match text.as_deref().map(read).transpose() {
             Ok(phone) => row.phone = phone.map(|phone| phone.as_str().to_owned()),
             Err(error) => check("phone", error.to_string()),
         }

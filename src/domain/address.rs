@@ -9,6 +9,10 @@ use std::str::FromStr;
 
 use unicode_normalization::UnicodeNormalization;
 
+mod phone;
+
+pub use phone::{PhoneError, PhoneKind, PhoneNumber, PhoneReading, Region};
+
 /// RFC 5321 §4.5.3.1.1, in octets.
 const LOCAL_MAX: usize = 64;
 /// RFC 5321 §4.5.3.1.3, less the angle brackets.
@@ -36,9 +40,6 @@ pub enum AddressError {
     /// A domain that cannot be on the Internet.
     #[error("The part after the @ is not an Internet domain like example.com: correct it.")]
     Domain,
-    /// Not a telephone number in international form.
-    #[error("Write the phone number in international form, like +351912345678.")]
-    Phone,
     /// Not a web address.
     #[error("Write the web address in full, like https://example.com/ana.")]
     Url,
@@ -162,38 +163,6 @@ impl FromStr for EmailAddress {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         Self::parse(text)
-    }
-}
-
-/// A telephone number in international form (ITU-T E.164): a plus and up to fifteen digits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct PhoneNumber(String);
-
-impl PhoneNumber {
-    /// Reads a number; spaces, dots, dashes and brackets in it are dropped.
-    ///
-    /// # Errors
-    /// [`AddressError::Phone`].
-    pub fn parse(text: &str) -> Result<Self, AddressError> {
-        let kept: String = text
-            .trim()
-            .chars()
-            .filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '\u{a0}'))
-            .collect();
-        let digits = kept.strip_prefix('+').ok_or(AddressError::Phone)?;
-        let sound = (7..=15).contains(&digits.len())
-            && digits.bytes().all(|byte| byte.is_ascii_digit())
-            && !digits.starts_with('0');
-        if sound {
-            Ok(Self(kept))
-        } else {
-            Err(AddressError::Phone)
-        }
-    }
-
-    /// The number: `+351912345678`.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
