@@ -2,11 +2,17 @@
 //!
 //! Owns the reading of SMTP replies: from phase, code and text to a verdict. Replies are read by
 //! code and enhanced code (RFC 5321 §4.2, RFC 3463) first; the text decides only where the codes
-//! are used for several things. Never talks to a server and never decides what happens to a lead.
+//! are used for several things. What APIs of providers and webhooks answer is read in
+//! [`Outcome::refused_by_api`] and [`Outcome::refused_by_webhook`]. Never talks to a server and
+//! never decides what happens to a lead.
+
+use std::time::Duration;
 
 use strum::{Display, EnumString, IntoStaticStr};
 
+mod api;
 mod reply;
+mod webhook;
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +31,8 @@ pub enum Outcome {
         phase: Phase,
         /// The reply's code; 0 where the refusal is our own and no server was asked.
         code: u16,
-        /// The enhanced status code (RFC 3463), such as `5.1.1`.
+        /// The enhanced status code (RFC 3463), such as `5.1.1`, or an API's own code, such as
+        /// Twilio's `21211`.
         enhanced: Option<String>,
         /// The refusing words.
         response: String,
@@ -80,6 +87,10 @@ pub enum Phase {
     Body,
     /// The final dot and what the server says to it.
     Dot,
+    /// A request to the API of a provider, and its answer.
+    Api,
+    /// A request to a webhook, and its answer.
+    Webhook,
 }
 
 /// Why a message can be tried again.
@@ -93,6 +104,16 @@ pub enum RetryReason {
     Timeout,
     /// The server said something that is no SMTP, before the end of the message.
     Protocol,
+    /// There were too many requests (HTTP 429).
+    RateLimited {
+        /// How long the server asks to wait (Retry-After, RFC 9110 §10.2.3).
+        after: Option<Duration>,
+    },
+    /// The server can take nothing now (HTTP 408, 503; for a webhook any 5xx).
+    Unavailable {
+        /// How long the server asks to wait (Retry-After, RFC 9110 §10.2.3).
+        after: Option<Duration>,
+    },
 }
 
 /// Whose trouble it is.
@@ -179,6 +200,8 @@ impl Phase {
             Self::Data => "announcing the message",
             Self::Body => "transmitting the message",
             Self::Dot => "handing the message over",
+            Self::Api => "asking the provider to send the message",
+            Self::Webhook => "calling the webhook",
         }
     }
 }
@@ -215,6 +238,22 @@ impl Outcome {
         }
     }
 
+    /// How long the server asks to wait before the next try; the next one is made no sooner than
+    /// that, and no sooner than we would by ourselves.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Retry {
+                reason: RetryReason::RateLimited { after } | RetryReason::Unavailable { after },
+                ..
+            } => *after,
+            Self::Sent { .. }
+            | Self::Rejected { .. }
+            | Self::Retry { .. }
+            | Self::NotBegun
+            | Self::Ambiguous { .. } => None,
+        }
+    }
+
     /// What the server said, or what happened instead.
     pub fn response(&self) -> Option<&str> {
         match self {
@@ -232,6 +271,17 @@ impl Outcome {
             Self::Ambiguous { .. } => Some(ErrorCode::Interrupted),
             Self::NotBegun => Some(ErrorCode::Timeout),
             Self::Rejected {
+                phase: Phase::Api,
+                code,
+                enhanced,
+                scope,
+                ..
+            } => Some(api::error_code(*code, enhanced.as_deref(), *scope)),
+            Self::Rejected {
+                phase: Phase::Webhook,
+                ..
+            } => Some(ErrorCode::Rejected),
+            Self::Rejected {
                 phase,
                 code,
                 response,
@@ -247,6 +297,8 @@ impl Outcome {
             } => Some(match (reason, code) {
                 (RetryReason::Timeout, _) => ErrorCode::Timeout,
                 (RetryReason::ConnectionFailed, _) => ErrorCode::ConnectionFailed,
+                (RetryReason::RateLimited { .. }, _) => ErrorCode::RateLimited,
+                (RetryReason::Unavailable { .. }, _) => ErrorCode::ProviderError,
                 (RetryReason::Refused4xx, Some(code)) => {
                     let text = response.as_deref().unwrap_or_default();
                     reply::error_code(*phase, *code, text, *scope)
@@ -276,7 +328,7 @@ impl Outcome {
                 format!(
                     "Refused at {}: {code} {response}. {}",
                     phase.describe(),
-                    remedy(*scope)
+                    remedy(*phase, *scope)
                 )
             }
             Self::Retry {
@@ -293,6 +345,12 @@ impl Outcome {
                         format!("Refused for now at {at}: {code} {said}.")
                     }
                     (RetryReason::Refused4xx, None) => format!("Refused for now at {at}: {said}."),
+                    (RetryReason::RateLimited { .. }, _) => {
+                        format!("Too many requests for now at {at}: {said}.")
+                    }
+                    (RetryReason::Unavailable { .. }, _) => {
+                        format!("The server cannot take it now at {at}: {said}.")
+                    }
                     (RetryReason::ConnectionFailed, _) => {
                         format!("The connection failed at {at}: {said}.")
                     }
@@ -314,14 +372,21 @@ impl Outcome {
     }
 }
 
-const fn remedy(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Recipient { hard: true } => "Correct the recipient's address.",
-        Scope::Recipient { hard: false } => "Check the recipient's address.",
-        Scope::Sender => "Check the sender's login and limits.",
-        Scope::Policy => {
+const fn remedy(phase: Phase, scope: Scope) -> &'static str {
+    match (phase, scope) {
+        (Phase::Webhook, _) => "Correct the step's web address, headers or body.",
+        (Phase::Api, Scope::Recipient { hard: true }) => "Correct the recipient's phone number.",
+        (Phase::Api, Scope::Recipient { hard: false }) => "Check the recipient's phone number.",
+        (Phase::Api, Scope::Sender) => "Check the sender's account, number and limits.",
+        (Phase::Api, Scope::Policy) => {
+            "Check the registration and the reputation of the sender's number with the provider."
+        }
+        (_, Scope::Recipient { hard: true }) => "Correct the recipient's address.",
+        (_, Scope::Recipient { hard: false }) => "Check the recipient's address.",
+        (_, Scope::Sender) => "Check the sender's login and limits.",
+        (_, Scope::Policy) => {
             "Check the SPF, DKIM and DMARC records and the reputation of the sender's domain."
         }
-        Scope::Content => "Change the message.",
+        (_, Scope::Content) => "Change the message.",
     }
 }

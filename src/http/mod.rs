@@ -37,7 +37,7 @@ pub use self::documents::{BadManifest, Documents};
 use self::fanout::Fanout;
 pub use self::listen::{CONNECTIONS, CONNECTIONS_OF_ADDRESS, Connections};
 pub use self::origin::{NotAnOrigin, Origins};
-pub use self::proxies::{NotANetwork, Proxies};
+pub use self::proxies::Proxies;
 use self::shares::Shares;
 use crate::app::token::access::NotAdmitted;
 use crate::app::{Caller, Services};

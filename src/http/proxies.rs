@@ -11,20 +11,14 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{HeaderMap, HeaderName, header};
-use ipnet::IpNet;
+
+use crate::domain::network::{Networks, NotANetwork};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The proxies whose word is taken for where a request comes from.
 #[derive(Debug, Clone, Default)]
-pub struct Proxies(Vec<IpNet>);
-
-/// The text is no address and no network.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "\"{0}\" is neither an address nor a network; write it as in 10.0.0.7, 10.0.0.0/8 or fd00::/8"
-)]
-pub struct NotANetwork(String);
+pub struct Proxies(Networks);
 
 impl Proxies {
     /// Reads addresses and networks.
@@ -32,22 +26,12 @@ impl Proxies {
     /// # Errors
     /// For what is neither.
     pub fn read<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, NotANetwork> {
-        let network = |text: &str| {
-            let given = text.trim();
-            let network = given.parse::<IpNet>().ok();
-            let address = || given.parse::<IpAddr>().ok().map(IpNet::from);
-            network.or_else(address).map(canonical)
-        };
-        let read = texts
-            .into_iter()
-            .map(|text| network(text).ok_or_else(|| NotANetwork(text.into())));
-        Ok(Self(read.collect::<Result<_, _>>()?))
+        Networks::read(texts).map(Self)
     }
 
     /// Whether an address is that of a proxy.
     pub fn include(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
+        self.0.include(address)
     }
 
     /// The address that a request comes from, which `peer` hands on or sends itself. Where that cannot
@@ -91,19 +75,6 @@ impl Proxies {
     pub fn are_named_in(headers: &HeaderMap) -> bool {
         headers.contains_key(header::FORWARDED) || headers.contains_key(X_FORWARDED_FOR)
     }
-}
-
-/// A network of IPv4 addresses that are written as IPv6 has them is one of IPv4.
-fn canonical(network: IpNet) -> IpNet {
-    let IpNet::V6(six) = network else {
-        return network;
-    };
-    let prefix = six.prefix_len().checked_sub(96);
-    let four = six.addr().to_ipv4_mapped();
-    let network = prefix
-        .zip(four)
-        .map(|(prefix, four)| IpNet::new(four.into(), prefix));
-    network.and_then(Result::ok).unwrap_or(IpNet::V6(six))
 }
 
 /// One entry of such a header.
