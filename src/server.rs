@@ -21,6 +21,7 @@ use crate::app::Services;
 use crate::app::token::access::RateLimit;
 use crate::bulk::runner::Runner;
 use crate::channel::dispatch::{Channel, Route, Transports};
+use crate::channel::web::WebConfig;
 use crate::clock::Clock;
 use crate::domain::holidays;
 use crate::engine::{Engine, EngineConfig, EngineError};
@@ -50,6 +51,8 @@ pub struct Config {
     pub http: http::Options,
     /// How many requests a token may make.
     pub rate_limit: RateLimit,
+    /// Where requests to addresses of users may go.
+    pub web: WebConfig,
     /// How this server introduces itself to mail servers; without it, by the machine's name.
     pub hello_name: Option<String>,
     /// The lock of a SQLite file, held for as long as the server lives.

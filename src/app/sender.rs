@@ -3,49 +3,22 @@
 use chrono::{DateTime, Duration, NaiveDate, Utc};
 
 use super::{AppError, Caller, Refusal, RefusalCode, Services, time_zone};
-use crate::domain::address::EmailAddress;
+use crate::domain::address::{EmailAddress, PhoneNumber};
 use crate::domain::duration::WaitDuration;
 use crate::domain::flow::Channel;
 use crate::domain::id::SenderId;
-use crate::domain::sender::{SmtpSecurity, SmtpTransport, Transport, WarmUp};
+use crate::domain::sender::{Transport, WarmUp};
 use crate::store::dialect;
 use crate::store::sender::{self, SENDERS_MAX, Sender};
 
+mod transport;
+
+pub use transport::{SmtpInput, TransportInput, TwilioInput};
+
 /// The longest name, label or user name, in characters.
 const TEXT_CHARS_MAX: usize = 200;
-/// The longest host name (RFC 1035 §2.3.4).
-const HOST_CHARS_MAX: usize = 253;
-/// The longest password, in characters.
-const PASSWORD_CHARS_MAX: usize = 1_000;
 /// The longest gap between two messages.
 const MIN_GAP_MAX: Duration = Duration::days(1);
-
-/// How a sender is to send, as it is written.
-#[derive(Clone)]
-pub enum TransportInput {
-    /// Through an SMTP server.
-    Smtp(SmtpInput),
-    /// Kept in the database.
-    Outbox {
-        /// What people call it.
-        label: Option<String>,
-    },
-}
-
-/// An SMTP server as it is written.
-#[derive(Clone)]
-pub struct SmtpInput {
-    /// Its name or address.
-    pub host: String,
-    /// Its port.
-    pub port: i32,
-    /// How the connection is protected.
-    pub security: SmtpSecurity,
-    /// Who logs in.
-    pub username: Option<String>,
-    /// With which password.
-    pub password: Option<String>,
-}
 
 /// A warm-up as it is written.
 #[derive(Debug, Clone, Copy)]
@@ -92,13 +65,10 @@ pub async fn create(
     let now = services.clock.now();
     let mut draft = blank(services.entropy.id(now), now);
     let mut wrong = Vec::new();
-    if channel != Channel::Email {
-        let message = format!("Senders for {channel} cannot be made yet: make one for EMAIL.");
-        wrong.push(Refusal::invalid(message, &["channel"]));
-    }
-    match EmailAddress::parse(address) {
-        Ok(address) => draft.address = address.as_str().to_owned(),
-        Err(error) => wrong.push(Refusal::invalid(error.to_string(), &["address"])),
+    draft.channel = channel;
+    match read_address(channel, address) {
+        Ok(address) => draft.address = address,
+        Err(refusal) => wrong.push(refusal),
     }
     wrong.extend(apply(services, caller, &mut draft, change));
     if !wrong.is_empty() {
@@ -147,6 +117,24 @@ pub async fn update(
     tx.commit().await?;
     services.wake.due();
     Ok(changed)
+}
+
+/// The address of a sender, as its channel writes it.
+fn read_address(channel: Channel, text: &str) -> Result<String, Refusal> {
+    let wrong = |message: String| Refusal::invalid(message, &["address"]);
+    match channel {
+        Channel::Email => EmailAddress::parse(text)
+            .map(|address| address.as_str().to_owned())
+            .map_err(|error| wrong(error.to_string())),
+        Channel::Sms | Channel::Whatsapp => PhoneNumber::parse(text, None)
+            .map(|number| number.as_str().to_owned())
+            .map_err(|error| wrong(error.to_string())),
+        Channel::Call | Channel::Linkedin | Channel::Task | Channel::Webhook => {
+            let message =
+                format!("{channel} steps have no sender: make one for EMAIL, SMS or WHATSAPP.");
+            Err(Refusal::invalid(message, &["channel"]))
+        }
+    }
 }
 
 fn blank(id: SenderId, now: DateTime<Utc>) -> Sender {
@@ -220,113 +208,13 @@ fn apply(
             sender.failures,
         ) = (None, None, 0);
     }
-    match change.transport {
-        Some(TransportInput::Smtp(smtp)) => {
-            wrong.extend(apply_smtp(services, caller, sender, smtp));
-        }
-        Some(TransportInput::Outbox { label }) => {
-            let path = ["transport", "outbox", "label"];
-            match label
-                .map(|label| text(&label, TEXT_CHARS_MAX, &path))
-                .transpose()
-            {
-                Ok(label) => sender.transport = Transport::Outbox { label },
-                Err(refusal) => wrong.push(refusal),
-            }
-            sender.secret = None;
-        }
-        None => {}
+    if let Some(written) = change.transport {
+        wrong.extend(transport::apply(services, caller, sender, written));
     }
     if let Some(enabled) = change.enabled {
         sender.enabled = enabled;
     }
     wrong
-}
-
-fn apply_smtp(
-    services: &Services,
-    caller: &Caller,
-    sender: &mut Sender,
-    smtp: SmtpInput,
-) -> Vec<Refusal> {
-    let at = |field| ["transport", "smtp", field];
-    let mut wrong = Vec::new();
-    let host = smtp.host.trim();
-    if host.is_empty()
-        || host.chars().count() > HOST_CHARS_MAX
-        || host.chars().any(|c| c.is_whitespace() || c.is_control())
-    {
-        let message = "host is the name or the address of the server, like smtp.example.com.";
-        wrong.push(Refusal::invalid(message, &at("host")));
-    }
-    let port = u16::try_from(smtp.port).ok().filter(|port| *port > 0);
-    if port.is_none() {
-        let message = format!(
-            "port is {}: give one from 1 to 65535, usually 587.",
-            smtp.port
-        );
-        wrong.push(Refusal::invalid(message, &at("port")));
-    }
-    let username = match smtp.username.filter(|name| !name.is_empty()) {
-        Some(name) => text(&name, TEXT_CHARS_MAX, &at("username")).map(Some),
-        None => Ok(None),
-    };
-    let username = username.unwrap_or_else(|refusal| {
-        wrong.push(refusal);
-        None
-    });
-    let transport = SmtpTransport {
-        host: host.to_owned(),
-        port: port.unwrap_or_default(),
-        security: smtp.security,
-        username,
-    };
-    match (
-        &transport.username,
-        smtp.password.filter(|password| !password.is_empty()),
-    ) {
-        (None, Some(_)) => {
-            let message = "A password needs a username: give both, or neither.";
-            wrong.push(Refusal::invalid(message, &at("username")));
-        }
-        (_, Some(password))
-            if password.chars().count() > PASSWORD_CHARS_MAX
-                || password.contains(['\0', '\r', '\n']) =>
-        {
-            let message = format!(
-                "The password is one line of at most {PASSWORD_CHARS_MAX} characters: correct it."
-            );
-            wrong.push(Refusal::invalid(message, &at("password")));
-        }
-        (Some(_), Some(password)) => {
-            let row = sender.id.uuid();
-            let sealed = services
-                .secrets
-                .seal(&services.entropy, caller.workspace, row, &password);
-            sender.secret = Some(sealed);
-        }
-        (Some(_), None) if keeps_password(sender, &transport) => {}
-        (Some(_), None) => {
-            let message = "A username needs its password; it is asked for again whenever the \
-                           server, the username or the protection of the connection changes.";
-            wrong.push(Refusal::invalid(message, &at("password")));
-        }
-        (None, None) => sender.secret = None,
-    }
-    sender.transport = Transport::Smtp(transport);
-    wrong
-}
-
-/// Whether the password that is kept may serve the new transport: never at another server, for
-/// another user, or over a connection that is less protected.
-fn keeps_password(sender: &Sender, new: &SmtpTransport) -> bool {
-    let Transport::Smtp(old) = &sender.transport else {
-        return false;
-    };
-    sender.secret.is_some()
-        && old.host == new.host
-        && old.username == new.username
-        && (new.security != SmtpSecurity::None || old.security == SmtpSecurity::None)
 }
 
 /// A line of text that people read.

@@ -148,6 +148,16 @@ impl Channel for Transports {
         Box::pin(async move {
             match &route.transport {
                 Transport::Outbox { .. } => keep(message),
+                Transport::Twilio(_) => Sent {
+                    outcome: Outcome::Rejected {
+                        phase: Phase::Api,
+                        code: 0,
+                        enhanced: None,
+                        response: "Text messages are not sent yet.".into(),
+                        scope: Scope::Content,
+                    },
+                    kept: None,
+                },
                 Transport::Smtp(smtp) => {
                     let outcome = match self.pool(route, smtp) {
                         Ok(pool) => pool.send_unless(stopping, &message).await,

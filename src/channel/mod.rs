@@ -6,4 +6,10 @@
 pub mod dispatch;
 pub mod email;
 pub mod mime;
+mod secret;
 pub mod smtp;
+pub mod text;
+mod trust;
+pub mod twilio;
+pub mod web;
+pub mod webhook;

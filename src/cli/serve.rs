@@ -9,7 +9,9 @@ use clap::Args;
 
 use super::{DatabaseArgs, Failure, KeyArgs};
 use crate::app::token::access::RateLimit;
+use crate::channel::web::WebConfig;
 use crate::clock::Clock;
+use crate::domain::network::Networks;
 use crate::entropy::Entropy;
 use crate::http::{
     self, CONNECTIONS, CONNECTIONS_OF_ADDRESS, Connections, Documents, Origins, Proxies, UPLOAD_MAX,
@@ -107,6 +109,15 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub trusted_proxies: Vec<String>,
+    /// The private addresses or networks that webhooks and providers of text messages may be at,
+    /// separated by commas; without it, only those of the Internet at large
+    #[arg(
+        long,
+        env = "CADENZA_ALLOW_NETWORKS",
+        value_name = "NETWORK",
+        value_delimiter = ','
+    )]
+    pub allow_networks: Vec<String>,
     /// The name that this server gives when it says hello to a mail server; without it, the name
     /// of the machine
     #[arg(long, env = "CADENZA_HELLO_NAME", value_name = "NAME")]
@@ -148,6 +159,7 @@ impl ServeArgs {
         };
         let origins = Origins::read(self.allowed_origins.iter().map(String::as_str))?;
         let proxies = Proxies::read(self.trusted_proxies.iter().map(String::as_str))?;
+        let allowed_networks = Networks::read(self.allow_networks.iter().map(String::as_str))?;
         let connections = Connections {
             most: self.connections,
             of_address: self.connections_per_address,
@@ -167,6 +179,10 @@ impl ServeArgs {
             rate_limit: RateLimit {
                 per_second: self.rate_limit,
                 burst: self.rate_burst,
+            },
+            web: WebConfig {
+                allowed_networks,
+                ..WebConfig::default()
             },
             hello_name: self.hello_name.clone(),
             lock,

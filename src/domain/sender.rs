@@ -10,6 +10,8 @@ use strum::{Display, EnumString, IntoStaticStr};
 pub enum Transport {
     /// Through an SMTP server.
     Smtp(SmtpTransport),
+    /// Through Twilio's API, or that of a provider which speaks it.
+    Twilio(TwilioTransport),
     /// Kept in the database, never sent: for trying things out.
     Outbox {
         /// What people call it.
@@ -31,6 +33,21 @@ pub struct SmtpTransport {
     /// Who logs in, where the server asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
+}
+
+/// Where Twilio's own API is.
+pub const TWILIO_BASE_URL: &str = "https://api.twilio.com";
+
+/// An account with Twilio, or with a provider that speaks its API. The token is no part of it: it
+/// is sealed and kept apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TwilioTransport {
+    /// Where the API is; `None`, [`TWILIO_BASE_URL`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
+    /// The account's name, `AC…`.
+    pub account_sid: String,
 }
 
 /// How a connection is protected.

@@ -12,7 +12,7 @@ use super::context::ContextExt;
 use super::loader::{LoadError, Loaders};
 use super::node;
 use super::prompt::Prompt;
-use super::scalar::{Date, DateTime, Duration, TimeZone};
+use super::scalar::{Date, DateTime, Duration, TimeZone, Url};
 use crate::domain::duration::WaitDuration;
 use crate::domain::id::SenderId;
 use crate::domain::sender as domain;
@@ -81,7 +81,7 @@ impl Sender {
         self.0.time_zone.as_str().into()
     }
 
-    /// How it sends; never the password.
+    /// How it sends; never the password or token.
     async fn transport(&self) -> SenderTransport {
         match &self.0.transport {
             domain::Transport::Smtp(smtp) => SenderTransport::Smtp(SmtpTransport {
@@ -89,6 +89,14 @@ impl Sender {
                 port: i32::from(smtp.port),
                 security: smtp.security.into(),
                 username: smtp.username.clone(),
+            }),
+            domain::Transport::Twilio(twilio) => SenderTransport::Twilio(TwilioTransport {
+                base_url: twilio
+                    .base_url
+                    .as_deref()
+                    .unwrap_or(domain::TWILIO_BASE_URL)
+                    .into(),
+                account_sid: twilio.account_sid.clone(),
             }),
             domain::Transport::Outbox { label } => SenderTransport::Outbox(OutboxTransport {
                 label: label.clone(),
@@ -163,6 +171,8 @@ pub struct WarmUp {
 pub enum SenderTransport {
     /// Through an SMTP server.
     Smtp(SmtpTransport),
+    /// Through Twilio's API.
+    Twilio(TwilioTransport),
     /// Into the database.
     Outbox(OutboxTransport),
 }
@@ -178,6 +188,15 @@ pub struct SmtpTransport {
     security: SmtpSecurity,
     /// Who logs in; null where nobody does.
     username: Option<String>,
+}
+
+/// An account with Twilio, or with a provider that speaks its API.
+#[derive(SimpleObject, Debug)]
+pub struct TwilioTransport {
+    /// Where the API is.
+    base_url: Url,
+    /// The account's name, its SID.
+    account_sid: String,
 }
 
 /// Messages are kept in the database and never sent.

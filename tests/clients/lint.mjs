@@ -39,7 +39,7 @@ export const PASSED_OVER = {
     /^(Engagement|FlowChange|Funnel|LeadCounts|PublishPlan|SequenceAnalytics): /,
     // Parts of a sequence or of a sender.
     /^(EmailAction|EmailVariant|Flow|SendWindow|SequenceSettings|Step): /,
-    /^(OutboxTransport|SmtpTransport|WarmUp): /,
+    /^(OutboxTransport|SmtpTransport|TwilioTransport|WarmUp): /,
   ],
   "relay-edge-types": [
     /^(BulkOutcome|TokenUse)Edge: Edge type's field `node` must implement `Node` interface\.$/,

@@ -17,7 +17,6 @@
 //!
 //! [`Outcome`]: crate::domain::outcome::Outcome
 
-use std::fmt;
 use std::time::Duration;
 
 mod pool;
@@ -25,6 +24,7 @@ mod session;
 mod transaction;
 mod wire;
 
+pub use super::secret::Secret;
 pub use pool::SmtpPool;
 
 /// How a connection is protected.
@@ -38,27 +38,6 @@ pub enum Security {
     StartTls,
     /// TLS from the first byte (RFC 8314).
     Tls,
-}
-
-/// A password or token that shows itself to nobody by accident.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps `secret`.
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-
-    fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
 }
 
 /// How long each step may take. The defaults are those of RFC 5321 §4.5.3.2, which are minimums:

@@ -13,8 +13,9 @@ use lettre::transport::smtp::response::Response;
 use rustls::ClientConfig;
 use tokio::time::Duration;
 
-use super::wire::{self, Broken, Reply, Wire};
+use super::wire::{Broken, Reply, Wire};
 use super::{Security, SmtpConfig};
+use crate::channel::trust::trust;
 use crate::domain::outcome::{Outcome, Phase, RetryReason, Scope};
 
 /// The most that a server may ask during one login.
@@ -55,9 +56,9 @@ impl Session {
         let tls = match config.security {
             Security::None => None,
             Security::StartTls | Security::Tls => Some(
-                wire::trust(&config.extra_roots)
+                trust(&config.extra_roots)
                     .await
-                    .map_err(|broken| failed(Phase::Connect, &broken))?,
+                    .map_err(|problem| failed(Phase::Connect, &Broken::Tls(problem)))?,
             ),
         };
         let mut wire = Wire::connect(&config.host, config.port, limits.connect)

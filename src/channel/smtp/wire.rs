@@ -3,11 +3,11 @@
 //! Owns the stream, plain or encrypted, and its buffer. Never knows what a reply is an answer to.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -276,41 +276,6 @@ fn parse_reply(heard: &[u8]) -> Result<Option<(Reply, usize)>, Broken> {
         }
     }
     Ok(None)
-}
-
-/// What TLS connections trust: the system's certificates, and `extra` ones (DER).
-pub(super) async fn trust(extra: &[Vec<u8>]) -> Result<Arc<ClientConfig>, Broken> {
-    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    let roots = match SYSTEM.get() {
-        Some(roots) => Arc::clone(roots),
-        // Reading them takes some milliseconds of file access; twice at once does no harm.
-        None => tokio::task::spawn_blocking(|| {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            Arc::clone(SYSTEM.get_or_init(|| Arc::new(roots)))
-        })
-        .await
-        .map_err(|_| Broken::Tls("the system's certificates cannot be read".into()))?,
-    };
-    let roots = if extra.is_empty() {
-        roots
-    } else {
-        let mut roots = RootCertStore::clone(&roots);
-        roots.add_parsable_certificates(extra.iter().cloned().map(CertificateDer::from));
-        Arc::new(roots)
-    };
-    if roots.is_empty() {
-        return Err(Broken::Tls(
-            "the system has no trusted certificates: install ca-certificates".into(),
-        ));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Broken::Tls(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }
 
 #[cfg(test)]

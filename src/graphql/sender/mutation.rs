@@ -11,7 +11,7 @@ use crate::graphql::channel::Channel;
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::{UserError, user_errors};
 use crate::graphql::node;
-use crate::graphql::scalar::{Date, Duration, TimeZone};
+use crate::graphql::scalar::{Date, Duration, TimeZone, Url};
 use crate::store;
 
 /// A sender to make. It is switched on at once.
@@ -19,9 +19,10 @@ use crate::store;
 pub struct SenderCreateInput {
     /// The name that recipients see.
     name: String,
-    /// What it sends.
+    /// What it sends: EMAIL, SMS or WHATSAPP.
     channel: Channel,
-    /// The address or number that recipients see.
+    /// The address or number that recipients see: of an EMAIL sender an email address, of an SMS or
+    /// WHATSAPP sender a phone number in international form.
     address: String,
     /// The most messages in a day of its own clock; left out, no limit.
     daily_cap: Option<i32>,
@@ -31,7 +32,7 @@ pub struct SenderCreateInput {
     warm_up: Option<WarmUpInput>,
     /// The clock of its day; left out, UTC.
     time_zone: Option<TimeZone>,
-    /// How it sends.
+    /// How it sends: EMAIL by smtp, SMS and WHATSAPP by twilio, each also into an outbox.
     transport: SenderTransportInput,
 }
 
@@ -75,6 +76,8 @@ pub enum SenderTransportInput {
     Smtp(SmtpInput),
     /// Kept in the database and shown, never sent: for trying things out.
     Outbox(OutboxInput),
+    /// Through Twilio's API: SMS and WhatsApp.
+    Twilio(TwilioInput),
 }
 
 /// An SMTP server and how to reach it.
@@ -90,6 +93,18 @@ pub struct SmtpInput {
     username: Option<String>,
     /// Write-only: no answer shows it.
     password: Option<String>,
+}
+
+/// An account with Twilio, or with a provider that speaks its API.
+#[derive(InputObject)]
+pub struct TwilioInput {
+    /// Where the API is; left out, https://api.twilio.com. A private address must be allowed by
+    /// whoever runs the server (`--allow-networks`).
+    base_url: Option<Url>,
+    /// The account's name, its SID.
+    account_sid: String,
+    /// Write-only: no answer shows it.
+    auth_token: String,
 }
 
 /// Messages are kept in the database and never sent.
@@ -108,6 +123,11 @@ impl From<SenderTransportInput> for app::TransportInput {
                 security: smtp.security.into(),
                 username: smtp.username,
                 password: smtp.password,
+            }),
+            SenderTransportInput::Twilio(twilio) => Self::Twilio(app::TwilioInput {
+                base_url: twilio.base_url.map(|url| url.0),
+                account_sid: twilio.account_sid,
+                auth_token: twilio.auth_token,
             }),
             SenderTransportInput::Outbox(outbox) => Self::Outbox {
                 label: outbox.label,

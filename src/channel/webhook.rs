@@ -1,0 +1,226 @@
+//! Requests to webhooks, signed as Standard Webhooks has it (standardwebhooks.com).
+//!
+//! Owns the request, its signature and what becomes of it. Never decides about retries.
+//!
+//! A webhook is called at least once: every attempt carries the same `webhook-id`, by which the
+//! receiver knows a repetition, so that also a request whose answer did not come is repeated.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use ring::hmac;
+
+use super::web::{Web, WebAnswer, WebError, is_ours};
+use crate::domain::outcome::{Outcome, Phase, Scope};
+
+/// How a secret begins.
+const SECRET_PREFIX: &str = "whsec_";
+/// How long a secret is, in bytes.
+const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+/// How the headers of the signature begin: nobody else writes such a header.
+const OWN_PREFIX: &str = "webhook-";
+/// The most headers of a request, besides our own.
+pub const HEADERS_MAX: usize = 50;
+/// The longest value of a header, in bytes.
+pub const HEADER_BYTES_MAX: usize = 4_096;
+
+/// A request to a webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookRequest {
+    /// Where to.
+    pub url: String,
+    /// Headers that the user wrote, in order.
+    pub headers: Vec<(String, String)>,
+    /// The body; JSON, unless a header says otherwise.
+    pub body: String,
+    /// The same for every attempt, and for no other request, without a dot: the execution's id.
+    pub id: String,
+    /// When this attempt is made.
+    pub at: DateTime<Utc>,
+}
+
+/// What requests are signed with.
+#[derive(Clone)]
+pub struct WebhookSecret(hmac::Key);
+
+/// The text is no secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a webhook's secret is whsec_ and 24 to 64 bytes in base64")]
+pub struct NotASecret;
+
+impl WebhookSecret {
+    /// Reads a secret as it is given out: `whsec_` and base64.
+    ///
+    /// # Errors
+    /// [`NotASecret`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, NotASecret> {
+        let encoded = text.trim().strip_prefix(SECRET_PREFIX).ok_or(NotASecret)?;
+        let bytes = STANDARD.decode(encoded).map_err(|_| NotASecret)?;
+        Self::from_bytes(&bytes)
+    }
+
+    /// The secret of these bytes.
+    ///
+    /// # Errors
+    /// [`NotASecret`] where there are fewer than 24 or more than 64.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotASecret> {
+        if !SECRET_BYTES.contains(&bytes.len()) {
+            return Err(NotASecret);
+        }
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, bytes)))
+    }
+
+    /// The signature of a request: `v1,` and the HMAC-SHA256 of its id, its time and its body.
+    pub fn sign(&self, id: &str, at: DateTime<Utc>, body: &str) -> String {
+        let signed = format!("{id}.{}.{body}", at.timestamp());
+        let tag = hmac::sign(&self.0, signed.as_bytes());
+        format!("v1,{}", STANDARD.encode(tag))
+    }
+}
+
+impl fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Why a header cannot be sent; each names the remedy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// No header has such a name.
+    #[error("\"{0}\" is no name of a header: use letters, digits and dashes, like X-Token.")]
+    Name(String),
+    /// It is ours.
+    #[error("The header {0} is written by the server itself: remove it.")]
+    Ours(String),
+    /// It would end the line, or is too long.
+    #[error(
+        "The header {0} has a value with a line break or control character, or of more than {HEADER_BYTES_MAX} bytes: correct it."
+    )]
+    Value(String),
+    /// There are too many.
+    #[error("There are {0} headers and may be {HEADERS_MAX}: remove some.")]
+    Count(usize),
+}
+
+/// Reads headers that a user wrote. One that is there twice is sent twice.
+///
+/// # Errors
+/// [`HeaderError`] for the first that cannot be sent.
+pub fn read_headers(written: &[(String, String)]) -> Result<HeaderMap, HeaderError> {
+    if written.len() > HEADERS_MAX {
+        return Err(HeaderError::Count(written.len()));
+    }
+    let mut headers = HeaderMap::new();
+    for (name, value) in written {
+        let shown = || name.chars().take(60).collect::<String>();
+        let read = HeaderName::from_bytes(name.trim().as_bytes());
+        let read = read.map_err(|_| HeaderError::Name(shown()))?;
+        if is_ours(&read) || read.as_str().starts_with(OWN_PREFIX) {
+            return Err(HeaderError::Ours(shown()));
+        }
+        if value.len() > HEADER_BYTES_MAX {
+            return Err(HeaderError::Value(shown()));
+        }
+        let value = HeaderValue::from_str(value.trim());
+        headers.append(read, value.map_err(|_| HeaderError::Value(shown()))?);
+    }
+    Ok(headers)
+}
+
+/// Calls webhooks.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    web: Web,
+}
+
+impl Webhook {
+    /// Calls by these requests.
+    pub fn new(web: Web) -> Self {
+        Self { web }
+    }
+
+    /// Calls a webhook once; it ends in bounded time. It is never ambiguous: what may have arrived
+    /// may be repeated, under the same id.
+    pub async fn send(&self, request: &WebhookRequest, secret: &WebhookSecret) -> Outcome {
+        let headers = match signed(request, secret) {
+            Ok(headers) => headers,
+            Err(why) => return not_called(why),
+        };
+        let posted = self.web.post(&request.url, headers, request.body.clone());
+        match posted.await {
+            Ok(answer) => read(&answer),
+            Err(error) => unanswered(error),
+        }
+    }
+}
+
+/// The headers of a request, with its signature.
+fn signed(request: &WebhookRequest, secret: &WebhookSecret) -> Result<HeaderMap, String> {
+    let mut headers = read_headers(&request.headers).map_err(|error| error.to_string())?;
+    headers
+        .entry(CONTENT_TYPE)
+        .or_insert(HeaderValue::from_static("application/json"));
+    let WebhookRequest { id, at, body, .. } = request;
+    if id.is_empty() || id.contains('.') {
+        return Err("The request's id is empty or holds a dot, and cannot be signed.".into());
+    }
+    for (name, value) in [
+        ("webhook-id", id.clone()),
+        ("webhook-timestamp", at.timestamp().to_string()),
+        ("webhook-signature", secret.sign(id, *at, body)),
+    ] {
+        let value = HeaderValue::from_str(&value);
+        let value = value.map_err(|_| "The request's id is no text of a header.".to_owned())?;
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    Ok(headers)
+}
+
+fn read(answer: &WebAnswer) -> Outcome {
+    let excerpt = answer.excerpt();
+    if answer.is_success() {
+        let response = format!("{} {excerpt}", answer.status);
+        return Outcome::Sent {
+            response: response.trim_end().to_owned(),
+        };
+    }
+    let words = match answer.status {
+        300..=399 => "redirects are not followed: give the address that they lead to",
+        _ => &excerpt,
+    };
+    Outcome::refused_by_webhook(answer.status, words, answer.retry_after)
+}
+
+/// What a call without an answer means.
+fn unanswered(error: WebError) -> Outcome {
+    match error {
+        WebError::Url(_) | WebError::Forbidden => not_called(error.to_string()),
+        WebError::NoConnection { reason, what } | WebError::NoAnswer { reason, what, .. } => {
+            Outcome::Retry {
+                phase: Phase::Webhook,
+                code: None,
+                response: Some(what),
+                reason,
+                scope: Scope::Content,
+            }
+        }
+    }
+}
+
+/// Nothing left, and the same would be refused again.
+fn not_called(why: String) -> Outcome {
+    Outcome::Rejected {
+        phase: Phase::Webhook,
+        code: 0,
+        enhanced: None,
+        response: why,
+        scope: Scope::Content,
+    }
+}
+
+#[cfg(test)]
+mod tests;
