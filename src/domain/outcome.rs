@@ -6,8 +6,7 @@
 //! [`Outcome::refused_by_api`] and [`Outcome::refused_by_webhook`]. Never talks to a server and
 //! never decides what happens to a lead.
 
-use std::time::Duration;
-
+use chrono::Duration;
 use strum::{Display, EnumString, IntoStaticStr};
 
 mod api;

@@ -35,5 +35,9 @@ mod statements;
 mod store;
 mod tidy;
 mod tokens;
+mod twilio;
 mod walls;
 mod workspace;
+#[path = "../support/web_sink.rs"]
+mod web_sink;
+mod webhook;

@@ -13,7 +13,7 @@ use crate::sequences::refusals;
 const SELECT: &str = "sender { id name channel address enabled dailyCap minGap timeZone sentToday
     nextFreeAt unhealthyUntil unhealthyReason warmUp { startAt firstDayCap dailyIncrease }
     transport { __typename ... on SmtpTransport { host port security username }
-                ... on OutboxTransport { label } } }";
+                ... on TwilioTransport { baseUrl accountSid } ... on OutboxTransport { label } } }";
 
 const PASSWORD: &str = "corréct hörse battery";
 
@@ -90,7 +90,7 @@ both!(a_sender_is_made_and_read_again, |h: Harness| async move {
 both!(
     every_wrong_field_of_a_sender_is_named_at_once,
     |h: Harness| async move {
-        let made = create(&h, json!({ "name": "A\r\nBcc: x", "channel": "SMS", "address": "ada@",
+        let made = create(&h, json!({ "name": "A\r\nBcc: x", "channel": "EMAIL", "address": "ada@",
         "dailyCap": -1, "minGap": "P2D", "timeZone": "Mars/Base",
         "warmUp": { "startAt": "2026-03-01", "firstDayCap": -5, "dailyIncrease": -2 },
         "transport": { "smtp": { "host": " ", "port": 70000, "security": "TLS", "password": "x" } },
@@ -99,7 +99,6 @@ both!(
         assert_eq!(
             found,
             [
-                "channel",
                 "address",
                 "name",
                 "dailyCap",
@@ -333,5 +332,149 @@ both!(
             h.data(read, json!({})).await["senders"][0]["nextFreeAt"],
             Value::Null
         );
+    }
+);
+
+const TOKEN: &str = "0123456789abcdef-a-token";
+
+fn twilio() -> Value {
+    json!({ "twilio": { "accountSid": "AC0123456789abcdef", "authToken": TOKEN } })
+}
+
+fn texter(channel: &str, transport: Value) -> Value {
+    json!({ "name": "Ada", "channel": channel, "address": "+351 912 345 678", "transport": transport })
+}
+
+both!(a_number_sends_text_messages, |h: Harness| async move {
+    for channel in ["SMS", "WHATSAPP"] {
+        let made = create(&h, texter(channel, twilio())).await;
+        assert_eq!(made["userErrors"], json!([]), "{made:#}");
+        let sender = &made["sender"];
+        assert_eq!(
+            (&sender["channel"], &sender["address"]),
+            (&json!(channel), &json!("+351912345678"))
+        );
+        let expected = json!({ "__typename": "TwilioTransport", "accountSid": "AC0123456789abcdef",
+            "baseUrl": "https://api.twilio.com" });
+        assert_eq!(sender["transport"], expected);
+        let kept = stored(&h, &made).await;
+        assert_eq!(password(&h, &kept).as_deref(), Some(TOKEN));
+        assert!(!format!("{kept:?}").contains(TOKEN));
+        // Another account: another token.
+        let mut elsewhere = twilio();
+        elsewhere["twilio"]["baseUrl"] = json!("https://sms.example.com/api/");
+        elsewhere["twilio"]["authToken"] = json!("other");
+        let changed = update(&h, json!({ "id": sender["id"], "transport": elsewhere })).await;
+        let base_url = &changed["sender"]["transport"]["baseUrl"];
+        assert_eq!(base_url, "https://sms.example.com/api", "{changed:#}");
+        let kept = stored(&h, &made).await;
+        assert_eq!(password(&h, &kept).as_deref(), Some("other"));
+        // Into an outbox: the token goes.
+        let outbox = json!({ "id": sender["id"], "transport": { "outbox": {} } });
+        let changed = update(&h, outbox).await;
+        let kind = &changed["sender"]["transport"]["__typename"];
+        assert_eq!(kind, "OutboxTransport", "{changed:#}");
+        assert_eq!(stored(&h, &made).await.secret, None);
+        let made = create(&h, texter(channel, json!({ "outbox": { "label": "try" } }))).await;
+        assert_eq!(made["userErrors"], json!([]), "{made:#}");
+    }
+});
+
+both!(
+    a_sender_is_told_what_its_channel_takes,
+    |h: Harness| async move {
+        let email = |transport| {
+            let mut input = ada();
+            input["transport"] = transport;
+            input
+        };
+        let address = |channel: &str, address: &str| {
+            let mut input = texter(channel, twilio());
+            input["address"] = json!(address);
+            input
+        };
+        let account = |field: &str, value: &str| {
+            let mut input = texter("SMS", twilio());
+            input["transport"]["twilio"][field] = json!(value);
+            input
+        };
+        let long = "x".repeat(1_001);
+        for (input, path, words) in [
+            (texter("SMS", smtp()), "transport.smtp", "twilio or outbox"),
+            (
+                texter("WHATSAPP", smtp()),
+                "transport.smtp",
+                "twilio or outbox",
+            ),
+            (email(twilio()), "transport.twilio", "smtp or outbox"),
+            (
+                texter("CALL", twilio()),
+                "channel",
+                "EMAIL, SMS or WHATSAPP",
+            ),
+            (
+                texter("WEBHOOK", smtp()),
+                "channel",
+                "EMAIL, SMS or WHATSAPP",
+            ),
+            (
+                address("SMS", "ada@example.com"),
+                "address",
+                "+351912345678",
+            ),
+            (address("SMS", "912345678"), "address", "international form"),
+            (address("WHATSAPP", "+351 91"), "address", "too short"),
+            (
+                account("accountSid", ""),
+                "transport.twilio.accountSid",
+                "console",
+            ),
+            (
+                account("accountSid", "AC/../x"),
+                "transport.twilio.accountSid",
+                "console",
+            ),
+            (
+                account("authToken", " "),
+                "transport.twilio.authToken",
+                "one line",
+            ),
+            (
+                account("authToken", "a\nb"),
+                "transport.twilio.authToken",
+                "one line",
+            ),
+            (
+                account("authToken", &long),
+                "transport.twilio.authToken",
+                "1000",
+            ),
+            (
+                account("baseUrl", "sms.example.com"),
+                "transport.twilio.baseUrl",
+                "in full",
+            ),
+            (
+                account("baseUrl", "https://a:b@x.example"),
+                "transport.twilio.baseUrl",
+                "password",
+            ),
+            (
+                account("baseUrl", "https://x.example/?a=b"),
+                "transport.twilio.baseUrl",
+                "query",
+            ),
+        ] {
+            let refused = create(&h, input).await;
+            let expected = ("INVALID".to_owned(), path.to_owned());
+            assert_eq!(refusals(&refused), [expected], "{refused:#}");
+            let message = refused["userErrors"][0]["message"].as_str().unwrap_or("");
+            assert!(message.contains(words), "{words}: {message}");
+        }
+        // A change is held to the same.
+        let made = create(&h, texter("SMS", twilio())).await;
+        let change = json!({ "id": made["sender"]["id"], "transport": smtp() });
+        let expected = ("INVALID".to_owned(), "transport.smtp".to_owned());
+        assert_eq!(refusals(&update(&h, change).await), [expected]);
     }
 );

@@ -463,7 +463,8 @@ async fn a_wrong_password_is_the_senders_trouble_and_a_right_one_logs_in() {
 }
 
 /// A certificate for `name` that only those trust who are given it (DER).
-fn certificate(name: &str) -> (tokio_rustls::TlsAcceptor, Vec<u8>) {
+/// A certificate for a name: what a server presents, and what its client trusts (DER).
+pub fn certificate(name: &str) -> (tokio_rustls::TlsAcceptor, Vec<u8>) {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
     let der = made.cert.der().clone();
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());

@@ -1,7 +1,6 @@
 //! What came back.
 
-use std::time::Duration;
-
+use chrono::Duration;
 use hyper::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 use super::ANSWER_BYTES_MAX;
@@ -9,7 +8,7 @@ use super::ANSWER_BYTES_MAX;
 /// So much of an answer is shown to people, in characters.
 pub const EXCERPT_CHARS_MAX: usize = 200;
 /// No answer makes us wait longer.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+const RETRY_AFTER_MAX: Duration = Duration::days(1);
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,11 +77,15 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
     let asked = text(RETRY_AFTER)?;
     let wait = if !asked.is_empty() && asked.bytes().all(|byte| byte.is_ascii_digit()) {
-        asked.parse().map_or(RETRY_AFTER_MAX, Duration::from_secs)
+        let seconds = asked.parse().ok();
+        seconds
+            .and_then(Duration::try_seconds)
+            .unwrap_or(RETRY_AFTER_MAX)
     } else {
         let until = httpdate::parse_http_date(asked).ok()?;
         let from = httpdate::parse_http_date(text(DATE)?).ok()?;
-        until.duration_since(from).unwrap_or_default()
+        let wait = until.duration_since(from).unwrap_or_default();
+        Duration::from_std(wait).unwrap_or(RETRY_AFTER_MAX)
     };
     Some(wait.min(RETRY_AFTER_MAX))
 }
@@ -94,14 +97,14 @@ mod tests {
 
     use super::*;
 
-    fn wait(after: &str, date: &str) -> Option<u64> {
+    fn wait(after: &str, date: &str) -> Option<i64> {
         let mut headers = HeaderMap::new();
         for (name, text) in [(RETRY_AFTER, after), (DATE, date)] {
             if let Ok(value) = HeaderValue::from_str(text) {
                 headers.insert(name, value);
             }
         }
-        retry_after(&headers).map(|wait| wait.as_secs())
+        retry_after(&headers).map(|wait| wait.num_seconds())
     }
 
     #[test]
@@ -114,7 +117,7 @@ mod tests {
         assert_eq!(wait("Sunday, 06-Nov-94 08:50:07 GMT", date), Some(30));
         assert_eq!(wait("Sun Nov  6 08:50:07 1994", date), Some(30));
         assert_eq!(wait("Sun, 06 Nov 1994 08:49:30 GMT", date), Some(0));
-        assert_eq!(wait("Sun, 06 Nov 2094 08:49:30 GMT", date), Some(86_400));
+        assert_eq!(wait("Sat, 06 Nov 2094 08:49:30 GMT", date), Some(86_400));
         assert_eq!(wait("Sun, 06 Nov 1994 08:50:07 GMT", ""), None);
         for junk in ["", "-1", "1.5", "soon", "+3"] {
             assert_eq!(wait(junk, date), None, "{junk}");

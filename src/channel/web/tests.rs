@@ -14,7 +14,6 @@ async fn no_request_goes_to_this_machine_or_its_networks() {
         "http://2130706433/",
         "http://0177.0.0.1/",
         "http://localhost/",
-        "http://localhost.:80/",
         "http://LOCALHOST/",
         "http://[::1]/",
         "http://[::ffff:127.0.0.1]/",
@@ -38,6 +37,10 @@ async fn no_request_goes_to_this_machine_or_its_networks() {
         let error = post(WebConfig::default(), url).await;
         assert_eq!(error, WebError::Forbidden, "{url}");
     }
+    // Some systems know no such name, and the others are not led there by it.
+    let error = post(WebConfig::default(), "http://localhost.:1/").await;
+    let unknown = matches!(&error, WebError::NoConnection { what, .. } if what.contains("name"));
+    assert!(unknown || error == WebError::Forbidden, "{error:?}");
     // What is allowed is tried, and nothing besides.
     let config = WebConfig {
         allowed_networks: Networks::read(["127.0.0.1/32"]).expect("a network"),

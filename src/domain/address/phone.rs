@@ -47,7 +47,8 @@ pub enum PhoneError {
     Extension,
 }
 
-/// A country or territory, by its code of two letters (ISO 3166-1 alpha-2).
+/// A country or territory that has telephone numbers, by its code of two letters (ISO 3166-1
+/// alpha-2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Region(rlibphonenumber::Region);
 
@@ -60,7 +61,9 @@ impl FromStr for Region {
     type Err = UnknownRegion;
 
     fn from_str(text: &str) -> Result<Self, UnknownRegion> {
-        text.parse().map(Self).map_err(|_| UnknownRegion)
+        let region = text.parse().map_err(|_| UnknownRegion)?;
+        let known = PHONE_NUMBER_UTIL.get_country_code_for_region(region);
+        known.map(|_| Self(region)).ok_or(UnknownRegion)
     }
 }
 

@@ -4,7 +4,7 @@
 //! Owns the table of Twilio's error codes, which providers that speak its API use too. A code that
 //! is not in it is read by the HTTP status.
 
-use std::time::Duration;
+use chrono::Duration;
 
 use super::{ErrorCode, Outcome, Phase, RetryReason, Scope};
 
@@ -197,7 +197,7 @@ mod tests {
 
     fn refused(status: u16, code: u32) -> Outcome {
         let code = (code > 0).then_some(code);
-        Outcome::refused_by_api(status, code, "words", Some(Duration::from_secs(7)))
+        Outcome::refused_by_api(status, code, "words", Some(Duration::seconds(7)))
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_was_certainly_not_sent_may_be_tried_again() {
-        let after = Some(Duration::from_secs(7));
+        let after = Some(Duration::seconds(7));
         for (status, code, expected) in [
             (429, 20429, ErrorCode::RateLimited),
             (429, 0, ErrorCode::RateLimited),

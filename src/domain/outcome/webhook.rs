@@ -1,6 +1,6 @@
 //! Reads the negative answers of webhooks.
 
-use std::time::Duration;
+use chrono::Duration;
 
 use super::{Outcome, Phase, RetryReason, Scope};
 
