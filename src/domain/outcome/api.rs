@@ -85,6 +85,8 @@ impl Meaning {
             // A gateway that gave up may have passed the request on, and a server that failed may
             // have failed after it sent.
             500..=599 => Self::Uncertain,
+            // 303 leads to the result of what was done (RFC 9110 §15.4.4), 1xx is no answer yet.
+            100..=199 | 303 => Self::Uncertain,
             // Taken, and given up at once for reasons of this message's own.
             200..=299 => Self::Unreachable,
             // No such account, no such API, or a way to somewhere else.
@@ -246,7 +248,14 @@ mod tests {
             assert_eq!(outcome.scope(), Some(Scope::Sender), "{status} {code}");
             assert_eq!(outcome.error_code(), Some(expected), "{status} {code}");
         }
-        for (status, code) in [(500, 0), (502, 0), (504, 0), (500, 20500)] {
+        for (status, code) in [
+            (500, 0),
+            (502, 0),
+            (504, 0),
+            (500, 20500),
+            (303, 0),
+            (101, 0),
+        ] {
             let outcome = refused(status, code);
             assert!(matches!(outcome, Outcome::Ambiguous { .. }), "{outcome:?}");
         }
