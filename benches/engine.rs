@@ -397,8 +397,12 @@ impl Furnished {
 
     fn engine(&self) -> Arc<Engine> {
         let s = &self.services;
-        let transports =
-            Transports::new("bench.example".into(), CONNECTIONS, Box::new(|_| Ok(None)));
+        let transports = Transports::new(
+            "bench.example".into(),
+            CONNECTIONS,
+            cadenza::channel::web::WebConfig::default(),
+            Box::new(|_| Ok(None)),
+        );
         Arc::new(Engine::new(
             s.db.clone(),
             s.clock.clone(),

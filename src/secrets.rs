@@ -7,7 +7,7 @@
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::{hkdf, hmac};
 use uuid::Uuid;
@@ -162,6 +162,13 @@ impl Secrets {
         let mut text = bytes.to_vec();
         text.extend_from_slice(tag.as_ref().get(..SIGNATURE_LEN).unwrap_or_default());
         URL_SAFE_NO_PAD.encode(text)
+    }
+
+    /// What the requests of a workspace to other programs are signed with, as Standard Webhooks writes
+    /// a secret: `whsec_` and 32 bytes in base64. The same as long as the master key is.
+    pub fn webhook_secret(&self, workspace: WorkspaceId) -> String {
+        let key = hmac::sign(&self.sign, &signed(workspace, "webhook-secret", &[]));
+        format!("whsec_{}", STANDARD.encode(key))
     }
 
     /// The bytes that [`Secrets::sign`] signed in the same context; `None` for anything else.

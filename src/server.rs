@@ -235,17 +235,21 @@ impl Server {
             ..EngineConfig::default()
         };
         let secrets = Arc::clone(&services.secrets);
-        let open_secret = move |route: &Route| {
-            let sealed = route.secret.as_deref();
-            let opened =
-                sealed.map(|sealed| secrets.open(route.workspace, route.sender.uuid(), sealed));
-            opened.transpose().map_err(|error| error.to_string())
+        let open_secret = move |route: &Route| match route {
+            Route::Sender(route) => {
+                let sealed = route.secret.as_deref();
+                let opened =
+                    sealed.map(|sealed| secrets.open(route.workspace, route.sender.uuid(), sealed));
+                opened.transpose().map_err(|error| error.to_string())
+            }
+            Route::Webhook(workspace) => Ok(Some(secrets.webhook_secret(*workspace))),
         };
         let hello_name = self.config.hello_name.clone().unwrap_or_else(machine_name);
         let connections = engine_config.sends_per_sender;
         let transports = Arc::new(Transports::new(
             hello_name,
             connections,
+            self.config.web.clone(),
             Box::new(open_secret),
         ));
         let engine = Arc::new(Engine::new(

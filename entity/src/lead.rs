@@ -30,6 +30,8 @@ pub struct Model {
     #[sea_orm(nullable)]
     pub paused_rest_ms: Option<i64>,
     #[sea_orm(nullable)]
+    pub until_at: Option<i64>,
+    #[sea_orm(nullable)]
     pub worker_id: Option<Uuid>,
     #[sea_orm(column_type = "JsonBinary", nullable)]
     pub thread: Option<Json>,

@@ -19,6 +19,7 @@ pub mod sender;
 pub mod sequence;
 pub mod sequence_version;
 pub mod suppression;
+pub mod task;
 pub mod token_use;
 pub mod worker;
 pub mod workspace;

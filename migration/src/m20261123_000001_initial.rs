@@ -26,6 +26,7 @@ const TABLES: &[&str] = &[
     "worker",
     "lead",
     "execution",
+    "task",
     "outbox_message",
     "event",
     "bulk_operation",
@@ -198,8 +199,10 @@ const UP: &[&str] = &[
         bucket INTEGER NOT NULL,
         anchor_at BIGINT NOT NULL,
         due_at BIGINT,
-        hold TEXT CHECK (hold IN ('MISSING_MERGE_DATA', 'UNCONFIRMED', 'RETRYING')),
+        hold TEXT CHECK (hold IN ('MISSING_MERGE_DATA', 'UNCONFIRMED', 'RETRYING',
+            'MISSING_ADDRESS', 'AWAITING_CONDITION', 'AWAITING_TASK', 'AUTO_REPLY')),
         paused_rest_ms BIGINT,
+        until_at BIGINT,
         worker_id UUID,
         thread JSON,
         messages_sent INTEGER NOT NULL,
@@ -216,6 +219,7 @@ const UP: &[&str] = &[
         CHECK ((stop_reason IS NOT NULL) = (status = 'STOPPED')),
         CHECK (due_at IS NULL OR status = 'ACTIVE'),
         CHECK (paused_rest_ms IS NULL OR status = 'PAUSED'),
+        CHECK (until_at IS NULL OR status = 'ACTIVE'),
         CHECK (step_key IS NOT NULL OR status = 'COMPLETED')
     )",
     "CREATE UNIQUE INDEX lead_active ON lead (sequence_id, person_id)
@@ -229,7 +233,9 @@ const UP: &[&str] = &[
     "CREATE INDEX lead_last_action ON lead (workspace_id, COALESCE(last_action_at, -1), id)",
     "CREATE INDEX lead_due_page ON lead
         (workspace_id, COALESCE(due_at, 9223372036854775807), id)",
-    "CREATE INDEX lead_unconfirmed ON lead (sequence_id) WHERE hold = 'UNCONFIRMED'",
+    // Those that are in a step and on no wire.
+    "CREATE INDEX lead_in_step ON lead (sequence_id)
+        WHERE hold IN ('UNCONFIRMED', 'AWAITING_CONDITION', 'AWAITING_TASK')",
     "CREATE TABLE execution (
         id UUID PRIMARY KEY,
         workspace_id UUID NOT NULL,
@@ -261,6 +267,27 @@ const UP: &[&str] = &[
     "CREATE INDEX execution_page ON execution (workspace_id, id)",
     "CREATE INDEX execution_sequence_page ON execution (sequence_id, id)",
     "CREATE INDEX execution_worker ON execution (worker_id) WHERE worker_id IS NOT NULL",
+    "CREATE TABLE task (
+        id UUID PRIMARY KEY,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        lead_id UUID NOT NULL REFERENCES lead (id),
+        sequence_id UUID NOT NULL REFERENCES sequence (id),
+        step_key TEXT NOT NULL,
+        channel TEXT NOT NULL,
+        title TEXT NOT NULL,
+        instructions TEXT,
+        assignee TEXT,
+        status TEXT NOT NULL CHECK (status IN ('OPEN', 'COMPLETED', 'SKIPPED', 'EXPIRED')),
+        due_at BIGINT NOT NULL,
+        expires_at BIGINT,
+        note TEXT,
+        completed_at BIGINT,
+        completed_by TEXT,
+        UNIQUE (lead_id, step_key),
+        CHECK ((completed_at IS NULL) = (status = 'OPEN'))
+    )",
+    "CREATE INDEX task_page ON task (workspace_id, id)",
+    "CREATE INDEX task_open ON task (workspace_id, id) WHERE status = 'OPEN'",
     "CREATE TABLE outbox_message (
         execution_id UUID PRIMARY KEY REFERENCES execution (id),
         workspace_id UUID NOT NULL REFERENCES workspace (id),

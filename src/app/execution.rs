@@ -8,7 +8,7 @@ use super::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
-use crate::domain::flow::{Answer, Channel, CompiledFlow};
+use crate::domain::flow::{Answer, CompiledFlow};
 use crate::domain::id::{ExecutionId, PersonId, SenderId, SequenceId, VersionId};
 use crate::domain::lead::{Happening, LeadStatus, Onward};
 use crate::domain::outcome::ErrorCode;
@@ -123,16 +123,10 @@ impl Settling<'_> {
         self.execution_event(&open, EventKind::ExecutionSent, detail);
         let plan = self.plan(tx, &open, row, done_at).await?;
         let mut lead = open.lead.clone();
-        lead.messages_sent += 1;
-        lead.turn = 0;
-        if let (Some(message_id), Some(subject)) = (&row.message_id, &row.subject) {
-            let thread: Thread = lead
-                .thread
-                .take()
-                .and_then(|thread| serde_json::from_value(thread).ok())
-                .unwrap_or_default();
-            let thread = thread.with(message_id, subject, plan.in_thread);
-            lead.thread = serde_json::to_value(thread).ok();
+        lead.thread = serde_json::to_value(&plan.thread).ok();
+        if open.sender_id.is_some() {
+            lead.messages_sent += 1;
+            lead.turn = 0;
         }
         let before = lead.state()?;
         let at_step = before.step_key.as_deref() == Some(open.step_key.as_str());
@@ -156,7 +150,7 @@ impl Settling<'_> {
                 .at_step(key),
                 None => event,
             });
-            lead.sender_id = plan.sender.map(SenderId::uuid).or(lead.sender_id);
+            lead.sender_id = plan.sender.map(SenderId::uuid);
             lead.anchor_at = done_at.timestamp_millis();
             lead.last_action_at = Some(self.now.timestamp_millis());
             lead.set_state(after);
@@ -228,36 +222,46 @@ impl Settling<'_> {
         let in_thread = ran
             .step(&open.step_key)
             .is_some_and(|step| step.in_thread());
+        let thread = open.lead.thread.clone();
+        let mut thread: Thread = thread
+            .and_then(|thread| serde_json::from_value(thread).ok())
+            .unwrap_or_default();
+        if let (Some(message_id), Some(subject)) = (&row.message_id, &row.subject) {
+            thread = thread.with(message_id, subject, in_thread);
+        }
+        if let (Some(channel), Some(sender)) = (open.channel, open.sender_id) {
+            thread = thread.sent_by(channel, sender);
+        }
         let Some(next) = ran.next_in(&current, &open.step_key, Answer::Next) else {
             return Ok(Plan {
-                in_thread,
+                thread,
                 onward: None,
                 sender: None,
             });
         };
         let zone = |name: &str| self.services.zones.get(name);
-        let sent_by = sender::find_many(tx, workspace, &[open.sender_id])
-            .await?
-            .pop();
+        let sender = next.sender_in(Some(&thread), open.sender_id, open.lead.bucket);
+        let found = sender::find_many(tx, workspace, sender.as_slice()).await?;
         let someone = person::find(tx, workspace, PersonId::from_uuid(open.lead.person_id)).await?;
         let whereabouts = someone.map_or_else(Whereabouts::default, |someone| {
             let zone = someone.time_zone.as_deref().and_then(zone);
             Whereabouts::new(zone, someone.country.as_deref())
         });
-        let sender_zone = sent_by.and_then(|sender| zone(&sender.time_zone));
+        let sender_zone = found.first().and_then(|sender| zone(&sender.time_zone));
+        let of_sequence = zone(&settings.time_zone).unwrap_or_else(Zone::utc);
         let clocks = Clocks {
-            sequence: &zone(&settings.time_zone).unwrap_or_else(Zone::utc),
-            sender: &sender_zone.unwrap_or_else(Zone::utc),
+            sequence: &of_sequence,
+            sender: sender_zone.as_ref().unwrap_or(&of_sequence),
             person: &whereabouts,
         };
         let due_at = planning::due_at(next, done_at, &planning::calendar(settings, clocks));
         Ok(Plan {
-            in_thread,
+            thread,
             onward: Some(Onward {
                 step_key: next.key.clone(),
                 due_at,
             }),
-            sender: next.sender(Some(open.sender_id), open.lead.bucket),
+            sender,
         })
     }
 
@@ -270,8 +274,8 @@ impl Settling<'_> {
         let sequence = SequenceId::from_uuid(open.lead.sequence_id);
         self.events.push(NewEvent {
             execution_id: Some(open.id),
-            channel: Some(Channel::Email),
-            sender_id: Some(open.sender_id),
+            channel: open.channel,
+            sender_id: open.sender_id,
             step_key: Some(open.step_key.clone()),
             detail: Some(detail),
             ..NewEvent::of_lead(self.now, kind, sequence, open.lead.lead_id())
@@ -281,7 +285,8 @@ impl Settling<'_> {
 
 /// What follows a step.
 struct Plan {
-    in_thread: bool,
+    /// The lead's thread with the message in it.
+    thread: Thread,
     onward: Option<Onward>,
     sender: Option<SenderId>,
 }

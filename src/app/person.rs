@@ -7,7 +7,6 @@ use super::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::address::{EmailAddress, PhoneNumber, WebUrl};
 use crate::domain::holidays::Country;
 use crate::domain::id::{Id, PersonId, WorkspaceId, kind};
-use crate::domain::person_filter::searchable;
 use crate::store::person::{self, Row};
 use crate::store::sql::holds_nul;
 use crate::store::{StoreError, dialect};
@@ -245,7 +244,7 @@ pub fn apply(row: &mut Row, change: Change, zones: &ZoneDatabase) -> Result<(), 
     {
         check("attributes", message);
     }
-    row.search_text = search_text(row);
+    row.search_text = person::search_text(row);
     if problems.is_empty() {
         Ok(())
     } else {
@@ -295,13 +294,6 @@ fn add_attributes(known: &mut Value, said: Value) -> Result<(), String> {
     }
     *known = all;
     Ok(())
-}
-
-/// What a search looks through.
-fn search_text(row: &Row) -> String {
-    let parts = [&row.first_name, &row.last_name, &row.email, &row.company];
-    let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
-    searchable(&parts.join(" "))
 }
 
 #[cfg(test)]

@@ -375,7 +375,7 @@ async fn enrol(
     let made: HashSet<LeadId> = made.await?.into_iter().collect();
     for lead in leads.iter().filter(|lead| made.contains(&lead.id)) {
         let event = NewEvent::of_lead(now, EventKind::LeadEnrolled, sequence, lead.id);
-        let sender_id = Some(lead.sender);
+        let sender_id = lead.sender;
         chunk.events.push(NewEvent {
             sender_id,
             ..event.at_step(&entry.key)

@@ -59,6 +59,8 @@ pub enum EventKind {
     TaskCreated,
     /// Work for a person was done.
     TaskCompleted,
+    /// A sender was switched off, as its login was refused time and again.
+    SenderDisabled,
 }
 
 /// An event before the log has given it its number.
@@ -110,6 +112,26 @@ impl NewEvent {
         Self {
             lead_id: Some(lead_id),
             ..Self::of_sequence(at, kind, sequence_id)
+        }
+    }
+
+    /// An event of a sender.
+    pub fn of_sender(
+        at: DateTime<Utc>,
+        kind: EventKind,
+        sender_id: SenderId,
+        detail: Value,
+    ) -> Self {
+        Self {
+            at,
+            kind,
+            sequence_id: None,
+            lead_id: None,
+            execution_id: None,
+            step_key: None,
+            channel: None,
+            sender_id: Some(sender_id),
+            detail: Some(detail),
         }
     }
 

@@ -41,6 +41,8 @@ kinds! {
     Version, VersionId, "ver";
     /// A lead.
     Lead, LeadId, "lead";
+    /// Work for a person.
+    Task, TaskId, "task";
     /// An execution.
     Execution, ExecutionId, "exec";
     /// A bulk operation.

@@ -96,6 +96,26 @@ pub enum Hold {
     Unconfirmed,
     /// The last attempt failed for a passing reason; goes on at its due time.
     Retrying,
+    /// The person has no address for the step; goes on when the person is completed.
+    MissingAddress,
+    /// Waits for a condition to come true, or for its time to be up.
+    AwaitingCondition,
+    /// Waits for a person to do a task, or for its time to be up.
+    AwaitingTask,
+    /// A machine answered, as for somebody who is away; goes on at its due time.
+    AutoReply,
+}
+
+impl Hold {
+    /// Whether a lead with it is in its step, waiting there for something to happen.
+    pub const fn awaits(self) -> bool {
+        matches!(self, Self::AwaitingCondition | Self::AwaitingTask)
+    }
+
+    /// Whether it ends when the person is completed.
+    pub const fn lacks(self) -> bool {
+        matches!(self, Self::MissingMergeData | Self::MissingAddress)
+    }
 }
 
 /// Where a lead stands.
@@ -113,6 +133,9 @@ pub struct LeadState {
     pub hold: Option<Hold>,
     /// The rest of the wait of a paused lead; none where nothing was scheduled.
     pub paused_rest: Option<Duration>,
+    /// When what it waits for in its step is given up; none where nothing is, or never. Its due time
+    /// is no later: it is earlier when something happened that the wait may end by.
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// A step to go to and when it is due.
@@ -140,10 +163,24 @@ pub enum Happening {
         /// Whether an attempt failed.
         retrying: bool,
     },
-    /// A merge tag of the step has no value.
-    DataMissing,
+    /// Something that the step needs is missing, and it waits for that: an address or a value.
+    Lacks(Hold),
     /// The person was completed.
     DataCompleted,
+    /// It is in its step now and waits for a condition or a task.
+    Awaits {
+        /// For what.
+        hold: Hold,
+        /// When that is given up; never, if none.
+        until: Option<DateTime<Utc>>,
+    },
+    /// Something happened that such a wait may end by.
+    Stirred,
+    /// A machine answered: nothing is sent before then.
+    AutoReplied {
+        /// When it goes on.
+        until: DateTime<Utc>,
+    },
     /// The message may or may not have left.
     Ambiguous,
     /// Somebody settled that the message had not left: it is due again.
@@ -180,6 +217,7 @@ impl LeadState {
             due_at: Some(at.due_at),
             hold: None,
             paused_rest: None,
+            until: None,
         }
     }
 
@@ -196,7 +234,7 @@ impl LeadState {
             // A message on its way when the lead stopped: nothing more follows from it.
             (
                 Stopped,
-                H::StepOver(_) | H::Later { .. } | H::Released | H::Ambiguous | H::DataMissing,
+                H::StepOver(_) | H::Later { .. } | H::Released | H::Ambiguous | H::Lacks(_),
             ) => Ok(self.clone()),
             (Completed | Stopped, _) => Err(Refused::Over),
             (Pending | InProgress | Paused, H::Stop(reason)) => Ok(self.stopped(*reason)),
@@ -206,12 +244,46 @@ impl LeadState {
             (Pending | InProgress, H::Pause) => Ok(self.paused(now)),
             (Paused, H::Pause) | (Pending | InProgress, H::Resume) => Err(Refused::Already),
             (Paused, H::Resume) => Ok(self.resumed(now)),
-            (Pending, H::Claimed) if self.due_at.is_some() => Ok(Self {
+            (Pending, H::Claimed) if self.due_at.is_some() && !self.awaits() => Ok(Self {
                 status: InProgress,
                 hold: None,
                 ..self.clone()
             }),
             (Pending | InProgress | Paused, H::Claimed) => Err(Refused::Senseless),
+            (_, H::Awaits { hold, .. }) if !hold.awaits() => Err(Refused::Senseless),
+            (_, H::Lacks(hold)) if !hold.lacks() => Err(Refused::Senseless),
+            (Pending | InProgress, H::Awaits { hold, until }) => Ok(Self {
+                status: InProgress,
+                hold: Some(*hold),
+                due_at: *until,
+                until: *until,
+                ..self.clone()
+            }),
+            (Paused, H::Awaits { hold, until }) => Ok(Self {
+                hold: Some(*hold),
+                paused_rest: until.map(|until| rest(until, now)),
+                ..self.clone()
+            }),
+            (InProgress, H::Stirred) if self.awaits() => Ok(Self {
+                due_at: Some(self.due_at.map_or(now, |due_at| due_at.min(now))),
+                ..self.clone()
+            }),
+            // Whoever resumes it has it asked again.
+            (Paused, H::Stirred) if self.awaits() => Err(Refused::Already),
+            (Pending | InProgress | Paused, H::Stirred) => Err(Refused::Senseless),
+            (Pending, H::AutoReplied { until }) if self.due_at.is_some() => Ok(Self {
+                due_at: self.due_at.map(|due_at| due_at.max(*until)),
+                hold: Some(Hold::AutoReply),
+                ..self.clone()
+            }),
+            (Paused, H::AutoReplied { until }) if self.paused_rest.is_some() && !self.awaits() => {
+                Ok(Self {
+                    paused_rest: self.paused_rest.map(|kept| kept.max(rest(*until, now))),
+                    ..self.clone()
+                })
+            }
+            // What waits for somebody sends nothing, and a message on its way cannot be held.
+            (Pending | InProgress | Paused, H::AutoReplied { .. }) => Err(Refused::Senseless),
             (Pending | InProgress, H::Released) => Ok(Self {
                 status: Pending,
                 ..self.clone()
@@ -228,14 +300,15 @@ impl LeadState {
                 paused_rest: Some(rest(*due_at, now)),
                 ..self.clone()
             }),
-            (Pending | InProgress, H::DataMissing) => Ok(Self {
+            (Pending | InProgress, H::Lacks(hold)) => Ok(Self {
                 status: Pending,
                 due_at: None,
-                hold: Some(Hold::MissingMergeData),
+                hold: Some(*hold),
+                until: None,
                 ..self.clone()
             }),
-            (Paused, H::DataMissing) => Ok(Self {
-                hold: Some(Hold::MissingMergeData),
+            (Paused, H::Lacks(hold)) => Ok(Self {
+                hold: Some(*hold),
                 paused_rest: None,
                 ..self.clone()
             }),
@@ -248,11 +321,17 @@ impl LeadState {
                 due_at: None,
                 hold: Some(Hold::Unconfirmed),
                 paused_rest: None,
+                until: None,
                 ..self.clone()
             }),
-            (_, H::DataCompleted) => self.let_go(Hold::MissingMergeData, now),
-            (_, H::SettledUnsent) => self.let_go(Hold::Unconfirmed, now),
+            (_, H::DataCompleted) => self.let_go(Hold::lacks, now),
+            (_, H::SettledUnsent) => self.let_go(|hold| hold == Hold::Unconfirmed, now),
         }
+    }
+
+    /// Whether it waits in its step for something to happen.
+    fn awaits(&self) -> bool {
+        self.hold.is_some_and(Hold::awaits)
     }
 
     fn stopped(&self, reason: StopReason) -> Self {
@@ -263,6 +342,7 @@ impl LeadState {
             due_at: None,
             hold: None,
             paused_rest: None,
+            until: None,
         }
     }
 
@@ -270,12 +350,29 @@ impl LeadState {
         Self {
             status: LeadStatus::Paused,
             due_at: None,
-            paused_rest: self.due_at.map(|due_at| rest(due_at, now)),
+            paused_rest: if self.awaits() {
+                self.until
+            } else {
+                self.due_at
+            }
+            .map(|ends_at| rest(ends_at, now)),
+            until: None,
             ..self.clone()
         }
     }
 
     fn resumed(&self, now: DateTime<Utc>) -> Self {
+        let ends_at = self.paused_rest.map(|rest| now + rest);
+        if self.awaits() {
+            // It may have come true meanwhile: asked again at once.
+            return Self {
+                status: LeadStatus::InProgress,
+                due_at: Some(now),
+                until: ends_at,
+                paused_rest: None,
+                ..self.clone()
+            };
+        }
         let unconfirmed = self.hold == Some(Hold::Unconfirmed);
         Self {
             status: if unconfirmed {
@@ -283,7 +380,7 @@ impl LeadState {
             } else {
                 LeadStatus::Pending
             },
-            due_at: self.paused_rest.map(|rest| now + rest),
+            due_at: ends_at,
             paused_rest: None,
             ..self.clone()
         }
@@ -298,6 +395,7 @@ impl LeadState {
                 due_at: None,
                 hold: None,
                 paused_rest: None,
+                until: None,
             };
         };
         let paused = self.status == LeadStatus::Paused;
@@ -312,11 +410,12 @@ impl LeadState {
             due_at: (!paused).then_some(onward.due_at),
             hold: None,
             paused_rest: paused.then(|| rest(onward.due_at, now)),
+            until: None,
         }
     }
 
-    fn let_go(&self, from: Hold, now: DateTime<Utc>) -> Result<Self, Refused> {
-        if self.hold != Some(from) {
+    fn let_go(&self, from: impl Fn(Hold) -> bool, now: DateTime<Utc>) -> Result<Self, Refused> {
+        if !self.hold.is_some_and(from) {
             return Err(Refused::Senseless);
         }
         let paused = self.status == LeadStatus::Paused;

@@ -27,6 +27,7 @@ pub mod scope;
 pub mod sender;
 pub mod sequence;
 pub mod settings;
+pub mod task;
 pub mod template;
 pub mod thread;
 pub mod zone;

@@ -52,14 +52,20 @@ pub fn calendar<'a>(settings: &'a Settings, clocks: Clocks<'a>) -> Calendar<'a> 
     Calendar::new(zone, settings).observing(observed)
 }
 
-/// When a step is due whose predecessor was done, or whose lead was enrolled, at `anchor`.
+/// When a step is due whose predecessor was done, or whose lead was enrolled, at `anchor`. What the
+/// engine does by itself, such as asking a condition, waits for no window.
 pub fn due_at(
     step: &CompiledStep,
     anchor: DateTime<Utc>,
     calendar: &Calendar<'_>,
 ) -> DateTime<Utc> {
-    schedule::next_slot(anchor, &step.wait, step.business_days, calendar)
-        .unwrap_or_else(|| far_off(anchor))
+    let (wait, business_days) = (&step.wait, step.business_days);
+    let due_at = if step.keeps_windows() {
+        schedule::next_slot(anchor, wait, business_days, calendar)
+    } else {
+        schedule::wait_end(anchor, wait, business_days, calendar)
+    };
+    due_at.unwrap_or_else(|| far_off(anchor))
 }
 
 /// When a lead that found its window closed is due again.

@@ -219,6 +219,17 @@ pub fn next_slot(
     business_days: bool,
     calendar: &Calendar<'_>,
 ) -> Option<DateTime<Utc>> {
+    next_open(wait_end(after, wait, business_days, calendar)?, calendar)
+}
+
+/// When a wait that began at `after` ends, whether or not a window is open then. None if days hardly
+/// ever count.
+pub fn wait_end(
+    after: DateTime<Utc>,
+    wait: &WaitDuration,
+    business_days: bool,
+    calendar: &Calendar<'_>,
+) -> Option<DateTime<Utc>> {
     let after = ceil_to_millisecond(after);
     let days_end = match (wait.days(), business_days) {
         (0, true | false) => after,
@@ -236,8 +247,7 @@ pub fn next_slot(
         )?),
     };
     // No rule of a zone turns a day back, but nothing may ever leave before its wait began.
-    let wait_end = days_end.max(after).checked_add_signed(wait.exact_part())?;
-    next_open(wait_end, calendar)
+    days_end.max(after).checked_add_signed(wait.exact_part())
 }
 
 /// The first instant after `at` of a later local day: when a daily cap begins anew.

@@ -4,12 +4,13 @@
 //! lane has work is the next wake-up.
 
 use chrono::{DateTime, Duration, Utc};
+use sea_orm::DatabaseTransaction;
 
 use super::caps::Caps;
 use super::lane::OpenLane;
 use super::taking::Taking;
-use super::{Claimed, Engine, Result};
-use crate::domain::id::SenderId;
+use super::{Claimed, Engine, LaneId, Result};
+use crate::domain::id::{SenderId, SequenceId};
 use crate::store::claim::Turn;
 use crate::store::{StoreError, lane, worker};
 
@@ -38,8 +39,7 @@ impl Claim {
 }
 
 impl Engine {
-    /// Claims what is due, at most `room` messages, and for a sender at most what `sender_room`
-    /// answers.
+    /// Claims what is due, at most `room` messages, and for a lane at most what `lane_room` answers.
     ///
     /// # Errors
     /// As the database has it; what was claimed before the error stays claimed and is lost to the
@@ -47,11 +47,11 @@ impl Engine {
     pub async fn claim(
         &self,
         room: usize,
-        sender_room: &(dyn Fn(SenderId) -> usize + Send + Sync),
+        lane_room: &(dyn Fn(LaneId) -> usize + Send + Sync),
     ) -> Result<Claim> {
         let mut messages = Vec::new();
         let claim = self
-            .claim_each(room, sender_room, &mut |claimed| messages.extend(claimed))
+            .claim_each(room, lane_room, &mut |claimed| messages.extend(claimed))
             .await?;
         Ok(Claim { messages, ..claim })
     }
@@ -61,19 +61,22 @@ impl Engine {
     pub(super) async fn claim_each(
         &self,
         room: usize,
-        sender_room: &(dyn Fn(SenderId) -> usize + Send + Sync),
+        lane_room: &(dyn Fn(LaneId) -> usize + Send + Sync),
         claimed: &mut (dyn FnMut(Vec<Claimed>) + Send),
     ) -> Result<Claim> {
         let now = self.clock.now();
         let mut claim = Claim::default();
         let mut left = room;
-        for (sender_id, lanes) in self.open_lanes(now, &mut claim).await? {
-            let limit = left.min(sender_room(sender_id)).min(CLAIM_MAX);
-            if limit == 0 {
+        for (id, lanes) in self.open_lanes(now, &mut claim).await? {
+            let limit = left.min(lane_room(id)).min(CLAIM_MAX);
+            let taken = match id {
                 // Room comes with the next record, which wakes the loop.
-                continue;
-            }
-            match self.claim_sender(sender_id, &lanes, limit).await {
+                LaneId::Sender(_) if limit == 0 => continue,
+                LaneId::Sender(sender) => self.claim_sender(sender, &lanes, limit).await,
+                // Most steps of a sequence's own take no room.
+                LaneId::Own(sequence) => self.claim_own(sequence, &lanes, limit).await,
+            };
+            match taken {
                 Ok(taken) => {
                     left -= taken.messages.len().min(left);
                     if taken.progressed {
@@ -86,13 +89,61 @@ impl Engine {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(sender.id = %sender_id, error = &error as &dyn std::error::Error,
-                        "claiming for a sender failed; it is tried again");
+                    tracing::error!(lane = ?id, error = &error as &dyn std::error::Error,
+                        "claiming for a lane failed; it is tried again");
                     claim.at_latest(now + Duration::seconds(1));
                 }
             }
         }
         Ok(claim)
+    }
+
+    /// Claims from a sequence's own lane. Other nodes may do so at once: each lead is taken by one.
+    async fn claim_own(
+        &self,
+        sequence: SequenceId,
+        lanes: &[OpenLane],
+        limit: usize,
+    ) -> Result<Claim> {
+        let _turn = self.turn_to_write().await;
+        let tx = self.db.begin().await?;
+        let now = self.clock.now();
+        let worker = self.worker();
+        let later = |at| Claim {
+            next_at: Some(at),
+            ..Claim::default()
+        };
+        if !worker::holds(&tx, worker, now).await? {
+            tx.rollback().await.map_err(StoreError::from)?;
+            return Ok(later(now + NO_LEASE));
+        }
+        let published = lane::keep_published(&tx, &[sequence]).await?;
+        let current = lanes
+            .iter()
+            .find(|lane| published.contains(&lane.version.id));
+        let Some(lane) = current else {
+            tx.rollback().await.map_err(StoreError::from)?;
+            return Ok(later(now + CONTENDED));
+        };
+        let workspace = lane.version.workspace;
+        let mut taking = Taking::new(self, &tx, worker, (workspace, None), None, limit, now);
+        for turn in [Turn::FollowUp, Turn::First] {
+            if lane.is_due(turn) {
+                taking.take_from_lane(lane, turn).await?;
+            }
+        }
+        let claim = taking.finish().await?;
+        self.commit_claim(tx).await?;
+        Ok(claim)
+    }
+
+    async fn commit_claim(&self, tx: DatabaseTransaction) -> Result<()> {
+        if let Err(error) = tx.commit().await {
+            // It may have been committed all the same, and then nobody sends what it holds.
+            self.lose_track();
+            return Err(StoreError::from(error).into());
+        }
+        Ok(())
     }
 
     async fn claim_sender(&self, id: SenderId, lanes: &[OpenLane], limit: usize) -> Result<Claim> {
@@ -139,10 +190,14 @@ impl Engine {
         let left_out = !lanes.iter().all(|lane| is_current(&lane));
         let lanes: Vec<&OpenLane> = lanes.iter().filter(is_current).collect();
         let caps = Caps::read(&tx, &sender, &lanes, now).await?;
-        let mut taking = Taking::new(self, &tx, worker, &sender, caps, limit, now);
+        let whose = (sender.workspace, Some(&sender));
+        let mut taking = Taking::new(self, &tx, worker, whose, Some(caps), limit, now);
         // Follow-ups of every lane go before first messages of any.
+        // Its own leads go before those of its colleagues.
+        let (own, others): (Vec<&OpenLane>, Vec<&OpenLane>) =
+            lanes.iter().partition(|lane| lane.colleague.is_none());
         for turn in [Turn::FollowUp, Turn::First] {
-            for lane in lanes.iter().filter(|lane| lane.is_due(turn)) {
+            for lane in own.iter().chain(&others).filter(|lane| lane.is_due(turn)) {
                 taking.take_from_lane(lane, turn).await?;
             }
         }
@@ -150,11 +205,7 @@ impl Engine {
         if left_out {
             claim.at_latest(now + CONTENDED);
         }
-        if let Err(error) = tx.commit().await {
-            // It may have been committed all the same, and then nobody sends what it holds.
-            self.lose_track();
-            return Err(StoreError::from(error).into());
-        }
+        self.commit_claim(tx).await?;
         Ok(claim)
     }
 }

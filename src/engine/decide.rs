@@ -1,167 +1,188 @@
-//! What a due lead's step comes to. Pure: the same lead, version and instant give the same answer.
+//! Decide: what a due lead's step comes to. Pure.
+
+mod message;
+mod own;
 
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
 
 use super::plan::{self, RunningSender};
-use super::version::RunningVersion;
-use crate::channel::email::Email;
-use crate::domain::address::EmailAddress;
+use super::{Letter, RunningVersion};
 use crate::domain::execution::ExecutionStatus;
-use crate::domain::flow::{CompiledStep, Content};
+use crate::domain::flow::{Answer, CompiledStep, MissingPolicy};
 use crate::domain::gate;
 use crate::domain::id::ExecutionId;
+use crate::domain::lead::Hold;
 use crate::domain::outcome::ErrorCode;
 use crate::domain::planning::Whereabouts;
 use crate::domain::template::{MergeData, RenderError};
 use crate::domain::thread::Thread;
 use crate::store::claim::{DueLead, PersonRow};
+use crate::store::engagement::Touched;
+use crate::store::task::{TaskState, TaskText};
 
-/// What a due lead's step comes to.
+/// What becomes of a due lead.
 #[derive(Debug)]
 pub enum Decision {
-    /// This message goes out.
-    Send(Box<Message>),
-    /// The window is closed: the step is due again then.
+    /// Its message, or its request, is sent.
+    Send(Box<Outgoing>),
+    /// Not now: the lead is due again then.
     Later(DateTime<Utc>),
-    /// The step is over without a message, and the lead goes on.
+    /// The step is over without a message; the lead goes on.
     Over {
-        /// `Failed` or `Skipped`.
+        /// FAILED or SKIPPED.
         status: ExecutionStatus,
+        /// Why, for programs; none where nothing is wrong.
+        code: Option<ErrorCode>,
+        /// Why, for people.
+        message: String,
+    },
+    /// The step was carried out without a message; the lead goes on by this way out.
+    Done {
+        /// The way out.
+        answer: Answer,
+        /// SENT where it was carried out, SKIPPED where there was nothing to do.
+        status: ExecutionStatus,
+    },
+    /// These fields are written into the person; the lead goes on.
+    Update(Map<String, Value>),
+    /// The lead has come to the end of its sequence.
+    End,
+    /// The lead waits in its step.
+    Await {
+        /// For what.
+        hold: Hold,
+        /// When that is given up.
+        until: Option<DateTime<Utc>>,
+        /// The work that is given to a person first.
+        task: Option<TaskText>,
+    },
+    /// The step was carried out before; the lead goes on by this way out, and nothing is sent twice.
+    Forward(Answer),
+    /// The step's message may or may not have left: somebody must settle that first.
+    AwaitConfirmation,
+    /// The address must not be contacted: the lead stops.
+    Suppressed,
+    /// Something is missing that the person may be given: the lead waits for it.
+    Lacks {
+        /// An address, or data for merge tags.
+        hold: Hold,
+        /// What.
+        what: Vec<String>,
+    },
+    /// Something is missing without which the lead is not to go on: it stops.
+    Stop {
         /// Why, for programs.
         code: ErrorCode,
         /// Why, for people.
         message: String,
     },
-    /// The step was carried out before; the lead goes on, and nothing is sent twice.
-    Forward,
-    /// The step's message may or may not have left: somebody must settle that first.
-    AwaitConfirmation,
-    /// The address must not be contacted: the lead stops.
-    Suppressed,
-    /// Merge tags without a value and without a default: the lead waits for the person's data.
-    MissingData(Vec<String>),
     /// The lead's step is not in the version: nothing sensible can follow.
     StepGone,
+    /// The step has another kind of lane than the one in which the lead was found.
+    Elsewhere,
 }
 
-/// A message about to be sent.
+/// A message, or a request, about to be sent.
 #[derive(Debug)]
-pub struct Message {
+pub struct Outgoing {
     /// The variant that was chosen.
-    pub variant: String,
-    /// The message.
-    pub email: Email,
+    pub variant: Option<String>,
+    /// What is sent.
+    pub letter: Letter,
 }
 
-/// Decides on one due lead. `execution_id` is that of the attempt before or a new one.
-pub fn decide(
-    due: &DueLead,
-    execution_id: ExecutionId,
-    version: &RunningVersion,
-    sender: &RunningSender,
-    whereabouts: &Whereabouts,
-    now: DateTime<Utc>,
-) -> Decision {
-    let Some(step) = due
-        .lead
-        .step_key
-        .as_deref()
-        .and_then(|key| version.flow.step(key))
-    else {
+/// What a decision hangs on, beside the lead.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances<'a> {
+    /// The execution: that of the attempt before or a new one.
+    pub execution_id: ExecutionId,
+    /// The version that runs.
+    pub version: &'a RunningVersion,
+    /// Who sends the lane's messages; none in a sequence's own lane.
+    pub sender: Option<&'a RunningSender>,
+    /// Where the person is.
+    pub whereabouts: &'a Whereabouts,
+    /// What the lead did with messages; asked only of those whose step asks for it.
+    pub touched: Option<&'a Touched>,
+    /// How far the task of the step is, where there is one.
+    pub task: Option<TaskState>,
+    /// The instant.
+    pub now: DateTime<Utc>,
+}
+
+/// Decides on one due lead.
+pub fn decide(due: &DueLead, at: Circumstances<'_>) -> Decision {
+    let key = due.lead.step_key.as_deref();
+    let Some(step) = key.and_then(|key| at.version.flow.step(key)) else {
         return Decision::StepGone;
     };
     match due.execution {
-        Some((_, status, _)) if status.is_settled() => return Decision::Forward,
+        Some((_, status, _)) if status.is_settled() => {
+            return Decision::Forward(step.answer_of(due.variant.as_deref()));
+        }
         Some((_, ExecutionStatus::Unconfirmed, _)) => return Decision::AwaitConfirmation,
         _ => {}
     }
-    if due.suppressed {
-        return Decision::Suppressed;
+    match at.sender {
+        Some(sender) if step.senders().contains(&sender.id) => {
+            message::decide(due, step, sender, at)
+        }
+        None if !step.is_message() => own::decide(due, step, at),
+        Some(_) | None => Decision::Elsewhere,
     }
-    let calendar = plan::calendar(version, &sender.zone, whereabouts);
-    if let Some(closed) = gate::window(&calendar, now) {
-        return Decision::Later(closed.until);
-    }
-    compose(due, step, execution_id, sender, now)
 }
 
-fn compose(
-    due: &DueLead,
-    step: &CompiledStep,
-    execution_id: ExecutionId,
-    sender: &RunningSender,
-    now: DateTime<Utc>,
-) -> Decision {
-    let over = |status, code, message: String| Decision::Over {
-        status,
-        code,
-        message,
-    };
-    let Some(email) = due.person.email.as_deref() else {
-        return over(
-            ExecutionStatus::Skipped,
-            ErrorCode::MissingEmail,
-            "The person has no email address: add one.".into(),
-        );
-    };
-    let to = match EmailAddress::parse(email) {
-        Ok(to) => to,
-        Err(error) => {
-            return over(
-                ExecutionStatus::Failed,
-                ErrorCode::InvalidEmail,
-                error.to_string(),
-            );
-        }
-    };
-    let Some(variant) = step.variant(due.lead.bucket) else {
-        return over(
-            ExecutionStatus::Failed,
-            ErrorCode::RenderFailed,
-            "No variant of the step is enabled: enable one and publish again.".into(),
-        );
-    };
-    let Content::Email(content) = &variant.content else {
-        return over(
-            ExecutionStatus::Failed,
-            ErrorCode::RenderFailed,
-            "The step is no email.".into(),
-        );
-    };
-    let rendered = match content.render(&merge_data(&due.person, sender)) {
-        Ok(rendered) => rendered,
-        Err(RenderError::Missing(tags)) => return Decision::MissingData(tags),
-        Err(error @ (RenderError::TooLong { .. } | RenderError::Failed(_))) => {
-            return over(
-                ExecutionStatus::Failed,
-                ErrorCode::RenderFailed,
-                error.to_string(),
-            );
-        }
-    };
-    let thread = thread_of(due).filter(|_| step.in_thread());
-    let subject = match &thread {
-        Some(thread) if rendered.subject.is_empty() => reply_subject(&thread.subject),
-        _ => rendered.subject,
-    };
-    Decision::Send(Box::new(Message {
-        variant: variant.key.clone(),
-        email: Email {
-            message_id: message_id(execution_id, sender),
-            date: now,
-            from_name: sender.name.clone(),
-            from_address: sender.address.clone(),
-            to_name: full_name(&due.person),
-            to_address: to.as_str().to_owned(),
-            subject,
-            text: rendered.text,
-            html: rendered.html,
-            in_reply_to: thread
-                .as_ref()
-                .and_then(|thread| thread.references.last().cloned()),
-            references: thread.map(|thread| thread.references).unwrap_or_default(),
+/// What a step that cannot be rendered comes to.
+fn unrendered(step: &CompiledStep, error: RenderError) -> Decision {
+    match error {
+        RenderError::Missing(tags) => match step.on_missing_data {
+            MissingPolicy::Hold => Decision::Lacks {
+                hold: Hold::MissingMergeData,
+                what: tags,
+            },
+            MissingPolicy::Skip => Decision::Over {
+                status: ExecutionStatus::Skipped,
+                code: Some(ErrorCode::RenderFailed),
+                message: RenderError::Missing(tags).to_string(),
+            },
+            MissingPolicy::Stop => Decision::Stop {
+                code: ErrorCode::RenderFailed,
+                message: RenderError::Missing(tags).to_string(),
+            },
         },
-    }))
+        error @ (RenderError::TooLong { .. } | RenderError::Failed(_)) => Decision::Over {
+            status: ExecutionStatus::Failed,
+            code: Some(ErrorCode::RenderFailed),
+            message: error.to_string(),
+        },
+    }
+}
+
+/// What a step comes to whose person has no address for it.
+fn unaddressed(step: &CompiledStep, code: ErrorCode, message: &str) -> Decision {
+    match step.on_missing_address {
+        MissingPolicy::Skip => Decision::Over {
+            status: ExecutionStatus::Skipped,
+            code: Some(code),
+            message: message.to_owned(),
+        },
+        MissingPolicy::Hold => Decision::Lacks {
+            hold: Hold::MissingAddress,
+            what: vec![message.to_owned()],
+        },
+        MissingPolicy::Stop => Decision::Stop {
+            code,
+            message: message.to_owned(),
+        },
+    }
+}
+
+/// The next opening, where the step keeps to the windows and they are closed.
+fn closed_until(sender: Option<&RunningSender>, at: &Circumstances<'_>) -> Option<DateTime<Utc>> {
+    let zone = sender.map_or(&at.version.zone, |sender| &sender.zone);
+    let calendar = plan::calendar(at.version, zone, at.whereabouts);
+    gate::window(&calendar, at.now).map(|closed| closed.until)
 }
 
 /// The thread of a lead's emails so far.
@@ -172,31 +193,7 @@ pub fn thread_of(due: &DueLead) -> Option<Thread> {
         .and_then(|thread| serde_json::from_value(thread).ok())
 }
 
-/// RFC 5322 §3.6.5: a reply's subject begins with "Re: ", once.
-fn reply_subject(subject: &str) -> String {
-    let already = subject
-        .get(..3)
-        .is_some_and(|start| start.eq_ignore_ascii_case("re:"));
-    if already {
-        subject.to_owned()
-    } else {
-        format!("Re: {subject}")
-    }
-}
-
-/// The Message-ID is made of the execution's id, so that it is known before the message goes, is
-/// the same for every attempt, and finds the execution again from a reply or a bounce.
-fn message_id(execution: ExecutionId, sender: &RunningSender) -> String {
-    format!("<{execution}@{}>", sender.id_domain)
-}
-
-fn full_name(person: &PersonRow) -> Option<String> {
-    let names = [person.first_name.as_deref(), person.last_name.as_deref()];
-    let full = names.into_iter().flatten().collect::<Vec<_>>().join(" ");
-    (!full.trim().is_empty()).then_some(full)
-}
-
-fn merge_data<'a>(person: &'a PersonRow, sender: &'a RunningSender) -> MergeData<'a> {
+fn merge_data<'a>(person: &'a PersonRow, sender: Option<&'a RunningSender>) -> MergeData<'a> {
     MergeData {
         email: person.email.as_deref(),
         phone: person.phone.as_deref(),
@@ -208,7 +205,7 @@ fn merge_data<'a>(person: &'a PersonRow, sender: &'a RunningSender) -> MergeData
         time_zone: person.time_zone.as_deref(),
         country: person.country.as_deref(),
         attributes: person.attributes.as_object(),
-        sender_name: Some(&sender.name),
-        sender_address: Some(&sender.address),
+        sender_name: sender.map(|sender| sender.name.as_str()),
+        sender_address: sender.map(|sender| sender.address.as_str()),
     }
 }

@@ -1,4 +1,4 @@
-//! What is under way of each sender, and how much more of it may be claimed.
+//! What is under way of each lane, and how much more of it may be claimed.
 //!
 //! A claim is the mark that a message may be on the wire, so no more is claimed than leaves right
 //! away: what waits for a connection would count as perhaps sent should the process die. But with no
@@ -13,13 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore};
 
-use super::EngineConfig;
-use crate::domain::id::SenderId;
+use super::{EngineConfig, LaneId};
 
 /// At most so many messages for each connection are claimed and have not left.
 pub(super) const AHEAD_MAX: usize = 8;
 
-/// What is under way of all senders.
+/// What is under way of all lanes.
 pub(super) struct Flight {
     connections: usize,
     unrecorded_max: usize,
@@ -32,7 +31,7 @@ pub(super) struct Flight {
 #[derive(Default)]
 struct State {
     unrecorded: usize,
-    senders: HashMap<SenderId, UnderWay>,
+    lanes: HashMap<LaneId, UnderWay>,
 }
 
 struct UnderWay {
@@ -65,34 +64,34 @@ impl Flight {
         self.unrecorded_max.saturating_sub(self.state().unrecorded)
     }
 
-    /// How many messages of this sender may be claimed now.
-    pub(super) fn room_of(&self, sender: SenderId) -> usize {
+    /// How many messages of this lane may be claimed now.
+    pub(super) fn room_of(&self, lane: LaneId) -> usize {
         let mut state = self.state();
-        let of = self.of(&mut state, sender);
+        let of = self.of(&mut state, lane);
         let unrecorded = self.unrecorded_per_sender_max.saturating_sub(of.unrecorded);
         of.offered = of.free().min(unrecorded);
         of.offered
     }
 
-    /// So many messages of this sender were claimed.
-    pub(super) fn claimed(&self, sender: SenderId, count: usize) {
+    /// So many messages of this lane were claimed.
+    pub(super) fn claimed(&self, lane: LaneId, count: usize) {
         let mut state = self.state();
         state.unrecorded += count;
-        let of = self.of(&mut state, sender);
+        let of = self.of(&mut state, lane);
         of.fit(count, self.connections);
         of.travelling += count;
         of.unrecorded += count;
     }
 
-    /// Where a message of this sender waits for a connection.
-    pub(super) fn connections(&self, sender: SenderId) -> Arc<Semaphore> {
-        Arc::clone(&self.of(&mut self.state(), sender).connections)
+    /// Where a message of this lane waits for a connection.
+    pub(super) fn connections(&self, lane: LaneId) -> Arc<Semaphore> {
+        Arc::clone(&self.of(&mut self.state(), lane).connections)
     }
 
-    /// A message of this sender has left, or will not.
-    pub(super) fn arrived(&self, sender: SenderId) {
+    /// A message of this lane has left, or will not.
+    pub(super) fn arrived(&self, lane: LaneId) {
         let mut state = self.state();
-        let of = self.of(&mut state, sender);
+        let of = self.of(&mut state, lane);
         of.travelling = of.travelling.saturating_sub(1);
         let gathered = of.has_gathered();
         drop(state);
@@ -102,12 +101,12 @@ impl Flight {
         }
     }
 
-    /// How messages of these senders ended was recorded.
-    pub(super) fn recorded(&self, senders: impl IntoIterator<Item = SenderId>) {
+    /// How messages of these lanes ended was recorded.
+    pub(super) fn recorded(&self, lanes: impl IntoIterator<Item = LaneId>) {
         let mut state = self.state();
-        for sender in senders {
+        for lane in lanes {
             state.unrecorded = state.unrecorded.saturating_sub(1);
-            let of = self.of(&mut state, sender);
+            let of = self.of(&mut state, lane);
             of.unrecorded = of.unrecorded.saturating_sub(1);
         }
         drop(state);
@@ -119,12 +118,12 @@ impl Flight {
         self.changed.notified().await;
     }
 
-    /// Returns when one of these senders has room for a claim that is worth its while.
-    pub(super) async fn gathered(&self, senders: &[SenderId]) {
+    /// Returns when one of these lanes has room for a claim that is worth its while.
+    pub(super) async fn gathered(&self, lanes: &[LaneId]) {
         let has_gathered = || {
             let state = self.state();
-            let of = |sender| state.senders.get(sender);
-            senders.iter().filter_map(of).any(UnderWay::has_gathered)
+            let of = |lane| state.lanes.get(lane);
+            lanes.iter().filter_map(of).any(UnderWay::has_gathered)
         };
         while !has_gathered() {
             self.gathered.notified().await;
@@ -135,8 +134,8 @@ impl Flight {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn of<'a>(&self, state: &'a mut State, sender: SenderId) -> &'a mut UnderWay {
-        state.senders.entry(sender).or_insert_with(|| UnderWay {
+    fn of<'a>(&self, state: &'a mut State, lane: LaneId) -> &'a mut UnderWay {
+        state.lanes.entry(lane).or_insert_with(|| UnderWay {
             width: self.connections,
             travelling: 0,
             offered: self.connections,
@@ -171,21 +170,22 @@ impl UnderWay {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::SenderId;
 
     const CONNECTIONS: usize = 4;
 
-    fn flight() -> (Flight, SenderId) {
+    fn flight() -> (Flight, LaneId) {
         let config = EngineConfig {
             sends_per_sender: CONNECTIONS,
             in_flight_max: 30,
             in_flight_per_sender_max: 20,
             ..EngineConfig::default()
         };
-        let sender = SenderId::from_uuid(uuid::Uuid::from_u128(7));
+        let sender = LaneId::Sender(SenderId::from_uuid(uuid::Uuid::from_u128(7)));
         (Flight::new(&config), sender)
     }
 
-    fn arrive(flight: &Flight, sender: SenderId, count: usize) {
+    fn arrive(flight: &Flight, sender: LaneId, count: usize) {
         for _ in 0..count {
             flight.arrived(sender);
         }
@@ -198,11 +198,11 @@ mod tests {
         let (flight, sender) = flight();
         for _ in 0..40 {
             let count = flight.room_of(sender);
-            let travelling = flight.state().senders[&sender].travelling;
+            let travelling = flight.state().lanes[&sender].travelling;
             arrive(&flight, sender, leaving.min(travelling));
             flight.claimed(sender, count);
         }
-        flight.state().senders[&sender].width
+        flight.state().lanes[&sender].width
     }
 
     #[test]
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn what_is_not_recorded_takes_room() {
         let (flight, sender) = flight();
-        let other = SenderId::from_uuid(uuid::Uuid::from_u128(8));
+        let other = LaneId::Sender(SenderId::from_uuid(uuid::Uuid::from_u128(8)));
         for _ in 0..5 {
             let count = flight.room_of(sender);
             flight.claimed(sender, count);

@@ -1,14 +1,17 @@
 //! Which lanes are open: reckoned before any lead is touched, so that a closed lane with a million
 //! due leads costs nothing.
+//!
+//! A lead that has had no message is bound to no sender: where the one that it was given to is switched
+//! off, at its cap or at rest, its first message goes through another sender of its step that is free.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use super::claim::Claim;
 use super::plan::{self, RunningSender};
-use super::{Engine, Result, RunningVersion};
+use super::{Engine, LaneId, Result, RunningVersion};
 use crate::clock::from_ms;
 use crate::domain::gate::{self, Gate};
 use crate::domain::id::{SenderId, SequenceId, VersionId};
@@ -21,6 +24,8 @@ use crate::store::lane::{self, LaneRow, QuotaKey, QuotaKind};
 pub(super) struct OpenLane {
     pub(super) sequence_id: SequenceId,
     pub(super) version: Arc<RunningVersion>,
+    /// Whose leads it holds, where that is another sender than the one that may take them.
+    pub(super) colleague: Option<SenderId>,
     follow_up_is_due: bool,
     first_is_due: bool,
 }
@@ -35,22 +40,101 @@ impl OpenLane {
     }
 }
 
+/// The lanes found open, and when the earliest of each was due.
+#[derive(Default)]
+struct Open(BTreeMap<LaneId, (i64, Vec<OpenLane>)>);
+
+impl Open {
+    fn push(&mut self, id: LaneId, row: &LaneRow, lane: OpenLane) {
+        let due = row.earliest().unwrap_or(0);
+        let (earliest, lanes) = self.0.entry(id).or_insert((due, Vec::new()));
+        *earliest = due.min(*earliest);
+        lanes.push(lane);
+    }
+}
+
+type Senders = HashMap<SenderId, Arc<RunningSender>>;
+
 impl Engine {
-    /// The lanes that have due work and are open, by sender, the longest due first; every other
-    /// lane's opening goes into `claim.next_at`.
+    /// The lanes that have due work and are open, by whose they are, the longest due first; every
+    /// other lane's opening goes into `claim.next_at`.
     pub(super) async fn open_lanes(
         &self,
         now: DateTime<Utc>,
         claim: &mut Claim,
-    ) -> Result<Vec<(SenderId, Vec<OpenLane>)>> {
-        let surveyed = lane::survey(self.db.read()).await?;
-        let mut ids: Vec<SenderId> = surveyed
-            .iter()
-            .map(|lane| SenderId::from_uuid(lane.sender_id))
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
+    ) -> Result<Vec<(LaneId, Vec<OpenLane>)>> {
+        let mut surveyed = Vec::new();
+        for row in lane::survey(self.db.read()).await? {
+            let version_id = VersionId::from_uuid(row.version_id);
+            match self.version(self.db.read(), version_id).await {
+                Ok(version) => surveyed.push((row, version)),
+                Err(error) => tracing::error!(version.id = %version_id,
+                    error = &error as &dyn std::error::Error, "a sequence cannot run"),
+            }
+        }
+        let senders = self.senders_of(&surveyed).await?;
+        let mut open = Open::default();
+        let mut strays = Vec::new();
+        for (row, version) in surveyed {
+            let Some(id) = row.sender_id.map(SenderId::from_uuid) else {
+                match row.earliest().map(from_ms) {
+                    Some(due) if due <= now => {
+                        let id = LaneId::Own(SequenceId::from_uuid(row.sequence_id));
+                        let lane = OpenLane::of(&row, &version, None, now);
+                        open.push(id, &row, lane);
+                    }
+                    Some(due) => claim.at_latest(due),
+                    None => {}
+                }
+                continue;
+            };
+            let opens_at = match senders.get(&id) {
+                Some(sender) => self.lane_opens_at(&row, sender, &version, now).await?,
+                None => None,
+            };
+            match opens_at {
+                Some(at) if at <= now => {
+                    let lane = OpenLane::of(&row, &version, None, now);
+                    open.push(LaneId::Sender(id), &row, lane);
+                }
+                closed => {
+                    if let Some(at) = closed {
+                        claim.at_latest(at);
+                    }
+                    strays.push((id, row, version));
+                }
+            }
+        }
+        for (id, row, version) in strays {
+            self.offer(id, row, &version, &senders, now, claim, &mut open)
+                .await?;
+        }
+        let mut open: Vec<_> = open.0.into_iter().collect();
+        open.sort_by_key(|(id, (earliest, _))| (*earliest, *id));
+        Ok(open
+            .into_iter()
+            .map(|(id, (_, lanes))| (id, lanes))
+            .collect())
+    }
+
+    /// The senders of the lanes, and those who may take their first messages, as far as they are
+    /// switched on.
+    async fn senders_of(&self, surveyed: &[(LaneRow, Arc<RunningVersion>)]) -> Result<Senders> {
+        let mut ids = BTreeSet::new();
+        for (row, version) in surveyed {
+            let Some(id) = row.sender_id.map(SenderId::from_uuid) else {
+                continue;
+            };
+            ids.insert(id);
+            if row.first_due.is_some() {
+                ids.extend(version.flow.colleagues(id));
+            }
+        }
+        let ids: Vec<SenderId> = ids.into_iter().collect();
         let mut senders = HashMap::new();
+        if ids.is_empty() {
+            return Ok(senders);
+        }
         for row in lane::senders(self.db.read(), &ids).await? {
             let id = SenderId::from_uuid(row.id);
             // One sender that cannot be read must not hold up all the others.
@@ -62,49 +146,45 @@ impl Engine {
                     error = &error as &dyn std::error::Error, "a sender cannot run"),
             }
         }
-        let mut open: BTreeMap<SenderId, (i64, Vec<OpenLane>)> = BTreeMap::new();
-        for row in surveyed {
-            let Some(sender) = senders.get(&SenderId::from_uuid(row.sender_id)) else {
-                continue;
-            };
-            let version_id = VersionId::from_uuid(row.version_id);
-            let version = match self.version(self.db.read(), version_id).await {
-                Ok(version) => version,
-                Err(error) => {
-                    tracing::error!(version.id = %version_id,
-                        error = &error as &dyn std::error::Error, "a sequence cannot run");
-                    continue;
-                }
-            };
-            let Some(at) = self.lane_opens_at(&row, sender, &version, now).await? else {
-                continue;
-            };
-            if at > now {
-                claim.at_latest(at);
-                continue;
-            }
-            let due = row
-                .follow_up_due
-                .into_iter()
-                .chain(row.first_due)
-                .min()
-                .unwrap_or(0);
-            let (earliest, lanes) = open.entry(sender.id).or_insert((due, Vec::new()));
-            *earliest = due.min(*earliest);
-            let is_due = |due: Option<i64>| due.is_some_and(|due| from_ms(due) <= now);
-            lanes.push(OpenLane {
-                sequence_id: SequenceId::from_uuid(row.sequence_id),
-                version,
-                follow_up_is_due: is_due(row.follow_up_due),
-                first_is_due: is_due(row.first_due),
-            });
+        Ok(senders)
+    }
+
+    /// Offers the first messages of a closed lane to the other senders of their steps.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a part of one function, cut out so that it can be read"
+    )]
+    async fn offer(
+        &self,
+        id: SenderId,
+        row: LaneRow,
+        version: &Arc<RunningVersion>,
+        senders: &Senders,
+        now: DateTime<Utc>,
+        claim: &mut Claim,
+        open: &mut Open,
+    ) -> Result<()> {
+        let row = LaneRow {
+            follow_up_due: None,
+            ..row
+        };
+        if row.first_due.is_none() {
+            return Ok(());
         }
-        let mut open: Vec<_> = open.into_iter().collect();
-        open.sort_by_key(|(sender, (earliest, _))| (*earliest, *sender));
-        Ok(open
-            .into_iter()
-            .map(|(sender, (_, lanes))| (sender, lanes))
-            .collect())
+        for colleague in version.flow.colleagues(id) {
+            let Some(sender) = senders.get(&colleague) else {
+                continue;
+            };
+            match self.lane_opens_at(&row, sender, version, now).await? {
+                Some(at) if at <= now => {
+                    let lane = OpenLane::of(&row, version, Some(id), now);
+                    open.push(LaneId::Sender(colleague), &row, lane);
+                }
+                Some(at) => claim.at_latest(at),
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     /// When a lane has something to send, under its sender's pace, health and cap, its sequence's
@@ -158,6 +238,24 @@ impl Engine {
             }
         }
         Ok(Some(opens))
+    }
+}
+
+impl OpenLane {
+    fn of(
+        row: &LaneRow,
+        version: &Arc<RunningVersion>,
+        colleague: Option<SenderId>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let is_due = |due: Option<i64>| due.is_some_and(|due| from_ms(due) <= now);
+        Self {
+            sequence_id: SequenceId::from_uuid(row.sequence_id),
+            version: Arc::clone(version),
+            colleague,
+            follow_up_is_due: is_due(row.follow_up_due),
+            first_is_due: is_due(row.first_due),
+        }
     }
 }
 

@@ -21,15 +21,18 @@ impl Engine {
     /// As the database has it; then the message must not be sent.
     pub async fn may_leave(&self, claimed: &Claimed) -> Result<bool> {
         let now = self.clock.now();
-        let calendar = plan::calendar(&claimed.version, &claimed.sender.zone, &claimed.whereabouts);
-        if gate::window(&calendar, now).is_some() {
-            return Ok(false);
-        }
-        // It counts on the day of its claim, and today's caps know nothing of it.
-        let is_another_day =
-            |zone| schedule::local_day(now, zone) != schedule::local_day(claimed.claimed_at, zone);
-        if is_another_day(&claimed.sender.zone) || is_another_day(&claimed.version.zone) {
-            return Ok(false);
+        if let Some(sender) = &claimed.sender {
+            let calendar = plan::calendar(&claimed.version, &sender.zone, &claimed.whereabouts);
+            if gate::window(&calendar, now).is_some() {
+                return Ok(false);
+            }
+            // It counts on the day of its claim, and today's caps know nothing of it.
+            let is_another_day = |zone| {
+                schedule::local_day(now, zone) != schedule::local_day(claimed.claimed_at, zone)
+            };
+            if is_another_day(&sender.zone) || is_another_day(&claimed.version.zone) {
+                return Ok(false);
+            }
         }
         // A clock that was set back tells nothing of how long it waited.
         if (Duration::zero()..=FRESH).contains(&(now - claimed.claimed_at)) {

@@ -33,7 +33,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::channel::dispatch::Channel;
+pub use crate::channel::dispatch::Letter;
+use crate::channel::dispatch::{Channel, Route};
 use crate::clock::Clock;
 use crate::domain::id::{ExecutionId, SenderId, SequenceId, WorkerId, WorkspaceId};
 use crate::domain::planning::Whereabouts;
@@ -123,26 +124,46 @@ pub struct Claimed {
     pub step_key: String,
     /// Which attempt this is.
     pub attempt: i32,
-    /// The sender's day on which it counts.
-    pub quota_day: String,
+    /// The sender's day on which it counts; none where nobody counts it.
+    pub quota_day: Option<String>,
     /// When it was claimed.
     pub claimed_at: DateTime<Utc>,
     /// Who claimed it.
     pub worker: WorkerId,
-    /// Who sends it.
-    pub sender: Arc<plan::RunningSender>,
+    /// Who sends it; none of a request, which the engine makes by itself.
+    pub sender: Option<Arc<plan::RunningSender>>,
     /// The version that it runs under.
     pub version: Arc<RunningVersion>,
     /// The contact's clock and country.
     pub whereabouts: Whereabouts,
-    /// The message.
-    pub email: crate::channel::email::Email,
+    /// By which way it is sent.
+    pub route: Route,
+    /// What is sent.
+    pub letter: Letter,
+}
+
+/// Where due work is looked for, and what shares its room: a sender, or a sequence's own lane, of
+/// steps that need none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LaneId {
+    /// The lanes of a sender.
+    Sender(SenderId),
+    /// A sequence's own.
+    Own(SequenceId),
 }
 
 impl Claimed {
+    /// What its room is shared with.
+    pub fn lane(&self) -> LaneId {
+        match &self.sender {
+            Some(sender) => LaneId::Sender(sender.id),
+            None => LaneId::Own(self.sequence_id),
+        }
+    }
+
     /// Who sends it.
-    pub fn sender_id(&self) -> SenderId {
-        self.sender.id
+    pub fn sender_id(&self) -> Option<SenderId> {
+        self.sender.as_ref().map(|sender| sender.id)
     }
 }
 

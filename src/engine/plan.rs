@@ -1,21 +1,30 @@
 //! When: capacity of senders and sequences, and the calendars that steps are planned on.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
+use sea_orm::ConnectionTrait;
+use serde::Deserialize;
 
 use super::{Engine, Result, RunningVersion};
-use crate::channel::dispatch::Route;
+use crate::channel::dispatch::SenderRoute;
 use crate::clock::from_ms;
 use crate::domain::address::EmailAddress;
+use crate::domain::flow::{Channel, CompiledStep};
 use crate::domain::gate;
 use crate::domain::id::{SenderId, WorkspaceId};
+use crate::domain::lead::Onward;
 use crate::domain::planning::{self, Clocks, Whereabouts};
 use crate::domain::schedule::{self, Calendar};
 use crate::domain::sender::{WarmUp, daily_cap_on};
+use crate::domain::settings::WindowClock;
+use crate::domain::thread::Thread;
 use crate::domain::zone::Zone;
 use crate::store::StoreError;
+use crate::store::claim::LeadRow;
 use crate::store::claim::PersonRow;
+use crate::store::enrolment;
 use crate::store::lane::{SenderRow, quota_day};
 
 pub use crate::domain::planning::{due_at, reopens_at};
@@ -27,8 +36,10 @@ pub struct RunningSender {
     pub id: SenderId,
     /// Its workspace.
     pub workspace: WorkspaceId,
+    /// What it sends.
+    pub channel: Channel,
     /// How it sends.
-    pub route: Route,
+    pub route: SenderRoute,
     /// The name that recipients see.
     pub name: String,
     /// The address that recipients see.
@@ -93,7 +104,7 @@ impl Engine {
             SenderId::from_uuid(row.id),
             WorkspaceId::from_uuid(row.workspace_id),
         );
-        let route = Route {
+        let route = SenderRoute {
             sender: id,
             workspace,
             revision: row.revision,
@@ -103,6 +114,10 @@ impl Engine {
         Ok(Arc::new(RunningSender {
             id,
             workspace,
+            channel: row
+                .channel
+                .parse()
+                .map_err(|_| StoreError::corrupt("sender's channel", &row.channel))?,
             route,
             name: row.name,
             id_domain: id_domain(&row.address),
@@ -145,4 +160,62 @@ pub fn calendar<'a>(
         person,
     };
     planning::calendar(&version.settings, clocks)
+}
+
+/// The clocks of senders by which their windows are read.
+pub type SenderZones = HashMap<SenderId, Zone>;
+
+impl Engine {
+    /// The clocks of a version's senders, where its windows are read on them; else none is asked for.
+    ///
+    /// # Errors
+    /// As the database has it.
+    pub(super) async fn sender_zones(
+        &self,
+        connection: &impl ConnectionTrait,
+        version: &RunningVersion,
+    ) -> Result<SenderZones> {
+        if version.settings.window_clock != WindowClock::Sender {
+            return Ok(SenderZones::new());
+        }
+        let senders = version.flow.senders();
+        let rows = enrolment::sender_zones(connection, version.workspace, &senders).await?;
+        let zone = |name: &str| self.zones.get(name).unwrap_or_else(Zone::utc);
+        Ok(rows
+            .into_iter()
+            .map(|row| (SenderId::from_uuid(row.id), zone(&row.time_zone)))
+            .collect())
+    }
+}
+
+/// A lead at its next step: when that is due, and who sends it, if it is a message. A lead keeps the
+/// sender that it had on the step's channel, as long as the step names it.
+pub fn onward(
+    version: &RunningVersion,
+    next: &CompiledStep,
+    lead: &LeadRow,
+    whereabouts: &Whereabouts,
+    zones: &SenderZones,
+    anchor: DateTime<Utc>,
+) -> (Onward, Option<SenderId>) {
+    let sender = next_sender(next, lead);
+    let zone = sender.and_then(|sender| zones.get(&sender));
+    let calendar = calendar(version, zone.unwrap_or(&version.zone), whereabouts);
+    let onward = Onward {
+        step_key: next.key.clone(),
+        due_at: due_at(next, anchor, &calendar),
+    };
+    (onward, sender)
+}
+
+/// Who sends a lead its message at a step: whoever sent the last one on its channel, else whoever has
+/// the lead now, else one by its bucket.
+pub fn next_sender(next: &CompiledStep, lead: &LeadRow) -> Option<SenderId> {
+    let thread: Option<Thread> = lead
+        .thread
+        .as_ref()
+        .filter(|_| next.is_message())
+        .and_then(|thread| Thread::deserialize(thread).ok());
+    let current = lead.sender_id.map(SenderId::from_uuid);
+    next.sender_in(thread.as_ref(), current, lead.bucket)
 }

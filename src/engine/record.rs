@@ -8,18 +8,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 
-use super::{Claimed, Engine, EngineError, Result, RunningVersion, plan, undisturbed};
+use super::plan::{RunningSender, SenderZones};
+use super::{Claimed, Engine, EngineError, Letter, Result, RunningVersion, plan, undisturbed};
 use crate::channel::dispatch::Kept;
 use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
 use crate::domain::id::{ExecutionId, SenderId, SequenceId, VersionId, WorkerId, WorkspaceId};
-use crate::domain::lead::{Happening, LeadState, LeadStatus, Onward, StopReason};
+use crate::domain::lead::{Happening, LeadState, LeadStatus, StopReason};
 use crate::domain::outcome::{ErrorCode, GIVEN_UP, Outcome, Scope};
 use crate::domain::retry::retry_delay;
+use crate::domain::settings::WindowClock;
 use crate::domain::thread::Thread;
 use crate::domain::zone::Zone;
 use crate::store::StoreError;
@@ -30,6 +33,9 @@ use crate::store::lane::{self, QuotaKey, QuotaKind};
 
 /// The shortest and the longest time for which a sender in trouble is left alone.
 const SENDER_REST: (Duration, Duration) = (Duration::seconds(5), Duration::minutes(15));
+
+/// After so many refused logins in a row a sender is switched off: to go on would lock its account.
+const AUTH_FAILURES_MAX: i32 = 3;
 
 /// How a claimed message ended.
 #[derive(Debug, Clone)]
@@ -95,6 +101,11 @@ impl Engine {
         let mut open: HashMap<ExecutionId, OpenExecution> =
             open.into_iter().map(|open| (open.id, open)).collect();
         let mut recording = Recording::new(self, workspace);
+        let versions = batch
+            .iter()
+            .map(|one| &one.0.version)
+            .chain(current.values());
+        recording.read_zones(&tx, versions).await?;
         for (claimed, ending) in batch {
             let Some(open) = open.remove(&claimed.execution_id) else {
                 continue;
@@ -163,10 +174,24 @@ pub(super) struct Recording<'a> {
     kept: Vec<KeptMessage>,
     events: Vec<NewEvent>,
     refunds: HashMap<QuotaKey, i32>,
-    suppressed: Vec<String>,
+    suppressed: Vec<(Channel, String)>,
     unhealthy: BTreeMap<SenderId, (DateTime<Utc>, String)>,
     healthy: BTreeSet<SenderId>,
     paced: BTreeMap<SenderId, DateTime<Utc>>,
+    /// Senders that are switched off, as their login was refused time and again.
+    refused_login: BTreeMap<SenderId, String>,
+    /// The senders' clocks of versions that go by them.
+    zones: HashMap<VersionId, SenderZones>,
+    no_zones: SenderZones,
+}
+
+/// What trouble a sender had.
+struct Trouble {
+    code: ErrorCode,
+    message: String,
+    response: Option<String>,
+    /// How long its server asks to be left alone.
+    rest: Option<Duration>,
 }
 
 impl<'a> Recording<'a> {
@@ -184,7 +209,27 @@ impl<'a> Recording<'a> {
             unhealthy: BTreeMap::new(),
             healthy: BTreeSet::new(),
             paced: BTreeMap::new(),
+            refused_login: BTreeMap::new(),
+            zones: HashMap::new(),
+            no_zones: SenderZones::new(),
         }
+    }
+
+    /// Reads the clocks of the versions' senders, where they go by them.
+    pub(super) async fn read_zones<'v>(
+        &mut self,
+        connection: &impl ConnectionTrait,
+        versions: impl Iterator<Item = &'v Arc<RunningVersion>>,
+    ) -> Result<()> {
+        for version in versions {
+            if version.settings.window_clock == WindowClock::Sender
+                && !self.zones.contains_key(&version.id)
+            {
+                let zones = self.engine.sender_zones(connection, version).await?;
+                self.zones.insert(version.id, zones);
+            }
+        }
+        Ok(())
     }
 
     /// Works out what an ending makes of its execution and lead.
@@ -199,9 +244,11 @@ impl<'a> Recording<'a> {
             ending,
             Ending::Released | Ending::Dispatched(Outcome::NotBegun, _)
         );
-        if claimed.sender.min_gap > Duration::zero() && !nothing_left {
-            self.paced
-                .insert(open.sender_id, self.now + claimed.sender.min_gap);
+        if let Some(sender) = &claimed.sender
+            && sender.min_gap > Duration::zero()
+            && !nothing_left
+        {
+            self.paced.insert(sender.id, self.now + sender.min_gap);
         }
         match ending {
             Ending::Released | Ending::Dispatched(Outcome::NotBegun, _) => {
@@ -223,32 +270,38 @@ impl<'a> Recording<'a> {
         kept: Option<&Kept>,
         current: &RunningVersion,
     ) -> Result<()> {
-        let lead = &mut open.lead;
-        lead.messages_sent += 1;
-        lead.turn = 0;
-        let in_thread = claimed
-            .version
-            .flow
-            .step(&claimed.step_key)
-            .is_some_and(|step| step.in_thread());
-        let thread: Thread = lead
-            .thread
-            .take()
-            .and_then(|thread| serde_json::from_value(thread).ok())
-            .unwrap_or_default();
-        let thread = thread.with(&claimed.email.message_id, &claimed.email.subject, in_thread);
-        lead.thread = serde_json::to_value(thread).ok();
-        if let Some(kept) = kept {
-            self.kept.push(KeptMessage {
-                execution_id: open.id,
-                sender_id: open.sender_id,
-                recipient: kept.recipient.clone(),
-                content: kept.content.clone(),
-            });
-        }
-        // The sender as it was at the claim: trouble that came later is forgotten by a later success.
-        if claimed.sender.failures > 0 {
-            self.healthy.insert(open.sender_id);
+        if let Some(sender) = &claimed.sender {
+            let lead = &mut open.lead;
+            lead.messages_sent += 1;
+            lead.turn = 0;
+            let in_thread = claimed
+                .version
+                .flow
+                .step(&claimed.step_key)
+                .is_some_and(|step| step.in_thread());
+            let mut thread: Thread = lead
+                .thread
+                .take()
+                .and_then(|thread| serde_json::from_value(thread).ok())
+                .unwrap_or_default();
+            if let Letter::Email(email) = &claimed.letter {
+                thread = thread.with(&email.message_id, &email.subject, in_thread);
+            }
+            let thread = thread.sent_by(sender.channel, sender.id);
+            lead.thread = serde_json::to_value(thread).ok();
+            if let Some(kept) = kept {
+                self.kept.push(KeptMessage {
+                    execution_id: open.id,
+                    sender_id: sender.id,
+                    recipient: kept.recipient.clone(),
+                    content: kept.content.clone(),
+                });
+            }
+            // The sender as it was at the claim: trouble that came later is forgotten by a later
+            // success.
+            if sender.failures > 0 {
+                self.healthy.insert(sender.id);
+            }
         }
         self.settled.push(Settled {
             id: open.id,
@@ -276,15 +329,26 @@ impl<'a> Recording<'a> {
         let zone = Some(&claimed.version.zone);
         self.refund(&open, zone);
         let scope = outcome.scope();
-        if scope == Some(Scope::Sender) {
+        if scope == Some(Scope::Sender)
+            && let Some(sender) = &claimed.sender
+        {
             self.refund_new_lead(&open, zone);
-            return self.sender_in_trouble(open, claimed, code, message, response);
+            let trouble = Trouble {
+                code,
+                message,
+                response,
+                rest: outcome.retry_after(),
+            };
+            return self.sender_in_trouble(open, sender, trouble);
         }
         if matches!(outcome, Outcome::Retry { .. }) {
             let retry = &self.engine.config.retry;
             let unit = self.engine.entropy.unit();
             if let Some(delay) = retry_delay(retry, open.attempt.unsigned_abs(), unit) {
-                return self.later(open, code, message, response, self.now + delay);
+                let delay = Duration::from_std(delay).unwrap_or(SENDER_REST.1);
+                let asked = outcome.retry_after().unwrap_or_default();
+                let due_at = self.now + delay.max(asked);
+                return self.later(open, code, message, response, due_at);
             }
         }
         self.refund_new_lead(&open, zone);
@@ -309,7 +373,8 @@ impl<'a> Recording<'a> {
 
     /// The address refuses for good: the lead stops, and nobody writes to it again.
     fn bounced(&mut self, mut open: OpenExecution) -> Result<()> {
-        self.suppressed.extend(open.email_key.clone());
+        self.suppressed
+            .extend(open.channel.zip(open.address.clone()));
         open.lead.bounced = true;
         self.event(&open, EventKind::Bounced, None);
         self.moved(open, &Happening::Stop(StopReason::Bounced))
@@ -319,16 +384,23 @@ impl<'a> Recording<'a> {
     fn sender_in_trouble(
         &mut self,
         open: OpenExecution,
-        claimed: &Claimed,
-        code: ErrorCode,
-        message: String,
-        response: Option<String>,
+        sender: &RunningSender,
+        trouble: Trouble,
     ) -> Result<()> {
-        let doublings = claimed.sender.failures.clamp(0, 16).unsigned_abs();
+        let Trouble {
+            code,
+            message,
+            response,
+            rest: asked,
+        } = trouble;
+        let doublings = sender.failures.clamp(0, 16).unsigned_abs();
         let rest = SENDER_REST.0 * 2_i32.saturating_pow(doublings);
-        let until = self.now + rest.min(SENDER_REST.1);
-        self.unhealthy
-            .insert(open.sender_id, (until, message.clone()));
+        let rest = rest.min(SENDER_REST.1);
+        let until = self.now + asked.map_or(rest, |asked| asked.max(rest));
+        self.unhealthy.insert(sender.id, (until, message.clone()));
+        if code == ErrorCode::AuthFailed && sender.failures + 1 >= AUTH_FAILURES_MAX {
+            self.refused_login.insert(sender.id, message.clone());
+        }
         let settled = Settled {
             id: open.id,
             status: ExecutionStatus::Scheduled,
@@ -432,15 +504,14 @@ impl<'a> Recording<'a> {
         current: &RunningVersion,
     ) -> Result<()> {
         let next = claimed.version.next_in(current, &claimed.step_key);
-        let calendar = plan::calendar(current, &claimed.sender.zone, &claimed.whereabouts);
-        let onward = next.map(|next| Onward {
-            step_key: next.key.clone(),
-            due_at: plan::due_at(next, self.now, &calendar),
+        let onward = next.map(|next| {
+            let whereabouts = &claimed.whereabouts;
+            let zones = self.zones.get(&current.id).unwrap_or(&self.no_zones);
+            let (onward, sender) =
+                plan::onward(current, next, &open.lead, whereabouts, zones, self.now);
+            open.lead.sender_id = sender.map(SenderId::uuid);
+            onward
         });
-        if let Some(next) = next {
-            let sender = next.sender(Some(open.sender_id), open.lead.bucket);
-            open.lead.sender_id = sender.map(SenderId::uuid).or(open.lead.sender_id);
-        }
         self.moved(open, &Happening::StepOver(onward))
     }
 
@@ -487,8 +558,8 @@ impl<'a> Recording<'a> {
         let sequence = SequenceId::from_uuid(open.lead.sequence_id);
         self.events.push(NewEvent {
             execution_id: Some(open.id),
-            channel: Some(Channel::Email),
-            sender_id: Some(open.sender_id),
+            channel: open.channel,
+            sender_id: open.sender_id,
             step_key: Some(open.step_key.clone()),
             detail,
             ..NewEvent::of_lead(self.now, kind, sequence, open.lead.lead_id())
@@ -498,8 +569,11 @@ impl<'a> Recording<'a> {
     /// A message that certainly did not go does not count against the day's caps.
     /// `zone` is the sequence's clock by which it was counted: its day of the claim, not today.
     fn refund(&mut self, open: &OpenExecution, zone: Option<&Zone>) {
+        let Some(sender) = open.sender_id else {
+            return;
+        };
         if let Some(day) = open.quota_day.clone() {
-            self.refund_key(open.sender_id.uuid(), QuotaKind::Sends, day);
+            self.refund_key(sender.uuid(), QuotaKind::Sends, day);
         }
         if let Some(day) = claimed_on(open, zone) {
             self.refund_key(open.lead.sequence_id, QuotaKind::Sends, day);
@@ -508,7 +582,8 @@ impl<'a> Recording<'a> {
 
     /// A lead that got no first message is no new lead of the day. Only a first attempt was counted.
     fn refund_new_lead(&mut self, open: &OpenExecution, zone: Option<&Zone>) {
-        if open.lead.turn == Turn::First.as_i16()
+        if open.sender_id.is_some()
+            && open.lead.turn == Turn::First.as_i16()
             && open.attempt == 1
             && let Some(day) = claimed_on(open, zone)
         {
@@ -549,7 +624,7 @@ impl<'a> Recording<'a> {
     }
 
     /// Everything but leads and executions; events last.
-    async fn write_rest(self, tx: &sea_orm::DatabaseTransaction) -> Result<bool> {
+    async fn write_rest(mut self, tx: &sea_orm::DatabaseTransaction) -> Result<bool> {
         rows::keep(tx, self.workspace, &self.kept, self.now).await?;
         rows::suppress(tx, self.workspace, &self.suppressed, "BOUNCED", self.now).await?;
         // Senders before counts, and both in one order, as a claim locks them.
@@ -563,6 +638,16 @@ impl<'a> Recording<'a> {
             }
             if let Some(next_free) = self.paced.get(&sender) {
                 lane::set_next_free(tx, sender, next_free.timestamp_millis()).await?;
+            }
+        }
+        for (sender, reason) in &self.refused_login {
+            if lane::switch_off(tx, *sender, self.now.timestamp_millis()).await? {
+                self.events.push(NewEvent::of_sender(
+                    self.now,
+                    EventKind::SenderDisabled,
+                    *sender,
+                    json!({ "reason": "AUTH_FAILED", "message": reason }),
+                ));
             }
         }
         lane::quota_add(tx, self.workspace, self.refunds).await?;

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::record::Recording;
 use super::{Engine, Result};
+use crate::domain::flow::Channel;
 use crate::domain::id::WorkspaceId;
 use crate::store::StoreError;
 use crate::store::dispatch::{self as rows, OpenExecution};
@@ -110,7 +111,12 @@ impl Engine {
         for (workspace, open) in by_workspace {
             let mut recording = Recording::new(self, workspace);
             for one in open {
-                recording.ambiguous(one, "the process died while sending it")?;
+                // A request that was perhaps made is made again, under the same id.
+                if one.channel == Some(Channel::Webhook) {
+                    recording.released(one, None)?;
+                } else {
+                    recording.ambiguous(one, "the process died while sending it")?;
+                }
             }
             recording.write(tx).await?;
         }

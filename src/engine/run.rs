@@ -17,8 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::flight::Flight;
 use super::record::Ending;
-use super::{Claimed, Engine};
-use crate::domain::id::SenderId;
+use super::{Claimed, Engine, LaneId};
 use crate::domain::outcome::{Outcome, Phase, Scope};
 
 /// How many endings one commit records.
@@ -99,14 +98,14 @@ impl Engine {
                 let Some(first) = messages.first() else {
                     return;
                 };
-                flight.claimed(first.sender_id(), messages.len());
-                claimed_of.push(first.sender_id());
+                flight.claimed(first.lane(), messages.len());
+                claimed_of.push(first.lane());
                 for claimed in messages {
                     let dispatcher = Arc::clone(&dispatcher);
                     dispatches.spawn(async move { dispatcher.dispatch(claimed).await });
                 }
             };
-            let room_of = |sender| flight.room_of(sender);
+            let room_of = |lane| flight.room_of(lane);
             match self
                 .claim_each(flight.room(), &room_of, &mut dispatch)
                 .await
@@ -178,7 +177,7 @@ impl Engine {
                 wait = (wait * 2).min(Duration::from_secs(10));
                 recorded = self.record(&batch).await;
             }
-            flight.recorded(batch.drain(..).map(|(claimed, _)| claimed.sender_id()));
+            flight.recorded(batch.drain(..).map(|(claimed, _)| claimed.lane()));
         }
     }
 
@@ -237,7 +236,7 @@ struct Dispatcher {
 
 impl Dispatcher {
     async fn dispatch(&self, claimed: Claimed) {
-        let mut counted = Counted::new(&self.flight, claimed.sender_id());
+        let mut counted = Counted::new(&self.flight, claimed.lane());
         let ending = self.send(&claimed).await;
         counted.arrived();
         match self.endings.send((claimed, ending)).await {
@@ -250,20 +249,20 @@ impl Dispatcher {
 
     async fn send(&self, claimed: &Claimed) -> Ending {
         // Composed first, so that nothing slow lies between the last look and the wire.
-        let preparing = || self.engine.channel.prepare(&claimed.email);
+        let preparing = || self.engine.channel.prepare(&claimed.letter);
         let prepared = match catch_unwind(AssertUnwindSafe(preparing)) {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(outcome)) => return Ending::Dispatched(*outcome, None),
             Err(_) => return Ending::Dispatched(unpreparable(), None),
         };
-        let connections = self.flight.connections(claimed.sender_id());
+        let connections = self.flight.connections(claimed.lane());
         let Ok(_connection) = connections.acquire().await else {
             return Ending::Released;
         };
         if self.stopping.is_cancelled() || !self.may_leave(claimed).await {
             return Ending::Released;
         }
-        let route = &claimed.sender.route;
+        let route = &claimed.route;
         let sending = self.engine.channel.send(route, prepared, &self.stopping);
         // A message that makes its channel panic must not take the others with it.
         let sent = AssertUnwindSafe(sending).catch_unwind().await;
@@ -292,17 +291,17 @@ impl Dispatcher {
 /// A claimed message in the count of what is under way, from which it goes even if its task fails.
 struct Counted<'a> {
     flight: &'a Flight,
-    sender: SenderId,
+    lane: LaneId,
     has_arrived: bool,
     /// The recorder takes it out of the count of what is not recorded.
     is_handed_on: bool,
 }
 
 impl<'a> Counted<'a> {
-    fn new(flight: &'a Flight, sender: SenderId) -> Self {
+    fn new(flight: &'a Flight, lane: LaneId) -> Self {
         Self {
             flight,
-            sender,
+            lane,
             has_arrived: false,
             is_handed_on: false,
         }
@@ -310,7 +309,7 @@ impl<'a> Counted<'a> {
 
     fn arrived(&mut self) {
         if !std::mem::replace(&mut self.has_arrived, true) {
-            self.flight.arrived(self.sender);
+            self.flight.arrived(self.lane);
         }
     }
 }
@@ -319,7 +318,7 @@ impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.arrived();
         if !self.is_handed_on {
-            self.flight.recorded([self.sender]);
+            self.flight.recorded([self.lane]);
         }
     }
 }

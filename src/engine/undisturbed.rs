@@ -8,6 +8,7 @@
 use super::record::{Ending, Recording, sequences_of};
 use super::{Claimed, Engine, Result};
 use crate::domain::execution::ExecutionStatus;
+use crate::domain::flow::Channel;
 use crate::domain::id::{WorkerId, WorkspaceId};
 use crate::domain::outcome::Outcome;
 use crate::store::dispatch::OpenExecution;
@@ -28,6 +29,8 @@ impl Engine {
         sent: &[&(Claimed, Ending)],
     ) -> Result<bool> {
         let mut recording = Recording::new(self, workspace);
+        let versions = sent.iter().map(|one| &one.0.version);
+        recording.read_zones(self.db.read(), versions).await?;
         for (claimed, ending) in sent {
             recording.note(as_claimed(claimed), claimed, ending, &claimed.version)?;
         }
@@ -57,14 +60,18 @@ fn as_claimed(claimed: &Claimed) -> OpenExecution {
         attempt: claimed.attempt,
         worker_id: Some(claimed.worker),
         step_key: claimed.step_key.clone(),
+        channel: match &claimed.sender {
+            Some(sender) => Some(sender.channel),
+            None => Some(Channel::Webhook),
+        },
         sender_id: claimed.sender_id(),
         workspace: claimed.workspace,
-        quota_day: Some(claimed.quota_day.clone()),
+        quota_day: claimed.quota_day.clone(),
         started_at: Some(claimed.claimed_at.timestamp_millis()),
         version: claimed.version.id,
         current_version: Some(claimed.version.id),
         // Only a bounce asks for it.
-        email_key: None,
+        address: None,
         lead: claimed.lead.clone(),
     }
 }

@@ -7,7 +7,7 @@ use sea_orm::ConnectionTrait;
 
 use super::{Engine, EngineError, Result};
 use crate::domain::flow::{Answer, CompiledFlow, CompiledStep, Flow};
-use crate::domain::id::{SequenceId, VersionId};
+use crate::domain::id::{SequenceId, VersionId, WorkspaceId};
 use crate::domain::settings::Settings;
 use crate::domain::zone::Zone;
 use crate::store::lane;
@@ -20,6 +20,8 @@ const VERSIONS_MAX: usize = 2_000;
 pub struct RunningVersion {
     /// Its id.
     pub id: VersionId,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
     /// Its sequence.
     pub sequence_id: SequenceId,
     /// Its steps.
@@ -31,8 +33,8 @@ pub struct RunningVersion {
 }
 
 impl RunningVersion {
-    /// The step after `step` that `current` still has: a sequence may have been published again
-    /// while a message of its older version was on its way.
+    /// The step after `step`, by its only way out, that `current` still has: a sequence may have been
+    /// published again while a message of its older version was on its way.
     pub fn next_in<'a>(&self, current: &'a Self, step: &str) -> Option<&'a CompiledStep> {
         self.flow.next_in(&current.flow, step, Answer::Next)
     }
@@ -72,6 +74,7 @@ impl Engine {
             .ok_or_else(|| unusable(format!("unknown time zone {}", settings.time_zone)))?;
         let version = Arc::new(RunningVersion {
             id,
+            workspace: WorkspaceId::from_uuid(row.workspace_id),
             sequence_id: SequenceId::from_uuid(row.sequence_id),
             flow,
             settings,

@@ -83,6 +83,9 @@ pub enum EventKind {
     TaskCreated,
     /// Work for a person was done.
     TaskCompleted,
+    /// A sender was switched off, as its login was refused time and again; `detail` has the server's
+    /// words.
+    SenderDisabled,
 }
 
 /// Which events; every field that is given must hold, and a list means any of its entries. An

@@ -15,6 +15,7 @@ use super::sql::{self, Arguments};
 use super::{Result, StoreError, dialect};
 use crate::clock::from_ms;
 use crate::domain::execution::ExecutionStatus;
+use crate::domain::flow::Channel;
 use crate::domain::id::{
     ExecutionId, LeadId, SenderId, SequenceId, VersionId, WorkerId, WorkspaceId,
 };
@@ -49,6 +50,8 @@ pub struct LeadRow {
     pub hold: Option<String>,
     /// The rest of its wait while it is paused.
     pub paused_rest_ms: Option<i64>,
+    /// When what it waits for in its step is given up.
+    pub until_at: Option<i64>,
     /// Who works on it.
     pub worker_id: Option<Uuid>,
     /// The thread of its emails.
@@ -63,7 +66,7 @@ pub struct LeadRow {
 
 pub(super) const LEAD_COLUMNS: &str =
     "l.id, l.sequence_id, l.person_id, l.status, l.stop_reason, l.step_key,
-    l.turn, l.sender_id, l.bucket, l.anchor_at, l.due_at, l.hold, l.paused_rest_ms, l.worker_id,
+    l.turn, l.sender_id, l.bucket, l.anchor_at, l.due_at, l.hold, l.paused_rest_ms, l.until_at, l.worker_id,
     l.thread, l.messages_sent, l.bounced, l.last_action_at";
 
 impl LeadRow {
@@ -92,6 +95,7 @@ impl LeadRow {
                 .map(|hold| parse::<Hold>("hold", hold))
                 .transpose()?,
             paused_rest: self.paused_rest_ms.map(chrono::Duration::milliseconds),
+            until: self.until_at.map(from_ms),
         })
     }
 
@@ -103,6 +107,7 @@ impl LeadRow {
         self.due_at = state.due_at.map(|at| at.timestamp_millis());
         self.hold = state.hold.map(|hold| hold.to_string());
         self.paused_rest_ms = state.paused_rest.map(|rest| rest.num_milliseconds());
+        self.until_at = state.until.map(|at| at.timestamp_millis());
     }
 }
 
@@ -117,12 +122,15 @@ pub struct DueLead {
     pub lead: LeadRow,
     /// The person.
     pub person: PersonRow,
-    /// Whether the person's email address must not be contacted.
+    /// Whether the address that the lane's channel uses must not be contacted; in a sequence's own lane,
+    /// whether the person must not be called.
     pub suppressed: bool,
     /// The execution of its present step, if there was an attempt before.
     pub execution: Option<(ExecutionId, ExecutionStatus, i32)>,
     /// The version that this attempt ran under.
     pub ran_under: Option<VersionId>,
+    /// The variant of this attempt, or the way out that the lead took.
+    pub variant: Option<String>,
 }
 
 /// A person as messages need it.
@@ -157,6 +165,7 @@ struct AttemptRow {
     execution_status: Option<String>,
     execution_attempt: Option<i32>,
     execution_version: Option<Uuid>,
+    execution_variant: Option<String>,
 }
 
 /// Which due leads of a lane to take: those that have had a message come first.
@@ -178,6 +187,19 @@ impl Turn {
     }
 }
 
+/// Where due leads are looked for: with a sender, or in a sequence's own lane, where those stand whose
+/// step needs none.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// Leads whose message this sender sends, by this channel.
+    Sender(SenderId, Channel),
+    /// First messages that another sender was to send, at one of these steps, which this one may send
+    /// as well.
+    Colleague(SenderId, Channel, &'a [&'a str]),
+    /// Leads whose step needs no sender.
+    Own,
+}
+
 /// Due leads of a lane that nobody works on, longest due first; other nodes cannot take them
 /// before this transaction ends.
 ///
@@ -185,36 +207,51 @@ impl Turn {
 /// [`StoreError`] as the database has it.
 pub async fn due(
     tx: &impl ConnectionTrait,
-    sender: SenderId,
+    source: Source<'_>,
     sequence: SequenceId,
     turn: Turn,
     now: DateTime<Utc>,
     limit: usize,
 ) -> Result<Vec<DueLead>> {
+    let mut arguments = Arguments::new()
+        .with(sequence.uuid())
+        .with(now.timestamp_millis());
+    let (lane, channel) = match source {
+        Source::Sender(sender, channel) => {
+            let sender = arguments.add(sender.uuid());
+            (format!("d.sender_id = {sender}"), channel)
+        }
+        Source::Colleague(sender, channel, steps) => {
+            let sender = arguments.add(sender.uuid());
+            let steps = arguments.list(steps.iter().copied());
+            let lane = format!("d.sender_id = {sender} AND d.step_key IN ({steps})");
+            (lane, channel)
+        }
+        // Only work for a person asks whether it may be done.
+        Source::Own => ("d.sender_id IS NULL".to_owned(), Channel::Call),
+    };
+    let address = address_of(channel);
     let statement = format!(
         "WITH due AS MATERIALIZED (
              SELECT * FROM lead AS d
-             WHERE d.sender_id = $1 AND d.sequence_id = $2 AND d.turn = {turn}
-               AND d.due_at IS NOT NULL AND d.due_at <= $3 AND d.worker_id IS NULL
+             WHERE {lane} AND d.sequence_id = $1 AND d.turn = {turn}
+               AND d.due_at IS NOT NULL AND d.due_at <= $2 AND d.worker_id IS NULL
              ORDER BY d.due_at, d.id LIMIT {limit} {lock}
          )
          SELECT {LEAD_COLUMNS}, {PERSON_COLUMNS},
                 (s.address IS NOT NULL) AS suppressed,
                 e.id AS execution_id, e.status AS execution_status,
-                e.attempt AS execution_attempt, e.version_id AS execution_version
+                e.attempt AS execution_attempt, e.version_id AS execution_version,
+                e.variant AS execution_variant
          FROM due AS l
          JOIN person p ON p.id = l.person_id
-         LEFT JOIN suppression s ON s.workspace_id = l.workspace_id AND s.channel = 'EMAIL'
-              AND s.address = p.email_key
+         LEFT JOIN suppression s ON s.workspace_id = l.workspace_id AND s.channel = '{channel}'
+              AND s.address = {address}
          LEFT JOIN execution e ON e.lead_id = l.id AND e.step_key = l.step_key
          ORDER BY l.due_at, l.id",
         turn = turn.as_i16(),
         lock = dialect::for_update_skip_locked(tx, "d"),
     );
-    let arguments = Arguments::new()
-        .with(sender.uuid())
-        .with(sequence.uuid())
-        .with(now.timestamp_millis());
     let rows: Vec<Joined> = sql::all(tx, &statement, arguments).await?;
     rows.into_iter()
         .map(|Joined(lead, person, attempt)| {
@@ -235,6 +272,7 @@ pub async fn due(
                 suppressed: attempt.suppressed,
                 execution,
                 ran_under: attempt.execution_version.map(VersionId::from_uuid),
+                variant: attempt.execution_variant,
             })
         })
         .collect()
@@ -271,6 +309,17 @@ pub async fn changed_people(
 
 const PERSON_COLUMNS: &str = "p.email, p.phone, p.linkedin_url, p.first_name, p.last_name,
     p.company, p.title, p.time_zone, p.country, p.attributes";
+
+/// The column of the person `p` whose value a channel's suppressions name.
+pub(super) const fn address_of(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Email => "p.email_key",
+        Channel::Sms | Channel::Whatsapp | Channel::Call => "p.phone",
+        Channel::Linkedin => "p.linkedin_url",
+        // Nobody can opt out of these.
+        Channel::Task | Channel::Webhook => "NULL",
+    }
+}
 
 struct Kept(Uuid, PersonRow);
 
@@ -366,7 +415,7 @@ pub async fn save_leads(
         let mut arguments = Arguments::new();
         let rows = arguments.table(
             tx,
-            chunk.iter().map(|lead| -> [Value; 15] {
+            chunk.iter().map(|lead| -> [Value; 16] {
                 [
                     lead.id.into(),
                     lead.status.as_str().into(),
@@ -378,6 +427,7 @@ pub async fn save_leads(
                     lead.due_at.into(),
                     lead.hold.clone().into(),
                     lead.paused_rest_ms.into(),
+                    lead.until_at.into(),
                     lead.worker_id.into(),
                     json(lead.thread.clone()),
                     lead.messages_sent.into(),
@@ -393,12 +443,13 @@ pub async fn save_leads(
         });
         let statement = format!(
             "WITH v (id, status, stop_reason, step_key, turn, sender_id, anchor_at, due_at, hold,
-                     paused_rest_ms, worker_id, thread, messages_sent, bounced, last_action_at)
+                     paused_rest_ms, until_at, worker_id, thread, messages_sent, bounced, last_action_at)
                  AS ({rows})
              UPDATE lead SET status = v.status, stop_reason = v.stop_reason,
                  step_key = v.step_key, turn = v.turn, sender_id = v.sender_id,
                  anchor_at = v.anchor_at, due_at = v.due_at, hold = v.hold,
-                 paused_rest_ms = v.paused_rest_ms, worker_id = v.worker_id, thread = v.thread,
+                 paused_rest_ms = v.paused_rest_ms, until_at = v.until_at,
+                 worker_id = v.worker_id, thread = v.thread,
                  messages_sent = v.messages_sent, bounced = v.bounced,
                  last_action_at = v.last_action_at
              FROM v WHERE lead.id = v.id{condition}"
@@ -427,8 +478,10 @@ pub struct NewExecution {
     pub step_key: String,
     /// The variant.
     pub variant: Option<String>,
-    /// The sender.
-    pub sender_id: SenderId,
+    /// How the step reaches the person; none for one that reaches nobody.
+    pub channel: Option<Channel>,
+    /// The sender, for a message.
+    pub sender_id: Option<SenderId>,
     /// Its status.
     pub status: ExecutionStatus,
     /// Which attempt this is, from 1.
@@ -472,7 +525,9 @@ pub async fn enter_executions(
         subject = excluded.subject, message_id = excluded.message_id,
         quota_day = excluded.quota_day, started_at = excluded.started_at";
     enter(tx, workspace, &begun, begins).await?;
-    enter(tx, workspace, &over, "finished_at = excluded.finished_at").await
+    let ends = "finished_at = excluded.finished_at,
+        variant = COALESCE(execution.variant, excluded.variant)";
+    enter(tx, workspace, &over, ends).await
 }
 
 /// `again` is what an execution that is there takes over besides its status.
@@ -495,8 +550,8 @@ async fn enter(
                     new.version_id.uuid().into(),
                     new.step_key.as_str().into(),
                     new.variant.clone().into(),
-                    "EMAIL".into(),
-                    new.sender_id.uuid().into(),
+                    new.channel.map(<&str>::from).into(),
+                    new.sender_id.map(SenderId::uuid).into(),
                     <&str>::from(new.status).into(),
                     new.attempt.into(),
                     new.error.as_ref().map(|(code, _)| *code).into(),

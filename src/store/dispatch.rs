@@ -8,6 +8,7 @@ use super::claim::{LEAD_COLUMNS, LeadRow, parse};
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::domain::execution::ExecutionStatus;
+use crate::domain::flow::Channel;
 use crate::domain::id::{ExecutionId, SenderId, VersionId, WorkerId, WorkspaceId};
 
 /// What the last look sees.
@@ -51,13 +52,16 @@ pub async fn may_leave(
     now: DateTime<Utc>,
 ) -> Result<bool> {
     let statement = "SELECT e.status, e.worker_id, l.status AS lead_status,
-            l.worker_id AS lead_worker, q.status AS sequence_status, d.enabled,
+            l.worker_id AS lead_worker, q.status AS sequence_status,
+            COALESCE(d.enabled, TRUE) AS enabled,
             COALESCE(q.published_version_id = e.version_id, FALSE) AS is_current,
             w.lease_until,
             EXISTS (SELECT 1 FROM suppression s WHERE s.workspace_id = l.workspace_id
-                    AND s.channel = 'EMAIL' AND s.address = p.email_key) AS suppressed
+                    AND s.channel = e.channel
+                    AND s.address = CASE e.channel WHEN 'EMAIL' THEN p.email_key ELSE p.phone END)
+                AS suppressed
          FROM execution e JOIN lead l ON l.id = e.lead_id JOIN person p ON p.id = l.person_id
-         JOIN sequence q ON q.id = e.sequence_id JOIN sender d ON d.id = e.sender_id
+         JOIN sequence q ON q.id = e.sequence_id LEFT JOIN sender d ON d.id = e.sender_id
          JOIN worker w ON w.id = $1
          WHERE e.id = $2";
     let arguments = Arguments::new().with(worker.uuid()).with(execution.uuid());
@@ -78,8 +82,10 @@ pub struct OpenExecution {
     pub worker_id: Option<WorkerId>,
     /// The step.
     pub step_key: String,
-    /// The sender.
-    pub sender_id: SenderId,
+    /// How it reaches the person.
+    pub channel: Option<Channel>,
+    /// The sender; none of a webhook.
+    pub sender_id: Option<SenderId>,
     /// The workspace.
     pub workspace: WorkspaceId,
     /// The sender's day on which it counts.
@@ -90,8 +96,8 @@ pub struct OpenExecution {
     pub version: VersionId,
     /// The version that its sequence runs now.
     pub current_version: Option<VersionId>,
-    /// The address of its person, as suppressions know it.
-    pub email_key: Option<String>,
+    /// The address of its person on the channel, as suppressions know it.
+    pub address: Option<String>,
     /// The lead.
     pub lead: LeadRow,
 }
@@ -103,13 +109,14 @@ struct OpenColumns {
     attempt: i32,
     execution_worker: Option<Uuid>,
     execution_step: String,
-    execution_sender: Uuid,
+    channel: Option<String>,
+    execution_sender: Option<Uuid>,
     workspace_id: Uuid,
     quota_day: Option<String>,
     started_at: Option<i64>,
     version_id: Uuid,
     published_version_id: Option<Uuid>,
-    email_key: Option<String>,
+    address: Option<String>,
 }
 
 struct OpenJoined(OpenColumns, LeadRow);
@@ -156,7 +163,9 @@ async fn open_where(
         "SELECT e.id AS execution_id, e.status AS execution_status, e.attempt,
                 e.worker_id AS execution_worker, e.step_key AS execution_step,
                 e.sender_id AS execution_sender, e.workspace_id, e.quota_day,
-                e.started_at, e.version_id, q.published_version_id, p.email_key, {LEAD_COLUMNS}
+                e.started_at, e.version_id, q.published_version_id, e.channel,
+                CASE e.channel WHEN 'EMAIL' THEN p.email_key ELSE p.phone END AS address,
+                {LEAD_COLUMNS}
          FROM execution e JOIN lead l ON l.id = e.lead_id JOIN person p ON p.id = l.person_id
          JOIN sequence q ON q.id = l.sequence_id
          WHERE {condition} ORDER BY l.id {}",
@@ -171,13 +180,17 @@ async fn open_where(
                 attempt: row.attempt,
                 worker_id: row.execution_worker.map(WorkerId::from_uuid),
                 step_key: row.execution_step,
-                sender_id: SenderId::from_uuid(row.execution_sender),
+                channel: row
+                    .channel
+                    .map(|channel| parse("channel", &channel))
+                    .transpose()?,
+                sender_id: row.execution_sender.map(SenderId::from_uuid),
                 workspace: WorkspaceId::from_uuid(row.workspace_id),
                 quota_day: row.quota_day,
                 started_at: row.started_at,
                 version: VersionId::from_uuid(row.version_id),
                 current_version: row.published_version_id.map(VersionId::from_uuid),
-                email_key: row.email_key,
+                address: row.address,
                 lead,
             })
         })
@@ -262,7 +275,7 @@ pub async fn settle(
 pub async fn suppress(
     tx: &impl ConnectionTrait,
     workspace: WorkspaceId,
-    addresses: &[String],
+    addresses: &[(Channel, String)],
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<()> {
@@ -275,10 +288,10 @@ pub async fn suppress(
     let mut arguments = Arguments::new();
     let rows = arguments.table(
         tx,
-        sorted.into_iter().map(|address| -> [Value; 5] {
+        sorted.into_iter().map(|(channel, address)| -> [Value; 5] {
             [
                 workspace.uuid().into(),
-                "EMAIL".into(),
+                <&str>::from(channel).into(),
                 address.into(),
                 reason.into(),
                 now.timestamp_millis().into(),

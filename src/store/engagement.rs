@@ -1,13 +1,16 @@
 //! What contacts do with messages, as it changes their leads.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use uuid::Uuid;
 
-use super::claim::{LEAD_COLUMNS, LeadRow};
+use super::claim::{LEAD_COLUMNS, LeadRow, parse};
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
-use crate::domain::id::{LeadId, WorkspaceId};
+use crate::domain::event::EventKind;
+use crate::domain::id::{ExecutionId, LeadId, WorkspaceId};
 
 /// A lead with what deciding about an engagement takes.
 #[derive(Debug)]
@@ -76,11 +79,96 @@ pub async fn count(
         Count::Clicks => "clicks",
         Count::Replies => "replies",
     };
+    // A condition that waits for this is asked again at once.
     let statement = format!(
-        "UPDATE lead SET {column} = {column} + 1, last_engaged_at = $1, last_action_at = $1
+        "UPDATE lead SET {column} = {column} + 1, last_engaged_at = $1, last_action_at = $1,
+             due_at = CASE WHEN hold = 'AWAITING_CONDITION' AND status = 'ACTIVE' AND due_at > $1
+                           THEN $1 ELSE due_at END
          WHERE id = $2"
     );
     let arguments = Arguments::new().with(at.timestamp_millis()).with(lead);
     sql::execute(tx, &statement, arguments).await?;
     Ok(())
+}
+
+/// What a lead has done with messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// The steps whose message it opened.
+    pub opened: HashSet<String>,
+    /// The steps of whose message it clicked a link.
+    pub clicked: HashSet<String>,
+    /// Whether it answered.
+    pub replied: bool,
+}
+
+#[derive(FromQueryResult)]
+struct Touch {
+    lead_id: Uuid,
+    kind: String,
+    step_key: Option<String>,
+}
+
+/// What these leads have done with messages, as the log tells; those who have done nothing are left
+/// out.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn touched(
+    connection: &impl ConnectionTrait,
+    leads: &[LeadId],
+) -> Result<HashMap<Uuid, Touched>> {
+    if leads.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut arguments = Arguments::new();
+    let list = arguments.among(connection, leads.iter().map(|id| id.uuid()));
+    let statement = format!(
+        "SELECT DISTINCT e.lead_id, e.kind, e.step_key FROM event AS e
+         WHERE e.lead_id {list} AND e.kind IN ('OPENED', 'CLICKED', 'REPLIED')"
+    );
+    let rows: Vec<Touch> = sql::all(connection, &statement, arguments).await?;
+    let mut all: HashMap<Uuid, Touched> = HashMap::new();
+    for row in rows {
+        let touched = all.entry(row.lead_id).or_default();
+        match (parse("kind of event", &row.kind)?, row.step_key) {
+            (EventKind::Replied, _) => touched.replied = true,
+            (EventKind::Opened, Some(step)) => {
+                touched.opened.insert(step);
+            }
+            (EventKind::Clicked, Some(step)) => {
+                touched.clicked.insert(step);
+            }
+            _ => {}
+        }
+    }
+    Ok(all)
+}
+
+/// The message that an engagement is about.
+#[derive(Debug, Clone, FromQueryResult)]
+pub struct Engaging {
+    /// Its step.
+    pub step_key: String,
+    /// Its channel.
+    pub channel: Option<String>,
+    /// Who sent it.
+    pub sender_id: Option<Uuid>,
+}
+
+/// The message of a lead with this execution.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn engaging(
+    connection: &impl ConnectionTrait,
+    lead: LeadId,
+    execution: ExecutionId,
+) -> Result<Option<Engaging>> {
+    sql::one(
+        connection,
+        "SELECT step_key, channel, sender_id FROM execution WHERE id = $1 AND lead_id = $2",
+        Arguments::new().with(execution.uuid()).with(lead.uuid()),
+    )
+    .await
 }

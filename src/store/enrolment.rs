@@ -207,8 +207,8 @@ pub struct NewLead {
     pub person: Uuid,
     /// Which run of the person this is, from 1.
     pub round: i32,
-    /// Its first sender.
-    pub sender: SenderId,
+    /// Its first sender; none where its first step needs none.
+    pub sender: Option<SenderId>,
     /// What decides its variants.
     pub bucket: i32,
     /// When its first step is due.
@@ -248,7 +248,7 @@ pub async fn insert(
                 kept(LeadStatus::Pending).into(),
                 step_key.into(),
                 1_i16.into(),
-                lead.sender.uuid().into(),
+                lead.sender.map(SenderId::uuid).into(),
                 lead.bucket.into(),
                 now.into(),
                 lead.due_at.timestamp_millis().into(),

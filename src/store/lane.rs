@@ -27,19 +27,33 @@ pub struct LaneRow {
     pub sequence_id: Uuid,
     /// Its published version.
     pub version_id: Uuid,
-    /// The sender.
-    pub sender_id: Uuid,
+    /// The sender; none for the sequence's own lane, of steps that need none.
+    pub sender_id: Option<Uuid>,
+    /// Whether the sender is switched on.
+    pub is_enabled: bool,
     /// When the earliest follow-up is due.
     pub follow_up_due: Option<i64>,
     /// When the earliest first message is due.
     pub first_due: Option<i64>,
 }
 
-const EARLIEST: &str = "SELECT min(l.due_at) FROM lead l
-    WHERE l.sender_id = lane.sender_id AND l.sequence_id = lane.sequence_id
-      AND l.turn = {turn} AND l.due_at IS NOT NULL AND l.worker_id IS NULL";
+impl LaneRow {
+    /// When its earliest lead is due.
+    pub fn earliest(&self) -> Option<i64> {
+        self.follow_up_due.into_iter().chain(self.first_due).min()
+    }
+}
 
-/// Every lane that is open for business and has leads waiting.
+/// When the earliest lead of a lane is due, by its turn.
+fn earliest(lane: &str, turn: u8) -> String {
+    format!(
+        "SELECT min(l.due_at) FROM lead l WHERE {lane} AND l.sequence_id = q.id
+           AND l.turn = {turn} AND l.due_at IS NOT NULL AND l.worker_id IS NULL"
+    )
+}
+
+/// Every lane of a published sequence that has leads waiting. Those of a sender that is switched off are
+/// among them: others may take its first messages.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
@@ -47,14 +61,22 @@ pub async fn survey(connection: &impl ConnectionTrait) -> Result<Vec<LaneRow>> {
     let statement = format!(
         "SELECT * FROM (
              SELECT lane.workspace_id, lane.sequence_id, q.published_version_id AS version_id,
-                    lane.sender_id, ({}) AS follow_up_due, ({}) AS first_due
+                    lane.sender_id, d.enabled AS is_enabled,
+                    ({}) AS follow_up_due, ({}) AS first_due
              FROM lane
              JOIN sequence q ON q.id = lane.sequence_id AND q.status = 'PUBLISHED'
-             JOIN sender d ON d.id = lane.sender_id AND d.enabled
+             JOIN sender d ON d.id = lane.sender_id
+             UNION ALL
+             SELECT q.workspace_id, q.id AS sequence_id, q.published_version_id AS version_id,
+                    NULL AS sender_id, TRUE AS is_enabled,
+                    ({}) AS follow_up_due, ({}) AS first_due
+             FROM sequence q WHERE q.status = 'PUBLISHED'
          ) AS surveyed
          WHERE follow_up_due IS NOT NULL OR first_due IS NOT NULL",
-        EARLIEST.replace("{turn}", "0"),
-        EARLIEST.replace("{turn}", "1"),
+        earliest("l.sender_id = lane.sender_id", 0),
+        earliest("l.sender_id = lane.sender_id", 1),
+        earliest("l.sender_id IS NULL", 0),
+        earliest("l.sender_id IS NULL", 1),
     );
     sql::all(connection, &statement, Arguments::new()).await
 }
@@ -62,6 +84,8 @@ pub async fn survey(connection: &impl ConnectionTrait) -> Result<Vec<LaneRow>> {
 /// A published version, as the database has it.
 #[derive(Debug, Clone, FromQueryResult)]
 pub struct VersionRow {
+    /// Its workspace.
+    pub workspace_id: Uuid,
     /// Its sequence.
     pub sequence_id: Uuid,
     /// Its flow.
@@ -78,7 +102,8 @@ pub async fn version(
     connection: &impl ConnectionTrait,
     id: VersionId,
 ) -> Result<Option<VersionRow>> {
-    let statement = "SELECT sequence_id, flow, settings FROM sequence_version WHERE id = $1";
+    let statement =
+        "SELECT workspace_id, sequence_id, flow, settings FROM sequence_version WHERE id = $1";
     sql::one(connection, statement, Arguments::new().with(id.uuid())).await
 }
 
@@ -89,6 +114,8 @@ pub struct SenderRow {
     pub id: Uuid,
     /// Its workspace.
     pub workspace_id: Uuid,
+    /// What it sends.
+    pub channel: String,
     /// The name that recipients see.
     pub name: String,
     /// The address that recipients see.
@@ -115,7 +142,8 @@ pub struct SenderRow {
     pub failures: i32,
 }
 
-const SENDER_COLUMNS: &str = "d.id, d.workspace_id, d.name, d.address, d.time_zone, d.daily_cap,
+const SENDER_COLUMNS: &str =
+    "d.id, d.workspace_id, d.channel, d.name, d.address, d.time_zone, d.daily_cap,
     d.min_gap_ms, d.warm_up, d.transport, d.secret, d.revision, d.next_free_at, d.unhealthy_until,
     d.failures";
 
@@ -470,6 +498,17 @@ pub async fn set_unhealthy(
     )
     .await?;
     Ok(())
+}
+
+/// Switches a sender off; `false` where it was already.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn switch_off(tx: &impl ConnectionTrait, sender: SenderId, now_ms: i64) -> Result<bool> {
+    let statement = "UPDATE sender SET enabled = FALSE, updated_at = $1, revision = revision + 1
+         WHERE id = $2 AND enabled";
+    let arguments = Arguments::new().with(now_ms).with(sender.uuid());
+    Ok(sql::execute(tx, statement, arguments).await? > 0)
 }
 
 /// Notes that a sender works.

@@ -236,7 +236,8 @@ pub async fn lead_counts(
          GROUP BY l.sequence_id
          UNION ALL
          SELECT l.sequence_id, 'IN_PROGRESS' AS status, count(*) AS n FROM lead AS l
-         WHERE l.hold = 'UNCONFIRMED' AND l.sequence_id IN (SELECT id FROM counted)
+         WHERE l.hold IN ('UNCONFIRMED', 'AWAITING_CONDITION', 'AWAITING_TASK')
+           AND l.sequence_id IN (SELECT id FROM counted)
            AND {status} = 'ACTIVE' AND l.worker_id IS NULL
          GROUP BY l.sequence_id"
     );

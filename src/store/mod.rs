@@ -21,6 +21,7 @@ pub mod scope;
 pub mod sender;
 pub mod sequence;
 pub mod sql;
+pub mod task;
 pub mod token;
 pub mod worker;
 pub mod workspace;

@@ -14,7 +14,7 @@ use super::claim::lock_leads_where;
 use super::sql::{self, Arguments};
 use super::{Result, dialect, lane};
 use crate::domain::id::{PersonId, WorkspaceId};
-use crate::domain::person_filter::PersonFilter;
+use crate::domain::person_filter::{PersonFilter, searchable};
 
 pub use self::filter::condition;
 
@@ -338,18 +338,44 @@ pub async fn release_leads(
             .with(now.timestamp_millis());
         let ids = arguments.among(tx, chunk.iter().copied());
         let which = format!(
-            "workspace_id = $1 AND person_id {ids} AND hold = 'MISSING_MERGE_DATA'
+            "workspace_id = $1 AND person_id {ids} AND worker_id IS NULL
+             AND hold IN ('MISSING_MERGE_DATA', 'MISSING_ADDRESS', 'AWAITING_CONDITION')
              AND status IN ('ACTIVE', 'PAUSED')"
         );
         lane::keep_sequences_of(tx, &which, arguments.clone()).await?;
         lock_leads_where(tx, &which, arguments.clone()).await?;
         let statement = format!(
-            "UPDATE lead SET hold = NULL,
+            "UPDATE lead SET hold = CASE WHEN hold = 'AWAITING_CONDITION' THEN hold END,
                  due_at = CASE WHEN status = 'ACTIVE' THEN $2 ELSE due_at END,
-                 paused_rest_ms = CASE WHEN status = 'PAUSED' THEN 0 ELSE paused_rest_ms END
+                 paused_rest_ms = CASE WHEN status = 'PAUSED' AND hold <> 'AWAITING_CONDITION'
+                                       THEN 0 ELSE paused_rest_ms END
              WHERE {which}"
         );
         released += sql::execute(tx, &statement, arguments).await?;
     }
     Ok(released)
+}
+
+/// What a search for people looks through.
+pub fn search_text(row: &Row) -> String {
+    let parts = [&row.first_name, &row.last_name, &row.email, &row.company];
+    let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+    searchable(&parts.join(" "))
+}
+
+/// Those of the people whom nobody is changing just now, locked until the transaction ends.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn lock_free(tx: &impl ConnectionTrait, ids: &[Uuid]) -> Result<Vec<Row>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut arguments = Arguments::new();
+    let list = arguments.among(tx, ids.iter().copied());
+    let statement = format!(
+        "SELECT * FROM person AS p WHERE p.id {list} ORDER BY p.id {}",
+        dialect::for_update_skip_locked(tx, "p")
+    );
+    sql::all(tx, &statement, arguments).await
 }

@@ -365,9 +365,11 @@ fn states(now: chrono::DateTime<chrono::Utc>) -> Vec<LeadState> {
             for offset in [None, Some(-5_000), Some(0), Some(7_000)] {
                 let over = matches!(status, LeadStatus::Completed | LeadStatus::Stopped);
                 let paused = status == LeadStatus::Paused;
-                // A waiting lead that is unconfirmed is in a step.
+                // A waiting lead that is unconfirmed, or waits at its step, is in a step.
+                let awaits = hold.is_some_and(Hold::awaits);
                 if (over && (offset.is_some() || hold.is_some()))
-                    || (status == LeadStatus::Pending && hold == Some(Hold::Unconfirmed))
+                    || (status == LeadStatus::Pending
+                        && (awaits || hold == Some(Hold::Unconfirmed)))
                     || (paused && offset.is_some_and(|ms| ms < 0))
                 {
                     continue;
@@ -382,6 +384,10 @@ fn states(now: chrono::DateTime<chrono::Utc>) -> Vec<LeadState> {
                         .map(|ms| now + Duration::milliseconds(ms)),
                     hold,
                     paused_rest: offset.filter(|_| paused).map(Duration::milliseconds),
+                    // Something happened that the wait may end by, two seconds before.
+                    until: offset
+                        .filter(|_| awaits && status == LeadStatus::InProgress)
+                        .map(|ms| now + Duration::milliseconds(ms + 2_000)),
                 });
             }
         }
@@ -396,12 +402,14 @@ both!(
         let id: LeadId = leads[0].parse().expect("an id");
         let (workspace, now) = (h.admin.workspace, h.clock.now());
         let states = states(now);
-        assert_eq!(states.len(), 12 + 16 + 12 + 1 + 1);
+        assert_eq!(states.len(), 20 + 32 + 24 + 1 + 1);
         for before in states {
             for change in [Change::Pause, Change::Resume, Change::Remove] {
                 // Whoever is in a step is worked on, or waits to be confirmed.
                 let is_held = before.status == LeadStatus::InProgress
-                    && before.hold != Some(Hold::Unconfirmed);
+                    && !before
+                        .hold
+                        .is_some_and(|hold| hold.awaits() || hold == Hold::Unconfirmed);
                 let worker = is_held.then(|| h.services.entropy.id::<kind::Worker>(now));
                 let arguments = Arguments::new()
                     .with(id.uuid())
@@ -413,11 +421,12 @@ both!(
                     .with(Bound::BigInt(
                         before.paused_rest.map(|rest| rest.num_milliseconds()),
                     ))
-                    .with(worker.map(WorkerId::uuid));
+                    .with(worker.map(WorkerId::uuid))
+                    .with(Bound::BigInt(before.until.map(|at| at.timestamp_millis())));
                 run(
                     &h,
                     "UPDATE lead SET status = $2, stop_reason = $3, step_key = $4, due_at = $5,
-                hold = $6, paused_rest_ms = $7, worker_id = $8 WHERE id = $1",
+                hold = $6, paused_rest_ms = $7, worker_id = $8, until_at = $9 WHERE id = $1",
                     arguments,
                 )
                 .await;

@@ -37,7 +37,7 @@ mod tidy;
 mod tokens;
 mod twilio;
 mod walls;
-mod workspace;
 #[path = "../support/web_sink.rs"]
 mod web_sink;
 mod webhook;
+mod workspace;

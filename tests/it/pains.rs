@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cadenza::channel::dispatch::{Channel, Prepared, Route, Sending, Sent};
-use cadenza::domain::id::SenderId;
 use cadenza::domain::outcome::Outcome;
 use cadenza::domain::outcome::Phase;
 use cadenza::engine::record::Ending;
-use cadenza::engine::{Engine, EngineConfig};
+use cadenza::engine::{Engine, EngineConfig, LaneId};
 use chrono::{DateTime, Duration, TimeZone, Utc};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -52,13 +51,13 @@ impl Channel for Receiver {
         _: &'a CancellationToken,
     ) -> Sending<'a> {
         Box::pin(async move {
-            let to = message.envelope_to.to_string();
+            let to = message.recipient();
             let outcome = if self.refuses_logins.load(Ordering::SeqCst) {
                 Outcome::refused(Phase::Auth, 535, "5.7.8 wrong password")
             } else if to.starts_with("bad") {
                 Outcome::refused(Phase::Rcpt, 554, "5.7.1 go away")
             } else {
-                let text = String::from_utf8_lossy(&message.bytes).into_owned();
+                let text = message.content();
                 let subject = text.lines().find_map(|line| line.strip_prefix("Subject: "));
                 let mail = format!("{to} {}", subject.unwrap_or_default());
                 self.mails.lock().expect("ledger").push(mail);
@@ -92,19 +91,16 @@ pub async fn node(h: &Harness, receiver: &Receiver) -> Engine {
 
 /// Claims at most `room`, sends and records; answers how many were claimed.
 pub async fn turn(engine: &Engine, receiver: &Receiver, room: usize) -> usize {
-    let claim = engine
-        .claim(room, &|_: SenderId| room)
-        .await
-        .expect("claims");
+    let claim = engine.claim(room, &|_: LaneId| room).await.expect("claims");
     let mut ended = Vec::new();
     for claimed in claim.messages {
         if !engine.may_leave(&claimed).await.expect("looks") {
             ended.push((claimed, Ending::Released));
             continue;
         }
-        let prepared = receiver.prepare(&claimed.email).expect("composes");
+        let prepared = receiver.prepare(&claimed.letter).expect("composes");
         let sent = receiver
-            .send(&claimed.sender.route, prepared, &CancellationToken::new())
+            .send(&claimed.route, prepared, &CancellationToken::new())
             .await;
         ended.push((claimed, Ending::Dispatched(sent.outcome, sent.kept)));
     }
@@ -230,11 +226,11 @@ both!(
         let id = sequence(&h, &["PT0S"]).await;
         enrol(&h, &id, "pain").await;
         let dying = node(&h, &receiver).await;
-        let claim = dying.claim(6, &|_: SenderId| 6).await.expect("claims");
+        let claim = dying.claim(6, &|_: LaneId| 6).await.expect("claims");
         for claimed in claim.messages.iter().take(3) {
-            let prepared = receiver.prepare(&claimed.email).expect("composes");
+            let prepared = receiver.prepare(&claimed.letter).expect("composes");
             receiver
-                .send(&claimed.sender.route, prepared, &CancellationToken::new())
+                .send(&claimed.route, prepared, &CancellationToken::new())
                 .await;
         }
         // Three have left, three were about to; the process dies here.
@@ -400,7 +396,7 @@ both!(
         let engine = node(&h, &receiver).await;
         drain(&engine, &receiver).await;
         assert_eq!(receiver.count(), 0, "nothing leaves at night");
-        let claim = engine.claim(1, &|_: SenderId| 1).await.expect("claims");
+        let claim = engine.claim(1, &|_: LaneId| 1).await.expect("claims");
         let next = claim.next_at.expect("a next time");
         assert_eq!(next, at(2026, 3, 3, 9, 0), "the next opening");
         h.clock.advance_to(next);

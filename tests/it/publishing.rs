@@ -518,6 +518,7 @@ fn state(row: &entity::lead::Model) -> LeadState {
             .as_deref()
             .map(|text| text.parse().expect("a hold")),
         paused_rest: row.paused_rest_ms.map(chrono::Duration::milliseconds),
+        until: row.until_at.map(cadenza::clock::from_ms),
     }
 }
 

@@ -49,7 +49,7 @@ impl Provider {
     }
 
     fn accept(&self, route: &Route, message: &Prepared) {
-        let text = String::from_utf8_lossy(&message.bytes).into_owned();
+        let text = message.content();
         let message_id = text
             .lines()
             .find_map(|line| line.strip_prefix("Message-ID: "))
@@ -58,7 +58,7 @@ impl Provider {
             .to_owned();
         let accepted = Accepted {
             at: self.clock.now(),
-            sender: route.sender,
+            sender: route.sender().expect("a message has a sender"),
             message_id,
         };
         self.ledger.lock().expect("ledger").push(accepted);

@@ -9,7 +9,7 @@ use cadenza::app::{Caller, Role, Services};
 use cadenza::bulk;
 use cadenza::clock::Clock;
 use cadenza::domain::bulk::BulkKind;
-use cadenza::domain::flow::{Action, EmailAction, EmailVariant, Flow, Step};
+use cadenza::domain::flow::{Action, EmailAction, EmailVariant, Flow, MissingPolicy, Step};
 use cadenza::domain::id::SenderId;
 use cadenza::domain::settings::{Settings, WindowClock};
 use cadenza::engine::last_look::FRESH;
@@ -251,6 +251,8 @@ impl World {
                 track_opens: false,
                 track_clicks: false,
             }),
+            on_missing_address: MissingPolicy::Skip,
+            on_missing_data: MissingPolicy::Hold,
             next: (number + 1 < self.options.steps).then(|| format!("step-{}", number + 1)),
         };
         let flow = Flow {
@@ -453,10 +455,10 @@ impl World {
         let worker = &mut self.workers[index];
         for claimed in std::mem::take(&mut worker.granted) {
             use cadenza::channel::dispatch::Channel as _;
-            let prepared = self.provider.prepare(&claimed.email).expect("composes");
+            let prepared = self.provider.prepare(&claimed.letter).expect("composes");
             let sent = self
                 .provider
-                .send(&claimed.sender.route, prepared, &CancellationToken::new())
+                .send(&claimed.route, prepared, &CancellationToken::new())
                 .await;
             oracle::in_window(self.clock.now(), holiday());
             worker

@@ -183,7 +183,10 @@ impl View {
         let steps = self.sequence.flow.steps.iter();
         let strange = steps.filter(|step| {
             let own = step.action.senders();
-            let is_own = |sender: &Option<SenderId>| sender.is_some_and(|id| own.contains(&id));
+            let is_own = |sender: &Option<SenderId>| match sender {
+                Some(id) => own.contains(id),
+                None => own.is_empty(),
+            };
             let there = self.standing.get(&step.key);
             there.is_some_and(|there| !there.senders.iter().all(is_own))
         });

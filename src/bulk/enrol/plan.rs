@@ -75,10 +75,11 @@ impl<'a> Planner<'a> {
         person: &Candidate,
     ) -> Result<NewLead, (BulkOutcomeCode, &'static str)> {
         let bucket = self.services.entropy.bucket();
-        let Some(sender) = self.entry.sender(None, bucket) else {
+        let sender = self.entry.sender(None, bucket);
+        if sender.is_none() && self.entry.is_message() {
             let message = "The first step has no sender: publish the sequence with one.";
             return Err((BulkOutcomeCode::Invalid, message));
-        };
+        }
         Ok(NewLead {
             id: self.services.entropy.id(self.now),
             person: person.id,
@@ -89,13 +90,13 @@ impl<'a> Planner<'a> {
         })
     }
 
-    fn due_at(&mut self, sender: SenderId, person: &Candidate) -> DateTime<Utc> {
+    fn due_at(&mut self, sender: Option<SenderId>, person: &Candidate) -> DateTime<Utc> {
         let clock = self.settings.window_clock;
         // A contact's zone tells its country, too.
         let by_country = self.settings.contact_holidays;
         let by_zone = by_country || clock == WindowClock::Contact;
         let key = (
-            (clock == WindowClock::Sender).then_some(sender),
+            sender.filter(|_| clock == WindowClock::Sender),
             person.time_zone.clone().filter(|_| by_zone),
             person.country.clone().filter(|_| by_country),
         );
@@ -107,7 +108,9 @@ impl<'a> Planner<'a> {
         let whereabouts = Whereabouts::new(zone, person.country.as_deref());
         let clocks = Clocks {
             sequence: &self.sequence_zone,
-            sender: self.senders.get(&sender).unwrap_or(&self.sequence_zone),
+            sender: sender
+                .and_then(|sender| self.senders.get(&sender))
+                .unwrap_or(&self.sequence_zone),
             person: &whereabouts,
         };
         let calendar = planning::calendar(self.settings, clocks);

@@ -1,6 +1,6 @@
 //! A flow made ready to run: templates compiled, steps found by key, choices made by number.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
@@ -9,6 +9,7 @@ use super::{Action, Answer, Channel, Flow, MessageAction, MissingPolicy, Predica
 use crate::domain::duration::WaitDuration;
 use crate::domain::id::SenderId;
 use crate::domain::message::{ContentProblem, EmailContent, TextContent};
+use crate::domain::thread::Thread;
 
 /// A flow that passed [`check`](super::check()), ready for the engine; made once for a version.
 #[derive(Debug)]
@@ -168,12 +169,41 @@ impl CompiledFlow {
         self.steps.get(key)
     }
 
-    /// The keys of the steps that name a sender.
-    pub fn steps_of(&self, sender: SenderId) -> impl Iterator<Item = &str> {
+    /// Every sender that some step names, each once.
+    pub fn senders(&self) -> Vec<SenderId> {
+        let all: BTreeSet<SenderId> = self
+            .steps
+            .values()
+            .flat_map(CompiledStep::senders)
+            .copied()
+            .collect();
+        all.into_iter().collect()
+    }
+
+    /// The keys of the steps that name both senders, in their order.
+    pub fn shared_steps(&self, one: SenderId, other: SenderId) -> Vec<&str> {
+        let names =
+            |step: &&CompiledStep| step.senders().contains(&one) && step.senders().contains(&other);
+        let mut keys: Vec<&str> = self
+            .steps
+            .values()
+            .filter(names)
+            .map(|step| step.key.as_str())
+            .collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// The other senders of the steps that name a sender, each once.
+    pub fn colleagues(&self, sender: SenderId) -> BTreeSet<SenderId> {
         self.steps
             .values()
-            .filter(move |step| step.senders().contains(&sender))
-            .map(|step| step.key.as_str())
+            .map(CompiledStep::senders)
+            .filter(|senders| senders.contains(&sender))
+            .flatten()
+            .copied()
+            .filter(|other| *other != sender)
+            .collect()
     }
 
     /// The step after `step` by this way out, if the sequence goes on.
@@ -390,6 +420,20 @@ impl CompiledStep {
             bucket,
             &self.key,
         )
+    }
+
+    /// The sender for a lead: whoever sent the last message of its thread on the step's channel, else
+    /// whoever has the lead now, as far as the step names them; else one by its bucket.
+    pub fn sender_in(
+        &self,
+        thread: Option<&Thread>,
+        current: Option<SenderId>,
+        bucket: i32,
+    ) -> Option<SenderId> {
+        let known = thread.zip(self.channel);
+        let known = known.and_then(|(thread, channel)| thread.sender_of(channel));
+        let known = known.filter(|sender| self.senders().contains(sender));
+        self.sender(known.or(current), bucket)
     }
 
     /// The sender for a lead: the one it has, if the step may use it, else one by its bucket.

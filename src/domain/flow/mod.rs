@@ -46,6 +46,8 @@ pub const BRANCHES_MAX: usize = 26;
     PartialEq,
     Eq,
     Hash,
+    PartialOrd,
+    Ord,
     Serialize,
     Deserialize,
     Display,

@@ -27,7 +27,19 @@ fn assert_sound(state: &LeadState) {
         "{state:?}"
     );
     // A lead that waits for nobody has a due time: it cannot be forgotten.
-    let waits_for_somebody = matches!(state.hold, Some(Hold::MissingMergeData | Hold::Unconfirmed));
+    let waits_for_somebody = state.hold.is_some_and(Hold::lacks);
+    let awaits = state.hold.is_some_and(Hold::awaits);
+    assert!(
+        state.until.is_none() || (awaits && state.status == LeadStatus::InProgress),
+        "{state:?}"
+    );
+    assert!(
+        !awaits || matches!(state.status, LeadStatus::InProgress | LeadStatus::Paused),
+        "{state:?}"
+    );
+    if let (Some(due_at), Some(until)) = (state.due_at, state.until) {
+        assert!(due_at <= until, "{state:?}");
+    }
     if state.status == LeadStatus::Pending {
         assert!(
             state.due_at.is_some() || waits_for_somebody,
@@ -49,7 +61,21 @@ fn happening() -> impl Strategy<Value = Happening> {
             due_at: at(ms),
             retrying
         }),
-        Just(Happening::DataMissing),
+        Just(Happening::Lacks(Hold::MissingMergeData)),
+        Just(Happening::Lacks(Hold::MissingAddress)),
+        (any::<bool>(), proptest::option::of(0..1_000_000_i64)).prop_map(|(task, until)| {
+            let hold = if task {
+                Hold::AwaitingTask
+            } else {
+                Hold::AwaitingCondition
+            };
+            Happening::Awaits {
+                hold,
+                until: until.map(at),
+            }
+        }),
+        Just(Happening::Stirred),
+        (0..1_000_000_i64).prop_map(|ms| Happening::AutoReplied { until: at(ms) }),
         Just(Happening::DataCompleted),
         Just(Happening::Ambiguous),
         Just(Happening::SettledUnsent),

@@ -53,6 +53,14 @@ pub enum BlockerCode {
     Retrying,
     /// A message may or may not have left.
     Unconfirmed,
+    /// The person has no address for the step, and the step says to wait for one.
+    MissingAddress,
+    /// The lead waits at a condition for something to happen.
+    AwaitingCondition,
+    /// The lead waits for a task to be done.
+    AwaitingTask,
+    /// A machine answered for the contact, as while somebody is away.
+    AutoReplyHold,
 }
 
 /// One reason why nothing has been sent yet.
@@ -237,6 +245,7 @@ fn of_state(
         }
     }
     let due_at = lead.due_at.map(from_ms).filter(|due_at| *due_at > now);
+    let until = lead.until_at.map(from_ms);
     let hold = lead
         .hold
         .as_deref()
@@ -257,10 +266,26 @@ fn of_state(
             let message = "The last attempt failed for a passing reason; it is tried again.";
             add(BlockerCode::Retrying, message, due_at);
         }
+        Some(Hold::MissingAddress) => {
+            let message = "The person has no address for the step: add one with personUpdate.";
+            add(BlockerCode::MissingAddress, message, None);
+        }
+        Some(Hold::AwaitingCondition) => {
+            let message = "The lead waits at a condition until it holds, or until then.";
+            add(BlockerCode::AwaitingCondition, message, until);
+        }
+        Some(Hold::AwaitingTask) => {
+            let message = "The lead waits for a task: complete or skip it with taskComplete.";
+            add(BlockerCode::AwaitingTask, message, until);
+        }
+        Some(Hold::AutoReply) if due_at.is_some() => {
+            let message = "A machine answered for the contact, so the lead waits until then.";
+            add(BlockerCode::AutoReplyHold, message, due_at);
+        }
         Some(Hold::Retrying) | None if due_at.is_some() => {
             add(BlockerCode::Waiting, "The step is not due yet.", due_at);
         }
-        Some(Hold::Retrying) | None => {}
+        Some(Hold::Retrying | Hold::AutoReply) | None => {}
     }
     Ok(found)
 }

@@ -45,17 +45,26 @@ impl Change {
             Self::Pause => (
                 "status = 'ACTIVE'",
                 "status = 'PAUSED', due_at = NULL,
-                 paused_rest_ms = CASE WHEN due_at IS NULL THEN NULL
-                                       WHEN due_at > $1 THEN due_at - $1 ELSE 0 END",
+                 paused_rest_ms = CASE
+                     WHEN hold IN ('AWAITING_CONDITION', 'AWAITING_TASK')
+                         THEN CASE WHEN until_at > $1 THEN until_at - $1
+                                   WHEN until_at IS NOT NULL THEN 0 END
+                     WHEN due_at IS NULL THEN NULL
+                     WHEN due_at > $1 THEN due_at - $1 ELSE 0 END,
+                 until_at = NULL",
             ),
             Self::Resume => (
                 "status = 'PAUSED'",
-                "status = 'ACTIVE', due_at = $1 + paused_rest_ms, paused_rest_ms = NULL",
+                "status = 'ACTIVE', paused_rest_ms = NULL,
+                 due_at = CASE WHEN hold IN ('AWAITING_CONDITION', 'AWAITING_TASK') THEN $1
+                               ELSE $1 + paused_rest_ms END,
+                 until_at = CASE WHEN hold IN ('AWAITING_CONDITION', 'AWAITING_TASK')
+                                 THEN $1 + paused_rest_ms END",
             ),
             Self::Remove => (
                 "status IN ('ACTIVE', 'PAUSED')",
                 "status = 'STOPPED', stop_reason = 'REMOVED', due_at = NULL, hold = NULL,
-                 paused_rest_ms = NULL, anchor_at = $1, last_action_at = $1",
+                 paused_rest_ms = NULL, until_at = NULL, anchor_at = $1, last_action_at = $1",
             ),
         }
     }

@@ -45,7 +45,8 @@ impl Scope<'_> {
                               WHERE e.worker_id IS NOT NULL AND {} = {workspace}
                               UNION ALL
                               SELECT u.id FROM lead AS u
-                              WHERE u.hold = 'UNCONFIRMED' AND {} = {workspace})",
+                              WHERE u.hold IN ('UNCONFIRMED', 'AWAITING_CONDITION', 'AWAITING_TASK')
+                                AND {} = {workspace})",
                     unindexed("e.workspace_id"),
                     unindexed("u.workspace_id"),
                 ),

@@ -16,7 +16,9 @@ const ACTIVE: &str = "ACTIVE";
 
 /// The status of the lead called `l` in the statement.
 pub(in crate::store) const STATUS: &str = "CASE WHEN l.status <> 'ACTIVE' THEN l.status
-    WHEN l.worker_id IS NOT NULL OR l.hold = 'UNCONFIRMED' THEN 'IN_PROGRESS' ELSE 'PENDING' END";
+    WHEN l.worker_id IS NOT NULL
+         OR l.hold IN ('UNCONFIRMED', 'AWAITING_CONDITION', 'AWAITING_TASK')
+    THEN 'IN_PROGRESS' ELSE 'PENDING' END";
 
 /// What the row of a lead with this status says.
 pub fn kept(status: LeadStatus) -> &'static str {
@@ -46,8 +48,9 @@ pub(in crate::store) fn status_of(
     if kept != ACTIVE {
         return parse("lead status", kept);
     }
-    let unconfirmed: &str = Hold::Unconfirmed.into();
-    if worker.is_some() || hold == Some(unconfirmed) {
+    let hold: Option<Hold> = hold.map(|hold| parse("hold", hold)).transpose()?;
+    let in_step = |hold: Hold| hold == Hold::Unconfirmed || hold.awaits();
+    if worker.is_some() || hold.is_some_and(in_step) {
         Ok(LeadStatus::InProgress)
     } else {
         Ok(LeadStatus::Pending)

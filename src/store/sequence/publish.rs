@@ -164,11 +164,16 @@ pub async fn move_leads(
 }
 
 /// A lead that goes on is held by nothing any more; where it had no due time it has one now. Who
-/// was not held for data keeps its time.
+/// waited for nothing keeps its time.
 const DUE_AGAIN: &str = "
-    due_at = CASE WHEN hold = 'MISSING_MERGE_DATA' AND status <> 'PAUSED' THEN {now} ELSE due_at END,
-    paused_rest_ms = CASE WHEN hold = 'MISSING_MERGE_DATA' AND status = 'PAUSED' THEN 0
-                          ELSE paused_rest_ms END,
+    due_at = CASE WHEN hold IN ('MISSING_MERGE_DATA', 'MISSING_ADDRESS', 'AWAITING_CONDITION',
+                                'AWAITING_TASK') AND status <> 'PAUSED'
+                  THEN {now} ELSE due_at END,
+    paused_rest_ms = CASE WHEN hold IN ('MISSING_MERGE_DATA', 'MISSING_ADDRESS',
+                                        'AWAITING_CONDITION', 'AWAITING_TASK')
+                               AND status = 'PAUSED'
+                          THEN 0 ELSE paused_rest_ms END,
+    until_at = NULL,
     hold = NULL";
 
 /// Ends the sequence for the leads of a step.
@@ -181,7 +186,7 @@ pub async fn complete_leads(
     now: DateTime<Utc>,
 ) -> Result<Vec<LeadId>> {
     let assignments = "status = 'COMPLETED', step_key = NULL, due_at = NULL, hold = NULL,
-        paused_rest_ms = NULL, last_action_at = $4";
+        paused_rest_ms = NULL, until_at = NULL, last_action_at = $4";
     Place::update(
         tx,
         assignments,
@@ -200,7 +205,7 @@ pub async fn stop_leads(
     now: DateTime<Utc>,
 ) -> Result<Vec<LeadId>> {
     let assignments = "status = 'STOPPED', stop_reason = 'STEP_REMOVED', due_at = NULL,
-        hold = NULL, paused_rest_ms = NULL, last_action_at = $4";
+        hold = NULL, paused_rest_ms = NULL, until_at = NULL, last_action_at = $4";
     Place::update(
         tx,
         assignments,
@@ -209,7 +214,8 @@ pub async fn stop_leads(
     .await
 }
 
-/// Lets the leads go on that miss data at a step which has changed: the new text may do without it.
+/// Lets the leads go on that wait at a step which has changed: a new text may do without the data that
+/// they miss, and a new condition is asked from its beginning.
 ///
 /// # Errors
 /// [`crate::store::StoreError`] as the database has it.
@@ -220,7 +226,7 @@ pub async fn release_held(
 ) -> Result<u64> {
     let which = format!(
         "workspace_id = $1 AND sequence_id = $2 AND step_key = $3
-         AND hold = 'MISSING_MERGE_DATA' AND {MOVABLE}"
+         AND hold IN ('MISSING_MERGE_DATA', 'MISSING_ADDRESS', 'AWAITING_CONDITION') AND {MOVABLE}"
     );
     lock_leads_where(tx, &which, place.arguments()).await?;
     let statement = format!(
@@ -236,7 +242,7 @@ pub async fn release_held(
 }
 
 /// Gives the leads of a step whose sender is not among the step's `senders` another one, by their
-/// bucket, as [`crate::domain::flow::CompiledStep::sender`] does.
+/// bucket, as [`crate::domain::flow::CompiledStep::sender`] does; none where the step needs none.
 ///
 /// # Errors
 /// [`crate::store::StoreError`] as the database has it.
@@ -246,7 +252,11 @@ pub async fn reassign(
     senders: &[SenderId],
 ) -> Result<u64> {
     if senders.is_empty() {
-        return Ok(0);
+        let which = "workspace_id = $1 AND sequence_id = $2 AND step_key = $3
+             AND status IN ('ACTIVE', 'PAUSED') AND worker_id IS NULL AND sender_id IS NOT NULL";
+        lock_leads_where(tx, which, place.arguments()).await?;
+        let statement = format!("UPDATE lead SET sender_id = NULL WHERE {which}");
+        return sql::execute(tx, &statement, place.arguments()).await;
     }
     let mut arguments = place.arguments();
     let mut cases = String::new();

@@ -1,0 +1,172 @@
+//! Messages: to whom, with what text.
+
+use chrono::Duration;
+
+use super::{
+    Circumstances, Decision, Outgoing, closed_until, merge_data, thread_of, unaddressed, unrendered,
+};
+use crate::channel::email::Email;
+use crate::channel::text::TextMessage;
+use crate::clock::from_ms;
+use crate::domain::address::{EmailAddress, PhoneNumber};
+use crate::domain::execution::ExecutionStatus;
+use crate::domain::flow::{Channel, CompiledStep, CompiledVariant, Content};
+use crate::domain::id::ExecutionId;
+use crate::domain::message::{EmailContent, TextContent};
+use crate::domain::outcome::ErrorCode;
+use crate::engine::Letter;
+use crate::engine::plan::RunningSender;
+use crate::store::claim::{DueLead, PersonRow};
+
+/// What a due message comes to.
+pub(super) fn decide(
+    due: &DueLead,
+    step: &CompiledStep,
+    sender: &RunningSender,
+    at: Circumstances<'_>,
+) -> Decision {
+    if due.suppressed {
+        return Decision::Suppressed;
+    }
+    if let Some(until) = closed_until(Some(sender), &at) {
+        return Decision::Later(until);
+    }
+    if is_too_late(due, &at) {
+        return Decision::Over {
+            status: ExecutionStatus::Skipped,
+            code: None,
+            message: "It is later than the sequence's maxLateness allows.".into(),
+        };
+    }
+    let Some(variant) = step.variant(due.lead.bucket) else {
+        return failed(
+            ErrorCode::RenderFailed,
+            "No variant of the step is enabled: enable one and publish again.",
+        );
+    };
+    match &variant.content {
+        Content::Email(content) => email(due, step, (variant, content), sender, at),
+        Content::Text(content) => text(due, step, (variant, content), sender, at),
+    }
+}
+
+/// Whether the message is so late that the settings forbid it.
+fn is_too_late(due: &DueLead, at: &Circumstances<'_>) -> bool {
+    let (Some(max), Some(due_at)) = (&at.version.settings.max_lateness, due.lead.due_at) else {
+        return false;
+    };
+    let allowed = Duration::days(i64::from(max.days())) + max.exact_part();
+    at.now - from_ms(due_at) > allowed
+}
+
+fn failed(code: ErrorCode, message: &str) -> Decision {
+    Decision::Over {
+        status: ExecutionStatus::Failed,
+        code: Some(code),
+        message: message.to_owned(),
+    }
+}
+
+fn email(
+    due: &DueLead,
+    step: &CompiledStep,
+    (variant, content): (&CompiledVariant, &EmailContent),
+    sender: &RunningSender,
+    at: Circumstances<'_>,
+) -> Decision {
+    let Some(address) = due.person.email.as_deref() else {
+        let message = "The person has no email address: add one.";
+        return unaddressed(step, ErrorCode::MissingEmail, message);
+    };
+    let to = match EmailAddress::parse(address) {
+        Ok(to) => to,
+        Err(error) => return failed(ErrorCode::InvalidEmail, &error.to_string()),
+    };
+    let rendered = match content.render(&merge_data(&due.person, Some(sender))) {
+        Ok(rendered) => rendered,
+        Err(error) => return unrendered(step, error),
+    };
+    let thread = thread_of(due).filter(|thread| step.in_thread() && !thread.references.is_empty());
+    let subject = match &thread {
+        Some(thread) if rendered.subject.is_empty() => reply_subject(&thread.subject),
+        _ => rendered.subject,
+    };
+    if subject.is_empty() {
+        let message = "The email replies in a thread, and none was begun: no email before it was \
+                       sent.";
+        return failed(ErrorCode::RenderFailed, message);
+    }
+    Decision::Send(Box::new(Outgoing {
+        variant: Some(variant.key.clone()),
+        letter: Letter::Email(Email {
+            message_id: message_id(at.execution_id, sender),
+            date: at.now,
+            from_name: sender.name.clone(),
+            from_address: sender.address.clone(),
+            to_name: full_name(&due.person),
+            to_address: to.as_str().to_owned(),
+            subject,
+            text: rendered.text,
+            html: rendered.html,
+            in_reply_to: thread
+                .as_ref()
+                .and_then(|thread| thread.references.last().cloned()),
+            references: thread.map(|thread| thread.references).unwrap_or_default(),
+        }),
+    }))
+}
+
+fn text(
+    due: &DueLead,
+    step: &CompiledStep,
+    (variant, content): (&CompiledVariant, &TextContent),
+    sender: &RunningSender,
+    at: Circumstances<'_>,
+) -> Decision {
+    let Some(phone) = due.person.phone.as_deref() else {
+        let message = "The person has no phone number: add one.";
+        return unaddressed(step, ErrorCode::MissingPhone, message);
+    };
+    let to = match PhoneNumber::parse(phone, None) {
+        Ok(to) => to,
+        Err(error) => return failed(ErrorCode::InvalidPhone, &error.to_string()),
+    };
+    let body = match content.render(&merge_data(&due.person, Some(sender))) {
+        Ok(body) => body,
+        Err(error) => return unrendered(step, error),
+    };
+    Decision::Send(Box::new(Outgoing {
+        variant: Some(variant.key.clone()),
+        letter: Letter::Text(TextMessage {
+            from: sender.address.clone(),
+            to: to.as_str().to_owned(),
+            body,
+            whatsapp: step.channel == Some(Channel::Whatsapp),
+            idempotency_key: at.execution_id.to_string(),
+        }),
+    }))
+}
+
+/// RFC 5322 §3.6.5: a reply's subject begins with "Re: ", once.
+fn reply_subject(subject: &str) -> String {
+    let already = subject
+        .get(..3)
+        .is_some_and(|start| start.eq_ignore_ascii_case("re:"));
+    if already {
+        subject.to_owned()
+    } else {
+        format!("Re: {subject}")
+    }
+}
+
+/// The Message-ID is made of the execution's id, so that it is known before the message goes, is
+/// the same for every attempt, and finds the execution again from a reply or a bounce.
+fn message_id(execution: ExecutionId, sender: &RunningSender) -> String {
+    format!("<{execution}@{}>", sender.id_domain)
+}
+
+fn full_name(person: &PersonRow) -> Option<String> {
+    let names = [person.first_name.as_deref(), person.last_name.as_deref()];
+    let full = names.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    (!full.trim().is_empty()).then_some(full)
+}

@@ -1,0 +1,486 @@
+//! What becomes of one due lead: the execution that is entered, where it goes, and the events.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Known, Taking};
+use crate::channel::dispatch::Route;
+use crate::clock::from_ms;
+use crate::domain::event::{EventKind, NewEvent};
+use crate::domain::execution::ExecutionStatus;
+use crate::domain::flow::{Answer, CompiledStep};
+use crate::domain::id::{ExecutionId, LeadId, SenderId};
+use crate::domain::lead::{Happening, Onward, StopReason};
+use crate::domain::outcome::GIVEN_UP;
+use crate::domain::planning::Whereabouts;
+use crate::engine::decide::{Circumstances, Decision, Outgoing, decide};
+use crate::engine::{Claimed, Result, RunningVersion, plan};
+use crate::store::claim::{DueLead, LeadRow, NewExecution, Turn};
+use crate::store::person;
+use crate::store::task::{NewTask, TaskText};
+
+/// A lead as it is after its claim, and its execution, where there is one.
+type Taken = (LeadRow, Option<NewExecution>);
+
+/// One due lead, while it is decided what becomes of it.
+struct Case<'a> {
+    lead: LeadRow,
+    new: NewExecution,
+    version: &'a Arc<RunningVersion>,
+    whereabouts: Whereabouts,
+    known: &'a Known,
+}
+
+impl Taking<'_> {
+    /// What becomes of a due lead, and the execution of it; `None` for one whose message finds no room,
+    /// which stays as it is.
+    pub(super) fn take_one(
+        &mut self,
+        due: DueLead,
+        version: &Arc<RunningVersion>,
+        older: Option<&RunningVersion>,
+        known: &Known,
+    ) -> Result<Option<Taken>> {
+        let execution_id = due.execution.map_or_else(
+            || self.engine.entropy.id(self.now),
+            |(execution_id, ..)| execution_id,
+        );
+        let whereabouts = self.engine.whereabouts(&due.person);
+        let step_key = due.lead.step_key.clone().unwrap_or_default();
+        let decision = decide(
+            &due,
+            Circumstances {
+                execution_id,
+                version,
+                sender: self.sender.as_deref(),
+                whereabouts: &whereabouts,
+                touched: known.touched.get(&due.lead.id),
+                task: known.tasks.get(&(due.lead.id, step_key)).copied(),
+                now: self.now,
+            },
+        );
+        let attempt = due.execution.map_or(0, |(_, _, attempt)| attempt) + 1;
+        let new = self.new_execution(execution_id, attempt, &due, version);
+        // An attempt that was to follow.
+        let is_waiting = matches!(due.execution, Some((_, ExecutionStatus::Scheduled, _)));
+        let DueLead { lead, person, .. } = due;
+        let mut case = Case {
+            lead,
+            new,
+            version,
+            whereabouts,
+            known,
+        };
+        let happening = match decision {
+            Decision::Send(outgoing) => return Ok(self.send(case, *outgoing)),
+            Decision::Later(due_at) => Happening::Later {
+                due_at,
+                retrying: false,
+            },
+            Decision::Lacks { hold, what } => {
+                tracing::debug!(lead.id = %case.lead.lead_id(), ?what, "a lead waits for its data");
+                self.lacking.insert(case.lead.person_id, person);
+                Happening::Lacks(hold)
+            }
+            Decision::AwaitConfirmation => Happening::Ambiguous,
+            Decision::Await { hold, until, task } => {
+                if let Some(text) = task {
+                    self.give(&case, text, until);
+                }
+                Happening::Awaits { hold, until }
+            }
+            Decision::Elsewhere => {
+                let step = case.lead.step_key.as_deref();
+                let step = step.and_then(|key| version.flow.step(key));
+                let sender = step.and_then(|step| plan::next_sender(step, &case.lead));
+                case.lead.sender_id = sender.map(SenderId::uuid);
+                return Ok(Some((case.lead, None)));
+            }
+            Decision::StepGone => return Ok(Some(self.step_gone(case, older, is_waiting))),
+            Decision::Suppressed => {
+                let message = "The address must not be contacted.";
+                self.settle(
+                    &mut case,
+                    ExecutionStatus::Skipped,
+                    Some("SUPPRESSED"),
+                    message,
+                );
+                self.stop(&mut case.lead, version, StopReason::Suppressed);
+                return Ok(Some((case.lead, Some(case.new))));
+            }
+            Decision::Stop { code, message } => {
+                self.settle(
+                    &mut case,
+                    ExecutionStatus::Skipped,
+                    Some(code.as_str()),
+                    &message,
+                );
+                self.stop(&mut case.lead, version, StopReason::MissingData);
+                return Ok(Some((case.lead, Some(case.new))));
+            }
+            Decision::Forward(answer) => self.onward(&mut case, answer),
+            Decision::Over {
+                status,
+                code,
+                message,
+            } => {
+                let code = code.map(crate::domain::outcome::ErrorCode::as_str);
+                self.settle(&mut case, status, code, &message);
+                return Ok(Some(self.over(case, Answer::Next)));
+            }
+            Decision::Done { answer, status } => {
+                case.new.variant = answer.word();
+                if case.known.tasks.contains_key(&case.task()) {
+                    self.expired
+                        .push((case.lead.lead_id(), case.new.step_key.clone()));
+                }
+                self.settle(&mut case, status, None, "");
+                return Ok(Some(self.over(case, answer)));
+            }
+            Decision::Update(set) => {
+                self.settle(&mut case, ExecutionStatus::Sent, None, "");
+                self.updates
+                    .push((case.lead.lead_id(), case.lead.person_id, set));
+                return Ok(Some(self.over(case, Answer::Next)));
+            }
+            Decision::End => {
+                self.settle(&mut case, ExecutionStatus::Sent, None, "");
+                return Ok(Some(self.over(case, Answer::Next)));
+            }
+        };
+        self.apply(&mut case.lead, &happening);
+        Ok(Some((case.lead, None)))
+    }
+
+    fn new_execution(
+        &self,
+        id: ExecutionId,
+        attempt: i32,
+        due: &DueLead,
+        version: &RunningVersion,
+    ) -> NewExecution {
+        let step = due.lead.step_key.as_deref();
+        let step = step.and_then(|key| version.flow.step(key));
+        NewExecution {
+            id,
+            lead_id: due.lead.lead_id(),
+            sequence_id: version.sequence_id,
+            version_id: version.id,
+            step_key: due.lead.step_key.clone().unwrap_or_default(),
+            variant: None,
+            channel: self.channel(step),
+            sender_id: self.sender.as_ref().map(|sender| sender.id),
+            status: ExecutionStatus::Sending,
+            attempt,
+            error: None,
+            subject: None,
+            message_id: None,
+            worker_id: Some(self.worker),
+            quota_day: self.day.clone(),
+            scheduled_at: due.lead.due_at,
+            started_at: self.now,
+            finished_at: None,
+        }
+    }
+
+    /// The message leaves right after the claim is committed.
+    fn send(&mut self, mut case: Case<'_>, outgoing: Outgoing) -> Option<Taken> {
+        // What the lead machine forbids is not sent, whatever was decided.
+        if self.lane_left == 0 || !self.apply(&mut case.lead, &Happening::Claimed) {
+            return None;
+        }
+        self.lane_left -= 1;
+        self.left = self.left.saturating_sub(1);
+        let route = match &self.sender {
+            Some(sender) => {
+                // A first message that is tried again is not a new lead a second time.
+                let is_first = case.lead.turn == Turn::First.as_i16() && case.new.attempt == 1;
+                self.taken.messages += 1;
+                self.taken.new_leads += i32::from(is_first);
+                if case.lead.sender_id != Some(sender.id.uuid()) {
+                    case.lead.sender_id = Some(sender.id.uuid());
+                    self.adopted.insert(case.lead.id);
+                }
+                Route::Sender(sender.route.clone())
+            }
+            None => Route::Webhook(self.workspace),
+        };
+        let Outgoing { variant, letter } = outgoing;
+        case.new.variant = variant;
+        case.new.subject = letter.subject().map(str::to_owned);
+        case.new.message_id = letter.message_id().map(str::to_owned);
+        case.lead.worker_id = Some(self.worker.uuid());
+        self.execution_event(&case, EventKind::ExecutionStarted, None);
+        self.claim.messages.push(Claimed {
+            workspace: self.workspace,
+            execution_id: case.new.id,
+            lead: case.lead.clone(),
+            sequence_id: case.version.sequence_id,
+            step_key: case.new.step_key.clone(),
+            attempt: case.new.attempt,
+            quota_day: self.day.clone(),
+            claimed_at: case.new.started_at,
+            worker: self.worker,
+            sender: self.sender.clone(),
+            version: Arc::clone(case.version),
+            whereabouts: case.whereabouts,
+            route,
+            letter,
+        });
+        Some((case.lead, Some(case.new)))
+    }
+
+    /// A person gets work.
+    fn give(
+        &mut self,
+        case: &Case<'_>,
+        text: TaskText,
+        until: Option<chrono::DateTime<chrono::Utc>>,
+    ) {
+        let id = self.engine.entropy.id(self.now);
+        let event = NewEvent::of_lead(
+            self.now,
+            EventKind::TaskCreated,
+            case.version.sequence_id,
+            case.lead.lead_id(),
+        );
+        let event = NewEvent {
+            channel: Some(text.channel),
+            ..event.at_step(&case.new.step_key)
+        };
+        self.events
+            .push(event.with_detail(json!({ "taskId": id, "title": text.title })));
+        self.tasks.push(NewTask {
+            id,
+            lead: case.lead.lead_id(),
+            sequence: case.version.sequence_id,
+            step_key: case.new.step_key.clone(),
+            text,
+            due_at: self.now,
+            expires_at: until,
+        });
+    }
+
+    /// A message was on its way while publishing took the step out: the lead goes on at the next step
+    /// that is left, at the time it has. An attempt that was to follow does not.
+    fn step_gone(
+        &mut self,
+        mut case: Case<'_>,
+        older: Option<&RunningVersion>,
+        is_waiting: bool,
+    ) -> Taken {
+        let version = case.version;
+        let next = older.zip(case.lead.step_key.as_deref());
+        let next = next.and_then(|(older, key)| older.next_in(version, key));
+        if is_waiting {
+            let (code, message) = GIVEN_UP;
+            self.settle(
+                &mut case,
+                ExecutionStatus::Failed,
+                Some(code.as_str()),
+                message,
+            );
+        }
+        match next {
+            Some(next) => self.moved_on(&mut case.lead, version, next),
+            None => self.stop(&mut case.lead, version, StopReason::StepRemoved),
+        }
+        (case.lead, is_waiting.then_some(case.new))
+    }
+
+    /// The step is over, and its execution settled; the lead goes on.
+    fn over(&mut self, mut case: Case<'_>, answer: Answer) -> Taken {
+        let happening = self.onward(&mut case, answer);
+        self.apply(&mut case.lead, &happening);
+        (case.lead, Some(case.new))
+    }
+
+    /// Settles the execution of a step over which nothing is sent, with its event.
+    fn settle(
+        &mut self,
+        case: &mut Case<'_>,
+        status: ExecutionStatus,
+        code: Option<&'static str>,
+        message: &str,
+    ) {
+        let new = &mut case.new;
+        new.status = status;
+        new.error = code.map(|code| (code, message.to_owned()));
+        new.worker_id = None;
+        new.quota_day = None;
+        new.finished_at = Some(self.now);
+        let kind = match status {
+            ExecutionStatus::Failed => EventKind::ExecutionFailed,
+            ExecutionStatus::Skipped => EventKind::ExecutionSkipped,
+            ExecutionStatus::Scheduled
+            | ExecutionStatus::Sending
+            | ExecutionStatus::Sent
+            | ExecutionStatus::Delivered
+            | ExecutionStatus::Unconfirmed => EventKind::ExecutionSent,
+        };
+        let detail = match (code, &case.new.variant) {
+            (Some(code), _) => Some(json!({ "code": code, "message": message })),
+            (None, Some(variant)) => Some(json!({ "variant": variant })),
+            (None, None) if message.is_empty() => None,
+            (None, None) => Some(json!({ "message": message })),
+        };
+        self.execution_event(case, kind, detail);
+    }
+
+    fn execution_event(&mut self, case: &Case<'_>, kind: EventKind, detail: Option<Value>) {
+        let new = &case.new;
+        self.events.push(NewEvent {
+            execution_id: Some(new.id),
+            channel: new.channel,
+            sender_id: new.sender_id,
+            step_key: Some(new.step_key.clone()),
+            detail,
+            ..NewEvent::of_lead(self.now, kind, new.sequence_id, case.lead.lead_id())
+        });
+    }
+
+    fn stop(&mut self, lead: &mut LeadRow, version: &RunningVersion, reason: StopReason) {
+        self.apply(lead, &Happening::Stop(reason));
+        lead.last_action_at = Some(self.now.timestamp_millis());
+        let event = NewEvent::of_lead(
+            self.now,
+            EventKind::LeadStopped,
+            version.sequence_id,
+            lead.lead_id(),
+        );
+        self.events
+            .push(event.with_detail(json!({ "reason": reason.to_string() })));
+    }
+
+    /// The lead's step is gone and it goes on at another one, due as it was.
+    fn moved_on(&mut self, lead: &mut LeadRow, version: &RunningVersion, next: &CompiledStep) {
+        let event = NewEvent::of_lead(
+            self.now,
+            EventKind::LeadAdvanced,
+            version.sequence_id,
+            lead.lead_id(),
+        );
+        self.events.push(event.at_step(&next.key));
+        lead.last_action_at = Some(self.now.timestamp_millis());
+        lead.sender_id = plan::next_sender(next, lead).map(SenderId::uuid);
+        let onward = Onward {
+            step_key: next.key.clone(),
+            due_at: lead.due_at.map_or(self.now, from_ms),
+        };
+        self.apply(lead, &Happening::StepOver(Some(onward)));
+    }
+
+    /// The lead goes on without a message: where to, with the event that says so.
+    fn onward(&mut self, case: &mut Case<'_>, answer: Answer) -> Happening {
+        let (lead, version) = (&mut case.lead, case.version);
+        let step = lead.step_key.as_deref();
+        let step = step.and_then(|key| version.flow.step(key));
+        let next = step.and_then(|step| version.flow.after(step, answer));
+        lead.anchor_at = self.now.timestamp_millis();
+        lead.last_action_at = Some(lead.anchor_at);
+        let event = |kind| NewEvent::of_lead(self.now, kind, version.sequence_id, lead.lead_id());
+        let Some(next) = next else {
+            self.events.push(event(EventKind::LeadCompleted));
+            return Happening::StepOver(None);
+        };
+        self.events
+            .push(event(EventKind::LeadAdvanced).at_step(&next.key));
+        let zones = &case.known.zones;
+        let (onward, sender) =
+            plan::onward(version, next, lead, &case.whereabouts, zones, self.now);
+        lead.sender_id = sender.map(SenderId::uuid);
+        Happening::StepOver(Some(onward))
+    }
+
+    /// A due lead is pending; a happening that it refuses leaves it as it is, to be seen again: then
+    /// `false`.
+    fn apply(&self, lead: &mut LeadRow, happening: &Happening) -> bool {
+        match lead.state().map(|state| state.apply(happening, self.now)) {
+            Ok(Ok(state)) => {
+                lead.set_state(state);
+                return true;
+            }
+            Ok(Err(refused)) => {
+                tracing::error!(lead.id = %lead.lead_id(), %refused, ?happening, "a lead refused");
+            }
+            Err(error) => tracing::error!(lead.id = %lead.lead_id(), %error, "a lead is corrupt"),
+        }
+        false
+    }
+
+    /// Writes into people what their leads' steps say. Answers the leads whose person somebody is
+    /// changing just now: they stay as they are.
+    pub(super) async fn write_updates(&mut self) -> Result<HashSet<LeadId>> {
+        let updates = std::mem::take(&mut self.updates);
+        if updates.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let mut ids: Vec<Uuid> = updates.iter().map(|(_, person, _)| *person).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut people: Vec<person::Row> = person::lock_free(self.tx, &ids).await?;
+        let mut waiting = HashSet::new();
+        for (lead, id, set) in updates {
+            match people.iter_mut().find(|person| person.id == id) {
+                Some(person) => write_fields(person, set),
+                None => {
+                    waiting.insert(lead);
+                }
+            }
+        }
+        let changed: Vec<Uuid> = people.iter().map(|person| person.id).collect();
+        for person in people {
+            let updated_at = self.now.timestamp_millis();
+            let search_text = person::search_text(&person);
+            let person = person::Row {
+                updated_at,
+                search_text,
+                ..person
+            };
+            person::update(self.tx, person).await?;
+        }
+        person::release_leads(self.tx, self.workspace, &changed, self.now).await?;
+        Ok(waiting)
+    }
+}
+
+impl Case<'_> {
+    /// Whose task the step is, and at which step.
+    fn task(&self) -> (Uuid, String) {
+        (self.lead.id, self.new.step_key.clone())
+    }
+}
+
+/// Writes fields that were checked when the flow was written.
+fn write_fields(person: &mut person::Row, set: serde_json::Map<String, Value>) {
+    for (field, value) in set {
+        let text = value.as_str().map(str::to_owned);
+        match field.as_str() {
+            "firstName" => person.first_name = text,
+            "lastName" => person.last_name = text,
+            "company" => person.company = text,
+            "title" => person.title = text,
+            "linkedinUrl" => person.linkedin_url = text,
+            "timeZone" => person.time_zone = text,
+            "country" => person.country = text,
+            "attributes" => {
+                let (Some(known), Value::Object(said)) = (person.attributes.as_object_mut(), value)
+                else {
+                    continue;
+                };
+                for (name, value) in said {
+                    if value.is_null() {
+                        known.shift_remove(&name);
+                    } else {
+                        known.insert(name, value);
+                    }
+                }
+            }
+            // Nothing else may be written, which reading the flow refuses.
+            _ => {}
+        }
+    }
+}
