@@ -284,6 +284,8 @@ impl LeadState {
             }
             // What waits for somebody sends nothing, and a message on its way cannot be held.
             (Pending | InProgress | Paused, H::AutoReplied { .. }) => Err(Refused::Senseless),
+            // Nobody works on a lead that waits in its step.
+            (_, H::Released) if self.awaits() => Err(Refused::Senseless),
             (Pending | InProgress, H::Released) => Ok(Self {
                 status: Pending,
                 ..self.clone()
@@ -293,6 +295,7 @@ impl LeadState {
                 status: Pending,
                 due_at: Some(*due_at),
                 hold: retrying.then_some(Hold::Retrying),
+                until: None,
                 ..self.clone()
             }),
             (Paused, H::Later { due_at, retrying }) => Ok(Self {
