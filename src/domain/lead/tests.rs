@@ -27,7 +27,9 @@ fn assert_sound(state: &LeadState) {
         "{state:?}"
     );
     // A lead that waits for nobody has a due time: it cannot be forgotten.
-    let waits_for_somebody = state.hold.is_some_and(Hold::lacks);
+    let waits_for_somebody = state
+        .hold
+        .is_some_and(|hold| hold.lacks() || hold == Hold::Unconfirmed);
     let awaits = state.hold.is_some_and(Hold::awaits);
     assert!(
         state.until.is_none() || (awaits && state.status == LeadStatus::InProgress),
