@@ -2,11 +2,12 @@
 //! applied to what is known.
 
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::address::{EmailAddress, PhoneNumber, WebUrl};
 use crate::domain::holidays::Country;
-use crate::domain::id::{Id, PersonId, WorkspaceId, kind};
+use crate::domain::id::{PersonId, WorkspaceId};
 use crate::store::person::{self, Row};
 use crate::store::sql::holds_nul;
 use crate::store::{StoreError, dialect};
@@ -140,7 +141,22 @@ fn taken(error: StoreError, path: &[&str]) -> AppError {
 /// A person of whom nothing is known yet.
 pub fn blank(services: &Services, workspace: WorkspaceId) -> Row {
     let now = services.clock.now();
-    let id: Id<kind::Person> = services.entropy.id(now);
+    let id: PersonId = services.entropy.id(now);
+    unknown(id, workspace, now.timestamp_millis())
+}
+
+/// What is wrong with a change, whoever is changed.
+pub fn problems(change: Change, zones: &ZoneDatabase) -> Vec<FieldProblem> {
+    let nobody = Uuid::nil();
+    let mut row = unknown(
+        PersonId::from_uuid(nobody),
+        WorkspaceId::from_uuid(nobody),
+        0,
+    );
+    apply(&mut row, change, zones).err().unwrap_or_default()
+}
+
+fn unknown(id: PersonId, workspace: WorkspaceId, created_at: i64) -> Row {
     Row {
         id: id.uuid(),
         workspace_id: workspace.uuid(),
@@ -156,8 +172,8 @@ pub fn blank(services: &Services, workspace: WorkspaceId) -> Row {
         country: None,
         attributes: Value::Object(Map::new()),
         search_text: String::new(),
-        created_at: now.timestamp_millis(),
-        updated_at: now.timestamp_millis(),
+        created_at,
+        updated_at: created_at,
     }
 }
 

@@ -1,19 +1,19 @@
 //! Flows in the API: the graph of steps, what is wrong with one, and how one is written.
 
+mod action;
 mod input;
+mod predicate;
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, Object, Result, SimpleObject, Union};
+use async_graphql::{Enum, Object, SimpleObject};
 
+pub use self::action::StepAction;
+pub use self::input::FlowInput;
 use super::channel::Channel;
-use super::context::ContextExt;
 use super::prompt::Prompt;
 use super::scalar::Duration;
-use super::sender::Sender;
 use crate::domain::flow as domain;
-
-pub use self::input::FlowInput;
 
 /// A directed acyclic graph of steps; the first step of the list is where leads enter.
 pub struct Flow(Arc<domain::Flow>);
@@ -74,11 +74,18 @@ impl Step {
     }
 
     /// What the step does.
-    async fn action(&self) -> StepAction {
-        match &self.step().action {
-            domain::Action::Email(_) => StepAction::Email(EmailAction(self.clone())),
-            _ => unreachable!("WIP"),
-        }
+    async fn action(&self) -> StepAction<'_> {
+        StepAction::from(&self.step().action)
+    }
+
+    /// What becomes of a lead that has no address for the step.
+    async fn on_missing_address(&self) -> MissingPolicy {
+        self.step().on_missing_address.into()
+    }
+
+    /// What becomes of a lead for which a merge tag of the step has neither a value nor a default.
+    async fn on_missing_data(&self) -> MissingPolicy {
+        self.step().on_missing_data.into()
     }
 
     /// Where a lead goes next; null ends the sequence. A condition or a split names its branches in
@@ -106,98 +113,16 @@ impl Step {
     }
 }
 
-/// What a step does.
-#[derive(Union)]
-pub enum StepAction {
-    /// Sends an email.
-    Email(EmailAction),
-}
-
-/// An email in one or more variants.
-pub struct EmailAction(Step);
-
-/// An email in one or more variants.
-#[Object]
-impl EmailAction {
-    /// Who may send it; a lead keeps its sender as long as a step names it. Senders that the
-    /// workspace does not have are left out; `problems` of the sequence names them.
-    async fn senders(&self, ctx: &Context<'_>) -> Result<Vec<Sender>> {
-        let ids = self.email().senders.iter().copied();
-        let mut found = ctx.loaders()?.load_many(ids.clone()).await?;
-        Ok(ids.filter_map(|id| found.remove(&id)).map(Sender).collect())
-    }
-
-    /// The alternative texts; each lead gets one of them, always the same one.
-    async fn variants(&self) -> Vec<EmailVariant> {
-        self.email()
-            .variants
-            .iter()
-            .cloned()
-            .map(EmailVariant)
-            .collect()
-    }
-
-    /// Send as a reply in the thread of the lead's previous email.
-    async fn in_thread(&self) -> bool {
-        self.email().in_thread
-    }
-
-    /// Note when the email is opened.
-    async fn track_opens(&self) -> bool {
-        self.email().track_opens
-    }
-
-    /// Note when a link of the email is clicked.
-    async fn track_clicks(&self) -> bool {
-        self.email().track_clicks
-    }
-}
-
-impl EmailAction {
-    fn email(&self) -> &domain::EmailAction {
-        let domain::Action::Email(email) = &self.0.step().action else {
-            unreachable!("WIP")
-        };
-        email
-    }
-}
-
-/// One text of an email.
-pub struct EmailVariant(domain::EmailVariant);
-
-/// One text of an email.
-#[Object]
-impl EmailVariant {
-    /// The variant's stable name, unique in the step.
-    async fn key(&self) -> &str {
-        &self.0.key
-    }
-
-    /// Its share among the enabled variants.
-    async fn weight(&self) -> i32 {
-        i32::try_from(self.0.weight).unwrap_or(i32::MAX)
-    }
-
-    /// Whether leads get it.
-    async fn enabled(&self) -> bool {
-        self.0.enabled
-    }
-
-    /// The subject, with merge tags; null where the email is a reply in a thread and takes the
-    /// thread's.
-    async fn subject(&self) -> Option<&str> {
-        self.0.subject.as_deref()
-    }
-
-    /// HTML with merge tags; null where only a text was written, from which it is derived.
-    async fn html(&self) -> Option<&str> {
-        self.0.html.as_deref()
-    }
-
-    /// Text with merge tags; null where only HTML was written, from which it is derived.
-    async fn text(&self) -> Option<&str> {
-        self.0.text.as_deref()
-    }
+/// What becomes of a lead that lacks something for a step.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "domain::MissingPolicy")]
+pub enum MissingPolicy {
+    /// The step is skipped, and the lead goes on.
+    Skip,
+    /// The lead waits at the step until the person has what it lacks.
+    Hold,
+    /// The lead stops, with the reason MISSING_DATA.
+    Stop,
 }
 
 /// Whether a problem forbids publishing.

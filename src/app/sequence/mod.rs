@@ -12,7 +12,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
-pub use self::flow::{ActionInput, EmailInput, FlowInput, StepInput, VariantInput};
+pub use self::flow::{
+    ActionInput, BranchInput, ConditionInput, EmailInput, EndInput, FlowInput, MessageInput,
+    MessageVariantInput, PredicateInput, SplitInput, StepInput, TaskInput, UpdateInput,
+    VariantInput, WebhookInput,
+};
 pub use self::settings::{SettingsChange, WindowInput};
 use super::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::event::{EventKind, NewEvent};
@@ -295,7 +299,7 @@ fn apply(services: &Services, row: &mut Sequence, change: Change) -> Result<(), 
         }
     }
     if let Some(input) = change.flow {
-        match flow::read(input) {
+        match flow::read(input, &services.zones) {
             Ok(flow) => row.flow = Arc::new(flow),
             Err(refusals) => wrong.extend(refusals),
         }

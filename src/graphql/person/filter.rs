@@ -57,11 +57,11 @@ pub enum MatchOp {
 #[derive(InputObject, Debug)]
 pub struct AttributeMatchInput {
     /// The attribute's name, exactly.
-    name: String,
+    pub name: String,
     /// How it is compared.
-    op: MatchOp,
+    pub op: MatchOp,
     /// What it is compared with: a text, a number, true or false; for IN a list of these.
-    value: Option<Json>,
+    pub value: Option<Json>,
 }
 
 /// A span of time.
