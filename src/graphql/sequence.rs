@@ -19,7 +19,7 @@ use super::problems::each_once;
 use super::prompt::Prompt;
 use super::scalar::DateTime;
 use super::settings::SequenceSettings;
-use crate::domain::flow;
+use crate::app::sequence::problems;
 use crate::domain::id::{SequenceId, VersionId};
 use crate::store;
 
@@ -121,24 +121,14 @@ impl Sequence {
 
     /// What publishing would refuse (severity ERROR) or is probably not meant (WARNING), as of now.
     async fn problems(&self, ctx: &Context<'_>) -> Result<Vec<FlowProblem>> {
-        let found = ctx.loaders()?.load_many(self.0.flow.senders()).await?;
-        let senders = found
-            .into_iter()
-            .map(|(id, row)| {
-                (
-                    id,
-                    flow::SenderFacts {
-                        channel: row.channel,
-                        enabled: row.enabled,
-                    },
-                )
-            })
-            .collect();
-        let facts = flow::Facts {
-            senders,
-            attributes: BTreeSet::new(),
+        let loaders = ctx.loaders()?;
+        let senders = loaders.load_many(self.0.flow.senders()).await?;
+        let attributes = if problems::asks_attributes(ctx.caller_within()?, &self.0.flow) {
+            loaders.load_one(AttributeNames).await?.unwrap_or_default()
+        } else {
+            Arc::default()
         };
-        let problems = flow::check(&self.0.flow, &self.0.settings, &facts);
+        let problems = problems::of(&self.0, senders.into_values(), attributes.as_ref().clone());
         Ok(problems.into_iter().map(FlowProblem::from).collect())
     }
 
@@ -285,6 +275,24 @@ impl dataloader::Loader<SequenceId> for Loaders {
             .filter(|row| self.caller.scope.admits(row.id))
             .map(|row| (row.id, Arc::new(row)))
             .collect())
+    }
+}
+
+/// The key of what a workspace has once: the names of its people's attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct AttributeNames;
+
+impl dataloader::Loader<AttributeNames> for Loaders {
+    type Value = Arc<BTreeSet<String>>;
+    type Error = LoadError;
+
+    async fn load(
+        &self,
+        keys: &[AttributeNames],
+    ) -> Result<HashMap<AttributeNames, Self::Value>, LoadError> {
+        let db = self.services.db.read();
+        let names = Arc::new(store::person::attribute_names(db, self.workspace).await?);
+        Ok(keys.iter().map(|key| (*key, Arc::clone(&names))).collect())
     }
 }
 

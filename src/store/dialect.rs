@@ -181,6 +181,14 @@ pub fn json_text(backend: DbBackend, column: &str, key: &str) -> String {
     }
 }
 
+/// A table for FROM, called `entry`, whose column `key` has the keys of a JSON object.
+pub fn json_keys(backend: DbBackend, column: &str) -> String {
+    match backend {
+        DbBackend::Postgres => format!("json_object_keys({column}) AS entry (key)"),
+        _ => format!("json_each({column}) AS entry"),
+    }
+}
+
 /// The value under a key of a JSON object as a number, where it is one or is a text that reads like
 /// one in JSON; else NULL. Numbers of more than thirty digits before the point are not compared.
 pub fn json_number(backend: DbBackend, column: &str, key: &str) -> String {

@@ -2,11 +2,13 @@
 
 pub(in crate::store) mod filter;
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use entity::person;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter,
-    Value,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter, Value,
 };
 use uuid::Uuid;
 
@@ -288,6 +290,37 @@ fn chosen(
         text.push_str(&more);
     }
     (arguments, text)
+}
+
+/// How many people, the last entered, tell which attributes there are.
+const ATTRIBUTE_PEOPLE: u32 = 1_000;
+/// The most names of attributes that are told.
+const ATTRIBUTE_NAMES_MAX: usize = 1_000;
+
+/// The names of the attributes that the people have who were entered last: 1,000 of them. None where
+/// there are more than 1,000 names, which then are no names but data.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn attribute_names(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+) -> Result<BTreeSet<String>> {
+    let keys = dialect::json_keys(connection.get_database_backend(), "p.attributes");
+    let statement = format!(
+        "SELECT DISTINCT entry.key AS name
+         FROM (SELECT attributes FROM person WHERE workspace_id = $1
+               ORDER BY id DESC LIMIT {ATTRIBUTE_PEOPLE}) AS p, {keys}
+         LIMIT {}",
+        ATTRIBUTE_NAMES_MAX + 1
+    );
+    let arguments = Arguments::new().with(workspace.uuid());
+    let names = sql::rows(connection, &statement, arguments).await?;
+    if names.len() > ATTRIBUTE_NAMES_MAX {
+        return Ok(BTreeSet::new());
+    }
+    let names = names.iter().map(|row| row.try_get("", "name"));
+    Ok(names.collect::<std::result::Result<_, DbErr>>()?)
 }
 
 /// Which of the email addresses, in the form of their keys, must not be contacted: channel and

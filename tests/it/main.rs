@@ -11,6 +11,7 @@ mod enrol;
 mod events;
 mod executions;
 mod fanout;
+mod flows;
 mod fuzz;
 mod harness;
 mod holidays;

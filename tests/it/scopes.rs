@@ -512,6 +512,7 @@ const WAYS: &[&str] = &[
     "Lead.sequence",
     "LeadConnection.nodes",
     "LeadEdge.node",
+    "MessageAction.senders",
     "Person.leads",
     "Sequence.executions",
     "Sequence.leads",

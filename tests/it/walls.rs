@@ -224,7 +224,7 @@ fn mutation(name: &str, path: &str, ours: &Objects) -> Option<(String, Value)> {
         "sequenceCreate" => (
             "SequenceCreateInput",
             "sequence { name }",
-            json!({ "name": "Eve", "flow": flow(&["one"], &["x"]) }),
+            json!({ "name": "Eve", "flow": flow_to(path) }),
         ),
         "sequenceUpdate" if path == "input.id" => (
             "SequenceUpdateInput",
@@ -234,7 +234,7 @@ fn mutation(name: &str, path: &str, ours: &Objects) -> Option<(String, Value)> {
         "sequenceUpdate" => (
             "SequenceUpdateInput",
             "sequence { id }",
-            json!({ "id": ours.id("seq"), "flow": flow(&["one"], &["x"]) }),
+            json!({ "id": ours.id("seq"), "flow": flow_to(path) }),
         ),
         "sequencePublish" => ("SequencePublishInput", "sequence { id }", json!({})),
         "sequenceDisable" | "sequenceArchive" | "sequenceUnarchive" | "sequenceDuplicate" => {
@@ -279,6 +279,19 @@ fn mutation(name: &str, path: &str, ours: &Objects) -> Option<(String, Value)> {
         "mutation ($input: {input_type}!) {{ {name}(input: $input) {{ {select} userErrors {{ code message path }} }} }}"
     );
     Some((document, json!({ "input": input })))
+}
+
+/// A flow with a step of the kind that a path leads to.
+fn flow_to(path: &str) -> Value {
+    let kinds = ["sms", "whatsapp"];
+    let Some(kind) = kinds
+        .into_iter()
+        .find(|kind| path.contains(&format!(".{kind}.")))
+    else {
+        return flow(&["one"], &["x"]);
+    };
+    let message = json!({ "senderIds": ["x"], "variants": [{ "body": "Hi" }] });
+    json!({ "steps": [{ "key": "one", "action": { kind: message } }] })
 }
 
 /// Puts `ID` where a path leads to; what there is in a list on the way is the first of its entries.

@@ -3,26 +3,23 @@
 
 mod policy;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::json;
 
 pub use self::policy::PolicyInput;
-use super::{check_revision, commit, locked, missing, transition};
+use super::{check_revision, commit, locked, missing, problems, transition};
 use crate::app::given_up::give_up;
 use crate::app::{AppError, Caller, Refusal, Services};
 use crate::domain::event::{EventKind, NewEvent};
-use crate::domain::flow::{
-    self, Destination, Facts, FlowProblem, SenderFacts, Severity, StepChange, StepChangeKind,
-};
-use crate::domain::id::{LeadId, SenderId, SequenceId, WorkspaceId};
+use crate::domain::flow::{self, Destination, FlowProblem, Severity, StepChange, StepChangeKind};
+use crate::domain::id::{LeadId, SenderId, SequenceId};
 use crate::domain::sequence::{SequenceAction, SequenceStatus, Step};
 use crate::store::sequence::publish::{self as rows, Place};
 use crate::store::sequence::version::{self, Version};
 use crate::store::sequence::{self, Sequence};
-use crate::store::{self, StoreError};
 
 /// What to publish, and how.
 #[derive(Debug, Clone)]
@@ -93,14 +90,14 @@ pub async fn publish(
         check_revision(&found, input.expected_revision)?;
         let step = transition(&found, SequenceAction::Publish)?;
         let policy = input.on_removed_step.at(step);
-        let view = View::read(db, caller.workspace, found, policy).await?;
+        let view = View::read(db, caller, found, policy).await?;
         return Ok(view.told(Vec::new()));
     }
     let tx = services.db.begin().await?;
     let found = locked(&tx, caller, input.id, input.expected_revision).await?;
     let step = transition(&found, SequenceAction::Publish)?;
     let policy = input.on_removed_step.at(step);
-    let view = View::read(&tx, caller.workspace, found, policy).await?;
+    let view = View::read(&tx, caller, found, policy).await?;
     match (step, view.refusal()) {
         (Step::Already, _) => Ok(view.told(Vec::new())),
         (Step::To(_), Some(refusal)) => Ok(view.told(vec![refusal])),
@@ -129,11 +126,12 @@ struct View {
 impl View {
     async fn read(
         connection: &impl ConnectionTrait,
-        workspace: WorkspaceId,
+        caller: &Caller,
         sequence: Sequence,
         policy: PolicyInput,
     ) -> Result<Self, AppError> {
-        let problems = problems(connection, workspace, &sequence).await?;
+        let workspace = caller.workspace;
+        let problems = problems::read(connection, caller, &sequence).await?;
         let before = match sequence.published_version {
             Some(id) => Some(version::of_sequence(connection, workspace, id).await?),
             None => None,
@@ -372,34 +370,4 @@ async fn carry_out(
     };
     over.extend(events);
     Ok(over)
-}
-
-/// Everything that publishing the working copy would refuse or warn of.
-///
-/// # Errors
-/// [`StoreError`] as the database has it.
-pub async fn problems(
-    connection: &impl ConnectionTrait,
-    workspace: WorkspaceId,
-    sequence: &Sequence,
-) -> Result<Vec<FlowProblem>, StoreError> {
-    let senders = sequence.flow.senders();
-    let found = store::sender::find_many(connection, workspace, &senders).await?;
-    let senders: HashMap<SenderId, SenderFacts> = found
-        .into_iter()
-        .map(|row| {
-            (
-                row.id,
-                SenderFacts {
-                    channel: row.channel,
-                    enabled: row.enabled,
-                },
-            )
-        })
-        .collect();
-    let facts = Facts {
-        senders,
-        attributes: BTreeSet::new(),
-    };
-    Ok(flow::check(&sequence.flow, &sequence.settings, &facts))
 }
