@@ -38,7 +38,9 @@ export const PASSED_OVER = {
     // Counts and plans.
     /^(Engagement|FlowChange|Funnel|LeadCounts|PublishPlan|SequenceAnalytics): /,
     // Parts of a sequence or of a sender.
-    /^(EmailAction|EmailVariant|Flow|SendWindow|SequenceSettings|Step): /,
+    /^(EmailVariant|Flow|MessageVariant|SendWindow|SequenceSettings|Step): /,
+    /^(Condition|Email|End|Message|Split|Task|Update|Webhook)Action: /,
+    /^(AttributeMatch|Predicate|SplitBranch): /,
     /^(OutboxTransport|SmtpTransport|TwilioTransport|WarmUp): /,
   ],
   "relay-edge-types": [

@@ -492,7 +492,6 @@ both!(
             error("BAD_WEIGHT", "split", "steps.9.action.split.branches"),
             error("UNKNOWN_STEP", "asks", "steps.7.action.condition.no"),
             error("CYCLE", "split", "steps.9"),
-            error("CYCLE", "round", "steps.10"),
             error("UNREACHABLE_STEP", "island", "steps.11"),
         ];
         for (found, expected) in found.iter().zip(&expected) {
@@ -542,8 +541,9 @@ both!(
     |h: Harness| async move {
         let ada = sender(&h, "ada").await;
         let mut first = email("first", &[&ada]);
-        first["action"]["email"]["variants"][0]["text"] =
-            json!("In {{ attributes.ctiy }}? {{ attributes.zzz | default(1) }} To opt out, write.");
+        first["action"]["email"]["variants"][0]["text"] = json!(
+            "In {{ attributes.citty }}? {{ attributes.zzz | default(1) }} To opt out, write."
+        );
         let mut spell = task("spell", "{{ attributes[\"Job levl\"] }}");
         spell["action"]["task"]["instructions"] = json!("{{ attributes.city }}");
         let id = draft(&h, json!([first, spell])).await;

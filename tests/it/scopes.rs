@@ -466,6 +466,31 @@ both!(
     }
 );
 
+both!(
+    what_attributes_people_have_is_not_told,
+    |h: Harness| async move {
+        let attributes = json!({ "city": "Porto" });
+        let input = json!({ "firstName": "Ana", "attributes": attributes });
+        h.mutate("personCreate", "PersonInput", input, "person { id }")
+            .await;
+        let task = json!({ "title": "{{ attributes.citty }}" });
+        let steps = json!([{ "key": "one", "action": { "task": task } }]);
+        let input = json!({ "name": "x", "flow": { "steps": steps } });
+        let made = crate::sequences::done(&h, "sequenceCreate", input).await;
+        let id = made["id"].as_str().expect("an id");
+        let limited = as_seen_by(&h, &caller(&h, "EDITOR", &[id]).await);
+        for (who, told) in [(&h, 1), (&limited, 0)] {
+            let shown = "query ($id: ID!) { sequence(id: $id) { problems { message } } }";
+            let shown = who.data(shown, json!({ "id": id })).await;
+            let shown = shown["sequence"]["problems"].as_array().map(Vec::len);
+            let input = json!({ "id": id, "dryRun": true });
+            let found = crate::sequences::call(who, "sequencePublish", input).await;
+            let found = found["problems"].as_array().map(Vec::len);
+            assert_eq!((shown, found), (Some(told), Some(told)));
+        }
+    }
+);
+
 both!(a_person_is_seen_where_a_lead_is, |h: Harness| async move {
     let (ours, _) = enrolled(&h, &["ada"]).await;
     enrolled(&h, &["bob"]).await;

@@ -149,7 +149,7 @@ both!(
         let answer = h.data(read, json!({ "id": made["id"] })).await;
         assert_eq!(
             answer["sequence"],
-            json!({ "name": "Spring", "problems": [],
+            json!({ "name": "Spring", "problems": [{ "code": "MISSING_UNSUBSCRIBE" }],
         "versions": { "totalCount": 0, "nodes": [] }, "analytics": { "funnel": { "contacted": 0 } } })
         );
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::enrol::{enrol, finish, many};
 use crate::harness::{Harness, both};
 use crate::leads::execution;
-use crate::sequences::published;
+use crate::sequences::{done, published};
 
 /// A view of a front end, and how many statements it takes at most.
 const VIEWS: &[(&str, &str, usize)] = &[
@@ -44,7 +44,7 @@ const VIEWS: &[(&str, &str, usize)] = &[
         "the list of sequences",
         "query { sequences(first: 50) { totalCount nodes { id name status leadCounts { total pending completed }
             problems { code } publishedVersion { number } flow { steps { key action { ... on EmailAction { senders { name } } } } } } } }",
-        7,
+        8,
     ),
     (
         "a sequence's page",
@@ -108,6 +108,13 @@ fn noted(h: &Harness) -> (CadenzaSchema, Arc<Mutex<Vec<String>>>) {
 /// So many leads, each with an execution and events.
 async fn filled(h: &Harness, count: usize) -> Value {
     let (sequence, _) = published(h, &["one", "two"]).await;
+    // Whose problems hang on the attributes that people have.
+    for _ in 0..count.min(10) {
+        let task = json!({ "title": "{{ attributes.city }}" });
+        let steps = json!([{ "key": "one", "action": { "task": task } }]);
+        let input = json!({ "name": "Draft", "flow": { "steps": steps } });
+        done(h, "sequenceCreate", input).await;
+    }
     many(h, count).await;
     let operation = enrol(h, &sequence, json!({ "filter": { "has": ["EMAIL"] } })).await;
     finish(h).await;
