@@ -184,7 +184,7 @@ pub fn json_text(backend: DbBackend, column: &str, key: &str) -> String {
 /// A table for FROM, called `entry`, whose column `key` has the keys of a JSON object.
 pub fn json_keys(backend: DbBackend, column: &str) -> String {
     match backend {
-        DbBackend::Postgres => format!("json_object_keys({column}) AS entry (key)"),
+        DbBackend::Postgres => format!("jsonb_object_keys({column}) AS entry (key)"),
         _ => format!("json_each({column}) AS entry"),
     }
 }
