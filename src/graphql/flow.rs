@@ -147,15 +147,16 @@ pub enum FlowProblemCode {
     SenderDisabled,
     /// A sender belongs to another channel.
     WrongChannel,
-    /// A message has no text.
+    /// A message, a task or the body of a request has no text.
     EmptyMessage,
     /// A first email has no subject.
     NoSubject,
     /// A merge tag cannot be read.
     BrokenMergeTag,
-    /// A merge tag names no known field.
+    /// A merge tag names no known field; as a warning, an attribute that nobody was seen with.
     UnknownMergeTag,
-    /// `next` names a step that does not exist, or two steps share a key.
+    /// A way out of a step leads to one that does not exist, a condition asks for one, or two steps
+    /// share a key.
     UnknownStep,
     /// No lead can ever get to a step.
     UnreachableStep,
@@ -163,7 +164,7 @@ pub enum FlowProblemCode {
     Cycle,
     /// The send window never opens.
     NoWindow,
-    /// The weights add up to nothing, or variants share a key.
+    /// The weights of variants or branches add up to nothing, or variants share a key.
     BadWeight,
     /// A condition has only one answer for everybody.
     UntestedCondition,

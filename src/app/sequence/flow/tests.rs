@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -488,4 +489,83 @@ fn an_update_is_checked_as_a_change_of_a_person_is() {
     let both = wrong(update(json!({ "country": "ZZ", "phone": "1" })));
     let expected = [invalid(&at("phone")), invalid(&at("country"))];
     assert_eq!(both, expected.concat());
+}
+
+/// Any predicate: sound and unsound keys, operators and values, some too deep and some too many.
+fn predicates() -> impl Strategy<Value = PredicateInput> {
+    let operators = [
+        MatchOp::Eq,
+        MatchOp::Lt,
+        MatchOp::Contains,
+        MatchOp::In,
+        MatchOp::IsSet,
+    ];
+    let values = prop_oneof![
+        Just(None),
+        any::<i32>().prop_map(|number| Some(json!(number))),
+        "[a-z\0]{0,4}".prop_map(|text| Some(json!(text))),
+        Just(Some(json!(["a", 1]))),
+    ];
+    let attribute = (
+        "[a-zA-Z ]{0,3}",
+        prop::sample::select(operators.to_vec()),
+        values,
+    );
+    let leaf = prop_oneof![
+        "[a-zA*_-]{0,3}".prop_map(PredicateInput::Opened),
+        Just(PredicateInput::Clicked("*".into())),
+        any::<bool>().prop_map(PredicateInput::Replied),
+        Just(PredicateInput::Has(vec![PersonField::Email])),
+        attribute.prop_map(|(name, op, value)| PredicateInput::Attribute { name, op, value }),
+    ];
+    leaf.prop_recursive(10, 120, 6, |inner| {
+        let many = || prop::collection::vec(inner.clone(), 0..6);
+        prop_oneof![
+            many().prop_map(PredicateInput::All),
+            many().prop_map(PredicateInput::Any),
+            inner
+                .clone()
+                .prop_map(|one| PredicateInput::Not(Box::new(one))),
+        ]
+    })
+}
+
+/// How deep and how many.
+fn measured(predicate: &Predicate) -> (usize, usize) {
+    let inner: Vec<&Predicate> = match predicate {
+        Predicate::All(all) | Predicate::Any(all) => all.iter().collect(),
+        Predicate::Not(one) => vec![one],
+        _ => vec![],
+    };
+    let inner = inner.into_iter().map(measured);
+    let (depth, count) = inner.fold((0, 0), |(depth, count), one| {
+        (depth.max(one.0), count + one.1)
+    });
+    (depth + 1, count + 1)
+}
+
+proptest! {
+    #[test]
+    fn what_is_read_of_a_condition_can_be_kept_and_answered(input in predicates()) {
+        let steps = vec![of("s", condition(input))];
+        match read(FlowInput { steps }) {
+            Err(wrong) => {
+                let at = ["flow", "steps", "0", "action", "condition"].map(str::to_owned);
+                let is_named = wrong.iter().all(|one| one.path.starts_with(&at));
+                prop_assert!(is_named, "{:?}", wrong);
+            }
+            Ok(flow) => {
+                let kept = serde_json::to_string(&flow).expect("JSON");
+                prop_assert_eq!(serde_json::from_str::<Flow>(&kept).expect("a flow"), flow.clone());
+                let Some(Action::Condition(asks)) = flow.steps.first().map(|step| &step.action) else {
+                    return Err(TestCaseError::fail("no condition"));
+                };
+                let (depth, count) = measured(&asks.predicate);
+                prop_assert!(depth <= DEPTH_MAX && count <= PREDICATES_MAX);
+                asks.predicate.visit(&mut |one| if let Predicate::Attribute(written) = one {
+                    assert!(written.read().is_ok(), "{written:?}");
+                });
+            }
+        }
+    }
 }
