@@ -11,6 +11,7 @@ pub mod person;
 pub mod sender;
 pub mod sequence;
 mod services;
+pub mod task;
 mod time_zone;
 pub mod token;
 pub mod workspace;

@@ -324,12 +324,14 @@ impl Enrolling {
             }
             None => {}
         }
-        let reachable = self.channels.iter().any(|channel| match channel {
+        let reaches = |channel: &Channel| match channel {
             Channel::Email => person.has_email,
             Channel::Sms | Channel::Whatsapp | Channel::Call => person.has_phone,
             Channel::Linkedin => person.has_linkedin,
             Channel::Task | Channel::Webhook => true,
-        });
+        };
+        // A sequence that reaches nobody, but marks people, takes everybody.
+        let reachable = self.channels.is_empty() || self.channels.iter().any(reaches);
         let message = "No step of the sequence can reach the person: add an address.";
         (!reachable).then_some((BulkOutcomeCode::NoAddress, message))
     }

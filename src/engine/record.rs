@@ -4,6 +4,8 @@
 //! Fenced: a result counts only for the attempt that it belongs to, while that attempt is still
 //! SENDING under the same worker, or UNCONFIRMED because the worker was given up meanwhile.
 
+mod writing;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -18,7 +20,7 @@ use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
-use crate::domain::id::{ExecutionId, SenderId, SequenceId, VersionId, WorkerId, WorkspaceId};
+use crate::domain::id::{ExecutionId, SenderId, SequenceId, VersionId, WorkspaceId};
 use crate::domain::lead::{Happening, LeadState, LeadStatus, StopReason};
 use crate::domain::outcome::{ErrorCode, GIVEN_UP, Outcome, Scope};
 use crate::domain::retry::retry_delay;
@@ -26,10 +28,9 @@ use crate::domain::settings::WindowClock;
 use crate::domain::thread::Thread;
 use crate::domain::zone::Zone;
 use crate::store::StoreError;
-use crate::store::claim::{self, LeadRow, Turn};
+use crate::store::claim::LeadRow;
 use crate::store::dispatch::{self as rows, KeptMessage, OpenExecution, Settled};
-use crate::store::event;
-use crate::store::lane::{self, QuotaKey, QuotaKind};
+use crate::store::lane::{self, QuotaKey};
 
 /// The shortest and the longest time for which a sender in trouble is left alone.
 const SENDER_REST: (Duration, Duration) = (Duration::seconds(5), Duration::minutes(15));
@@ -564,95 +565,5 @@ impl<'a> Recording<'a> {
             detail,
             ..NewEvent::of_lead(self.now, kind, sequence, open.lead.lead_id())
         });
-    }
-
-    /// A message that certainly did not go does not count against the day's caps.
-    /// `zone` is the sequence's clock by which it was counted: its day of the claim, not today.
-    fn refund(&mut self, open: &OpenExecution, zone: Option<&Zone>) {
-        let Some(sender) = open.sender_id else {
-            return;
-        };
-        if let Some(day) = open.quota_day.clone() {
-            self.refund_key(sender.uuid(), QuotaKind::Sends, day);
-        }
-        if let Some(day) = claimed_on(open, zone) {
-            self.refund_key(open.lead.sequence_id, QuotaKind::Sends, day);
-        }
-    }
-
-    /// A lead that got no first message is no new lead of the day. Only a first attempt was counted.
-    fn refund_new_lead(&mut self, open: &OpenExecution, zone: Option<&Zone>) {
-        if open.sender_id.is_some()
-            && open.lead.turn == Turn::First.as_i16()
-            && open.attempt == 1
-            && let Some(day) = claimed_on(open, zone)
-        {
-            self.refund_key(open.lead.sequence_id, QuotaKind::NewLeads, day);
-        }
-    }
-
-    fn refund_key(&mut self, subject: uuid::Uuid, kind: QuotaKind, day: String) {
-        *self
-            .refunds
-            .entry(QuotaKey { subject, kind, day })
-            .or_default() -= 1;
-    }
-
-    /// Writes it all. Answers whether there is anything to publish.
-    pub(super) async fn write(self, tx: &sea_orm::DatabaseTransaction) -> Result<bool> {
-        claim::save_leads(tx, &self.leads, None).await?;
-        rows::settle(tx, &self.settled, None).await?;
-        self.write_rest(tx).await
-    }
-
-    /// Like [`Self::write`], where `worker` still holds every lead and every execution. `None` where
-    /// not: then nothing of it may be committed.
-    pub(super) async fn write_undisturbed(
-        self,
-        tx: &sea_orm::DatabaseTransaction,
-        worker: WorkerId,
-    ) -> Result<Option<bool>> {
-        let ids: Vec<_> = self.leads.iter().map(LeadRow::lead_id).collect();
-        claim::lock_leads(tx, &ids).await?;
-        let leads = claim::save_leads(tx, &self.leads, Some(worker)).await?;
-        let settled = rows::settle(tx, &self.settled, Some(worker)).await?;
-        let all = |written: u64, of: usize| usize::try_from(written) == Ok(of);
-        if !all(leads, self.leads.len()) || !all(settled, self.settled.len()) {
-            return Ok(None);
-        }
-        self.write_rest(tx).await.map(Some)
-    }
-
-    /// Everything but leads and executions; events last.
-    async fn write_rest(mut self, tx: &sea_orm::DatabaseTransaction) -> Result<bool> {
-        rows::keep(tx, self.workspace, &self.kept, self.now).await?;
-        rows::suppress(tx, self.workspace, &self.suppressed, "BOUNCED", self.now).await?;
-        // Senders before counts, and both in one order, as a claim locks them.
-        let mut senders = self.healthy.clone();
-        senders.extend(self.unhealthy.keys().chain(self.paced.keys()));
-        for sender in senders {
-            if let Some((until, reason)) = self.unhealthy.get(&sender) {
-                lane::set_unhealthy(tx, sender, until.timestamp_millis(), reason).await?;
-            } else if self.healthy.contains(&sender) {
-                lane::set_healthy(tx, sender).await?;
-            }
-            if let Some(next_free) = self.paced.get(&sender) {
-                lane::set_next_free(tx, sender, next_free.timestamp_millis()).await?;
-            }
-        }
-        for (sender, reason) in &self.refused_login {
-            if lane::switch_off(tx, *sender, self.now.timestamp_millis()).await? {
-                self.events.push(NewEvent::of_sender(
-                    self.now,
-                    EventKind::SenderDisabled,
-                    *sender,
-                    json!({ "reason": "AUTH_FAILED", "message": reason }),
-                ));
-            }
-        }
-        lane::quota_add(tx, self.workspace, self.refunds).await?;
-        let progressed = !self.events.is_empty();
-        event::append(tx, self.workspace, self.events).await?;
-        Ok(progressed)
     }
 }

@@ -24,6 +24,7 @@ mod schema;
 pub mod sender;
 pub mod sequence;
 pub mod settings;
+pub mod task;
 pub mod token;
 pub mod workspace;
 
@@ -43,6 +44,7 @@ pub struct Query(
     sequence::SequenceQuery,
     lead::LeadQuery,
     execution::ExecutionQuery,
+    task::TaskQuery,
     token::TokenQuery,
     workspace::WorkspaceQuery,
 );
@@ -56,6 +58,7 @@ pub struct Mutation(
     sequence::SequenceMutation,
     lead::LeadMutation,
     execution::ExecutionMutation,
+    task::TaskMutation,
     token::TokenMutation,
     workspace::WorkspaceMutation,
 );

@@ -14,6 +14,7 @@ use super::page::PAGE_MAX;
 use super::person::{self, Person};
 use super::sender::{self, Sender};
 use super::sequence::{self, Sequence, SequenceVersion};
+use super::task::{self, Task};
 use super::token::{self, ApiToken};
 use super::workspace::{self, Workspace};
 use crate::domain::id::{Id, Kind, NotAnId};
@@ -55,6 +56,8 @@ pub enum Node {
     Lead(Lead),
     /// An execution.
     Execution(Execution),
+    /// A task.
+    Task(Task),
     /// A sender.
     Sender(Sender),
     /// A person.
@@ -93,6 +96,10 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
         },
         "exec" => match maybe(id) {
             Some(id) => execution::load(ctx, id).await?.map(Node::Execution),
+            None => None,
+        },
+        "task" => match maybe(id) {
+            Some(id) => task::load(ctx, id).await?.map(Node::Task),
             None => None,
         },
         "sender" => match maybe(id) {

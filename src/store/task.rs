@@ -7,6 +7,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
 
 use super::claim::parse;
+use super::lead::Part;
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::clock::from_ms;
@@ -273,4 +274,93 @@ pub async fn stir_lead(
             .with(step_key),
     )
     .await
+}
+
+/// Which tasks; every condition that is given must hold.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of one of these sequences.
+    pub sequences: Option<Vec<SequenceId>>,
+    /// With one of these statuses.
+    pub status: Option<Vec<TaskStatus>>,
+    /// For this person to do, as written.
+    pub assignee: Option<String>,
+}
+
+impl Filter {
+    fn condition(&self, workspace: WorkspaceId, arguments: &mut Arguments) -> String {
+        let mut all = vec![format!(
+            "t.workspace_id = {}",
+            arguments.add(workspace.uuid())
+        )];
+        if let Some(sequences) = &self.sequences {
+            let list = arguments.list(sequences.iter().map(|id| id.uuid()));
+            all.push(format!("t.sequence_id IN ({list})"));
+        }
+        if let Some(status) = &self.status {
+            let list = arguments.list(status.iter().map(<&str>::from));
+            all.push(format!("t.status IN ({list})"));
+        }
+        if let Some(assignee) = &self.assignee {
+            all.push(format!("t.assignee = {}", arguments.add(assignee.as_str())));
+        }
+        all.join(" AND ")
+    }
+}
+
+/// A page of the tasks that a filter chooses, oldest first.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn page(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    filter: &Filter,
+    page: Part,
+) -> Result<Vec<Row>> {
+    let mut arguments = Arguments::new();
+    let mut conditions = filter.condition(workspace, &mut arguments);
+    for (key, side) in [(page.after, ">"), (page.before, "<")] {
+        if let Some(key) = key {
+            conditions.push_str(&format!(" AND t.id {side} {}", arguments.add(key)));
+        }
+    }
+    let way = if page.backward { "DESC" } else { "ASC" };
+    let statement = format!(
+        "SELECT {COLUMNS} FROM task AS t WHERE {conditions} ORDER BY t.id {way} LIMIT {}",
+        page.limit
+    );
+    sql::all(connection, &statement, arguments).await
+}
+
+/// How many tasks a filter chooses.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn count(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    filter: &Filter,
+) -> Result<i64> {
+    let mut arguments = Arguments::new();
+    let conditions = filter.condition(workspace, &mut arguments);
+    let statement = format!("SELECT count(*) AS n FROM task AS t WHERE {conditions}");
+    sql::number(connection, &statement, arguments).await
+}
+
+/// The task with this id, if it is the workspace's and a scope admits it.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn find(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    scope: &SequenceScope,
+    id: TaskId,
+) -> Result<Option<Row>> {
+    let statement =
+        format!("SELECT {COLUMNS} FROM task AS t WHERE t.id = $1 AND t.workspace_id = $2");
+    let arguments = Arguments::new().with(id.uuid()).with(workspace.uuid());
+    let row: Option<Row> = sql::one(connection, &statement, arguments).await?;
+    Ok(row.filter(|row| scope.admits(SequenceId::from_uuid(row.sequence_id))))
 }

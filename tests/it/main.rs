@@ -33,6 +33,7 @@ mod sequences;
 mod served;
 mod smtp;
 mod statements;
+mod steps;
 mod store;
 mod tidy;
 mod tokens;

@@ -25,7 +25,7 @@ pub struct Receiver {
 
 impl Receiver {
     /// How often each person got each step: the subject tells the step.
-    fn taken(&self) -> BTreeMap<String, usize> {
+    pub fn taken(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for mail in self.mails.lock().expect("ledger").iter() {
             *counts.entry(mail.clone()).or_default() += 1;
@@ -91,7 +91,24 @@ pub async fn node(h: &Harness, receiver: &Receiver) -> Engine {
 
 /// Claims at most `room`, sends and records; answers how many were claimed.
 pub async fn turn(engine: &Engine, receiver: &Receiver, room: usize) -> usize {
+    step(engine, receiver, room).await.0
+}
+
+/// Claims, sends and records until nothing that is due changes any more.
+pub async fn settle(h: &Harness, receiver: &Receiver) {
+    let engine = node(h, receiver).await;
+    for _ in 0..200 {
+        if !step(&engine, receiver, 50).await.1 {
+            return;
+        }
+    }
+    panic!("the engine never comes to rest");
+}
+
+/// Like [`turn`]; answers also whether anything changed.
+async fn step(engine: &Engine, receiver: &Receiver, room: usize) -> (usize, bool) {
     let claim = engine.claim(room, &|_: LaneId| room).await.expect("claims");
+    let progressed = claim.progressed;
     let mut ended = Vec::new();
     for claimed in claim.messages {
         if !engine.may_leave(&claimed).await.expect("looks") {
@@ -105,7 +122,7 @@ pub async fn turn(engine: &Engine, receiver: &Receiver, room: usize) -> usize {
         ended.push((claimed, Ending::Dispatched(sent.outcome, sent.kept)));
     }
     engine.record(&ended).await.expect("records");
-    ended.len()
+    (ended.len(), progressed)
 }
 
 async fn drain(engine: &Engine, receiver: &Receiver) {

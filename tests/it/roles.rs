@@ -61,6 +61,7 @@ const EDITOR: &[&str] = &[
     "leadsResume",
     "leadsRemove",
     "executionResolve",
+    "taskComplete",
 ];
 /// What everybody does who has a token.
 const VIEWER: &[&str] = &[
@@ -78,6 +79,7 @@ const VIEWER: &[&str] = &[
     "leads",
     "execution",
     "executions",
+    "tasks",
     "currentToken",
     "workspace",
     "executionEvents",

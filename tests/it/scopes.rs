@@ -128,6 +128,8 @@ const WITHIN: &[&str] = &[
     "leads",
     "execution",
     "executions",
+    "tasks",
+    "taskComplete",
     "currentToken",
     "executionEvents",
     "sequenceUpdate",
@@ -545,6 +547,9 @@ const WAYS: &[&str] = &[
     "Sequence.versions",
     "SequenceVersionConnection.nodes",
     "SequenceVersionEdge.node",
+    "Task.lead",
+    "TaskConnection.nodes",
+    "TaskEdge.node",
 ];
 
 both!(
@@ -557,6 +562,7 @@ both!(
             "Lead",
             "Execution",
             "ExecutionEvent",
+            "Task",
             "Person",
             "Sender",
             "ApiToken",

@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cadenza::domain::id::{Id, kind};
+use cadenza::domain::flow::Channel;
+use cadenza::domain::id::{Id, TaskId, kind};
+use cadenza::store::task::{self, NewTask, TaskText};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -117,6 +119,24 @@ pub async fn objects(h: &Harness, names: &[&str]) -> Objects {
         )
         .await;
     finish(h).await;
+    let task: TaskId = h.services.entropy.id(h.clock.now());
+    let new = NewTask {
+        id: task,
+        lead,
+        sequence: sequence.parse().expect("a sequence"),
+        step_key: "one".into(),
+        text: TaskText {
+            channel: Channel::Task,
+            title: names[0].to_owned(),
+            instructions: None,
+            assignee: None,
+        },
+        due_at: start(),
+        expires_at: None,
+    };
+    task::insert(h.services.db.write(), h.admin.workspace, &[new])
+        .await
+        .expect("a task");
     Objects(BTreeMap::from([
         ("seq", sequence),
         ("ver", text(&read["sequence"]["versions"]["nodes"][0]["id"])),
@@ -126,6 +146,7 @@ pub async fn objects(h: &Harness, names: &[&str]) -> Objects {
         ),
         ("lead", leads[0].clone()),
         ("exec", unconfirmed.to_string()),
+        ("task", task.to_string()),
         ("person", text(&person_of["lead"]["person"]["id"])),
         ("free person", person),
         ("bulk", text(&bulk["operation"]["id"])),
@@ -150,7 +171,7 @@ pub struct Probe {
 }
 
 const EVERY: &[&str] = &[
-    "seq", "ver", "sender", "lead", "exec", "person", "bulk", "token", "ws",
+    "seq", "ver", "sender", "lead", "exec", "task", "person", "bulk", "token", "ws",
 ];
 
 pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
@@ -170,6 +191,7 @@ pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
         (_, "id") if name.starts_with("person") => &["person"],
         (_, "id") if name.starts_with("lead") => &["lead"],
         (_, "id") if name.starts_with("execution") => &["exec"],
+        (_, "id") if name.starts_with("task") => &["task"],
         (_, "id") if name.starts_with("bulk") => &["bulk"],
         (_, "id") if name.starts_with("token") => &["token"],
         _ => return None,
@@ -267,6 +289,7 @@ fn mutation(name: &str, path: &str, ours: &Objects) -> Option<(String, Value)> {
             "execution { id }",
             json!({ "wasSent": true }),
         ),
+        "taskComplete" => ("TaskCompleteInput", "task { id }", json!({})),
         "tokenCreate" => (
             "TokenCreateInput",
             "token { role }",

@@ -142,7 +142,7 @@ const fn hold() -> MissingPolicy {
     MissingPolicy::Hold
 }
 
-#[allow(
+#[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "what serde calls it with"
 )]
@@ -150,7 +150,7 @@ fn is_skip(policy: &MissingPolicy) -> bool {
     *policy == MissingPolicy::Skip
 }
 
-#[allow(
+#[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "what serde calls it with"
 )]
