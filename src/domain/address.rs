@@ -196,5 +196,12 @@ impl WebUrl {
     }
 }
 
+/// The domain that mail for an address goes to, as domains are compared; none for what is no address.
+pub fn recipient_domain(email: &str) -> Option<String> {
+    let address = EmailAddress::parse(email).ok()?;
+    let (_, domain) = address.key().rsplit_once('@')?;
+    Some(domain.to_owned())
+}
+
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,11 @@ pub enum Gate {
     SequenceCap,
     /// As many leads as may have had their first message on this day of the sequence's clock.
     NewLeadsCap,
+    /// The person has had as many messages as may be in a day of the workspace's clock, from whatever
+    /// sequence.
+    PersonFrequency,
+    /// As many emails as may have gone to the recipient's domain on this day of the workspace's clock.
+    DomainCap,
     /// No send window is open.
     Window,
     /// A send window would be open today, or would still open, were the day no holiday.

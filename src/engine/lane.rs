@@ -10,6 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::claim::Claim;
+use super::limits::Limits;
 use super::plan::{self, RunningSender};
 use super::{Engine, LaneId, Result, RunningVersion};
 use crate::clock::from_ms;
@@ -24,6 +25,8 @@ use crate::store::lane::{self, LaneRow, QuotaKey, QuotaKind};
 pub(super) struct OpenLane {
     pub(super) sequence_id: SequenceId,
     pub(super) version: Arc<RunningVersion>,
+    /// What its workspace allows.
+    pub(super) limits: Limits,
     /// Whose leads it holds, where that is another sender than the one that may take them.
     pub(super) colleague: Option<SenderId>,
     follow_up_is_due: bool,
@@ -80,7 +83,7 @@ impl Engine {
                 match row.earliest().map(from_ms) {
                     Some(due) if due <= now => {
                         let id = LaneId::Own(SequenceId::from_uuid(row.sequence_id));
-                        let lane = OpenLane::of(&row, &version, None, now);
+                        let lane = OpenLane::of(&row, &version, self.limits(&row), None, now);
                         open.push(id, &row, lane);
                     }
                     Some(due) => claim.at_latest(due),
@@ -94,7 +97,7 @@ impl Engine {
             };
             match opens_at {
                 Some(at) if at <= now => {
-                    let lane = OpenLane::of(&row, &version, None, now);
+                    let lane = OpenLane::of(&row, &version, self.limits(&row), None, now);
                     open.push(LaneId::Sender(id), &row, lane);
                 }
                 closed => {
@@ -177,7 +180,7 @@ impl Engine {
             };
             match self.lane_opens_at(&row, sender, version, now).await? {
                 Some(at) if at <= now => {
-                    let lane = OpenLane::of(&row, version, Some(id), now);
+                    let lane = OpenLane::of(&row, version, self.limits(&row), Some(id), now);
                     open.push(LaneId::Sender(colleague), &row, lane);
                 }
                 Some(at) => claim.at_latest(at),
@@ -245,6 +248,7 @@ impl OpenLane {
     fn of(
         row: &LaneRow,
         version: &Arc<RunningVersion>,
+        limits: Limits,
         colleague: Option<SenderId>,
         now: DateTime<Utc>,
     ) -> Self {
@@ -252,6 +256,7 @@ impl OpenLane {
         Self {
             sequence_id: SequenceId::from_uuid(row.sequence_id),
             version: Arc::clone(version),
+            limits,
             colleague,
             follow_up_is_due: is_due(row.follow_up_due),
             first_is_due: is_due(row.first_due),

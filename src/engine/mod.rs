@@ -19,6 +19,7 @@ pub mod decide;
 mod flight;
 mod lane;
 pub mod last_look;
+mod limits;
 pub mod plan;
 pub mod record;
 pub mod rescue;
@@ -41,6 +42,7 @@ use crate::domain::planning::Whereabouts;
 use crate::domain::retry::RetryPolicy;
 use crate::entropy::Entropy;
 use crate::store::claim::LeadRow;
+use crate::store::lane::QuotaKey;
 use crate::store::{Db, StoreError};
 use crate::wake::Wake;
 use crate::zones::ZoneDatabase;
@@ -136,6 +138,8 @@ pub struct Claimed {
     pub version: Arc<RunningVersion>,
     /// The contact's clock and country.
     pub whereabouts: Whereabouts,
+    /// The daily counts of its workspace that it adds to, should it leave.
+    pub counted: Vec<QuotaKey>,
     /// By which way it is sent.
     pub route: Route,
     /// What is sent.

@@ -253,6 +253,7 @@ impl<'a> Recording<'a> {
         }
         match ending {
             Ending::Released | Ending::Dispatched(Outcome::NotBegun, _) => {
+                self.refund_counted(claimed);
                 self.released(open, Some(&claimed.version.zone))
             }
             Ending::Dispatched(Outcome::Sent { response }, kept) => {
@@ -329,6 +330,7 @@ impl<'a> Recording<'a> {
         let response = outcome.response().map(str::to_owned);
         let zone = Some(&claimed.version.zone);
         self.refund(&open, zone);
+        self.refund_counted(claimed);
         let scope = outcome.scope();
         if scope == Some(Scope::Sender)
             && let Some(sender) = &claimed.sender

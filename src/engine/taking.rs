@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::caps::Caps;
 use super::claim::{CONTENDED, Claim};
 use super::lane::OpenLane;
+use super::limits::{Limits, Used};
 use super::plan::{RunningSender, SenderZones};
 use super::{Engine, EngineError, Result, RunningVersion};
 use crate::domain::event::NewEvent;
@@ -49,6 +50,8 @@ pub(super) struct Taking<'a> {
     /// Today, by the sender's clock.
     day: Option<String>,
     caps: Option<Caps<'a>>,
+    /// What is used of the workspace's limits.
+    used: Used,
     /// Who was seen to miss data for a message, as they were read.
     lacking: HashMap<Uuid, PersonRow>,
     /// Leads that were another sender's and are this one's now.
@@ -75,6 +78,7 @@ struct Known {
     touched: HashMap<Uuid, Touched>,
     tasks: HashMap<(Uuid, String), TaskState>,
     zones: SenderZones,
+    limits: Option<Limits>,
 }
 
 impl<'a> Taking<'a> {
@@ -101,6 +105,7 @@ impl<'a> Taking<'a> {
             taken: Taken::default(),
             day: sender.map(|sender| sender.day(now)),
             caps,
+            used: Used::default(),
             lacking: HashMap::new(),
             adopted: HashSet::new(),
             updates: Vec::new(),
@@ -136,7 +141,7 @@ impl<'a> Taking<'a> {
             let due = due.await?;
             let found = due.len();
             self.lane_left = limit;
-            self.take(due, &lane.version).await?;
+            self.take(due, lane).await?;
             if found < look {
                 return Ok(());
             }
@@ -149,8 +154,9 @@ impl<'a> Taking<'a> {
         Ok(())
     }
 
-    async fn take(&mut self, due: Vec<DueLead>, version: &Arc<RunningVersion>) -> Result<()> {
-        let known = self.known(&due, version).await?;
+    async fn take(&mut self, due: Vec<DueLead>, lane: &OpenLane) -> Result<()> {
+        let version = &lane.version;
+        let known = self.known(&due, lane).await?;
         let mut leads = Vec::with_capacity(due.len());
         let mut executions = Vec::with_capacity(due.len());
         for due in due {
@@ -199,11 +205,19 @@ impl<'a> Taking<'a> {
     }
 
     /// What the steps of these leads ask of the database.
-    async fn known(&self, due: &[DueLead], version: &RunningVersion) -> Result<Known> {
+    async fn known(&mut self, due: &[DueLead], lane: &OpenLane) -> Result<Known> {
+        let version = &lane.version;
         let zones = self.engine.sender_zones(self.tx, version).await?;
-        if self.sender.is_some() {
+        if let Some(sender) = &self.sender {
+            let keys = |due| {
+                lane.limits
+                    .keys(self.workspace, due, sender.channel, self.now)
+            };
+            let keys = due.iter().flat_map(keys).map(|(_, _, key)| key).collect();
+            self.used.read(self.tx, self.workspace, keys).await?;
             return Ok(Known {
                 zones,
+                limits: Some(lane.limits.clone()),
                 ..Known::default()
             });
         }
@@ -224,6 +238,7 @@ impl<'a> Taking<'a> {
             touched: engagement::touched(self.tx, &asking).await?,
             tasks: task::states(self.tx, &tasked).await?,
             zones,
+            limits: None,
         })
     }
 
@@ -250,6 +265,7 @@ impl<'a> Taking<'a> {
         if let Some(caps) = self.caps {
             caps.write(self.tx).await?;
         }
+        self.used.write(self.tx, self.workspace).await?;
         let gap = self
             .sender
             .as_ref()

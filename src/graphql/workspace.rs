@@ -1,15 +1,18 @@
 //! The workspace in the API.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject, dataloader};
 
 use super::context::ContextExt;
 use super::error::{UserError, user_errors};
+use super::loader::{LoadError, Loaders};
 use super::scalar::TimeZone;
 use crate::app::workspace as app;
 use crate::app::{AppError, Role};
 use crate::domain::id::WorkspaceId;
+use crate::store;
 use crate::store::workspace::Row;
 
 /// A tenant: what a token belongs to, and everything that the token sees.
@@ -49,6 +52,26 @@ impl Workspace {
 impl From<Row> for Workspace {
     fn from(row: Row) -> Self {
         Self(Arc::new(row))
+    }
+}
+
+impl dataloader::Loader<WorkspaceId> for Loaders {
+    type Value = Arc<Row>;
+    type Error = LoadError;
+
+    async fn load(
+        &self,
+        ids: &[WorkspaceId],
+    ) -> Result<HashMap<WorkspaceId, Self::Value>, LoadError> {
+        let db = self.services.db.read();
+        let own = ids.iter().filter(|id| **id == self.workspace);
+        let mut found = HashMap::new();
+        for id in own {
+            if let Some(row) = store::workspace::find(db, *id).await? {
+                found.insert(*id, Arc::new(row));
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use ring::digest::{Context, SHA256};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use strum::EnumString;
 use uuid::Uuid;
@@ -29,8 +30,12 @@ pub struct LaneRow {
     pub version_id: Uuid,
     /// The sender; none for the sequence's own lane, of steps that need none.
     pub sender_id: Option<Uuid>,
-    /// Whether the sender is switched on.
-    pub is_enabled: bool,
+    /// The workspace's clock.
+    pub workspace_zone: String,
+    /// The most messages to one person in a day of it.
+    pub per_person: Option<i32>,
+    /// The most emails to one domain in a day of it.
+    pub per_domain: Option<i32>,
     /// When the earliest follow-up is due.
     pub follow_up_due: Option<i64>,
     /// When the earliest first message is due.
@@ -52,6 +57,11 @@ fn earliest(lane: &str, turn: u8) -> String {
     )
 }
 
+/// The limits of the workspace `w`.
+const LIMITS: &str = "w.time_zone AS workspace_zone,
+    w.max_messages_per_person_per_day AS per_person,
+    w.max_messages_per_domain_per_day AS per_domain";
+
 /// Every lane of a published sequence that has leads waiting. Those of a sender that is switched off are
 /// among them: others may take its first messages.
 ///
@@ -61,16 +71,17 @@ pub async fn survey(connection: &impl ConnectionTrait) -> Result<Vec<LaneRow>> {
     let statement = format!(
         "SELECT * FROM (
              SELECT lane.workspace_id, lane.sequence_id, q.published_version_id AS version_id,
-                    lane.sender_id, d.enabled AS is_enabled,
+                    lane.sender_id, {LIMITS},
                     ({}) AS follow_up_due, ({}) AS first_due
              FROM lane
              JOIN sequence q ON q.id = lane.sequence_id AND q.status = 'PUBLISHED'
-             JOIN sender d ON d.id = lane.sender_id
+             JOIN workspace w ON w.id = q.workspace_id
              UNION ALL
              SELECT q.workspace_id, q.id AS sequence_id, q.published_version_id AS version_id,
-                    NULL AS sender_id, TRUE AS is_enabled,
+                    NULL AS sender_id, {LIMITS},
                     ({}) AS follow_up_due, ({}) AS first_due
-             FROM sequence q WHERE q.status = 'PUBLISHED'
+             FROM sequence q JOIN workspace w ON w.id = q.workspace_id
+             WHERE q.status = 'PUBLISHED'
          ) AS surveyed
          WHERE follow_up_due IS NOT NULL OR first_due IS NOT NULL",
         earliest("l.sender_id = lane.sender_id", 0),
@@ -285,6 +296,19 @@ impl QuotaKey {
         let day = quota_day(now, zone);
         Self { subject, kind, day }
     }
+}
+
+/// The subject under which emails to a domain are counted in a workspace: domains have no ids, so a
+/// digest of the name stands for one.
+pub fn domain_subject(workspace: WorkspaceId, domain: &str) -> Uuid {
+    let mut digest = Context::new(&SHA256);
+    digest.update(workspace.uuid().as_bytes());
+    digest.update(domain.as_bytes());
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(digest.finish().as_ref()) {
+        *to = *from;
+    }
+    Uuid::from_bytes(bytes)
 }
 
 /// The day of a clock that holds `now`, YYYY-MM-DD.

@@ -659,7 +659,7 @@ both!(blockers_name_what_holds_a_lead, |h: Harness| async move {
 });
 
 both!(
-    a_page_of_leads_takes_six_statements,
+    a_page_of_leads_takes_seven_statements,
     |h: Harness| async move {
         let (sequence, _) = published(&h, &["one", "two"]).await;
         many(&h, 60).await;
@@ -711,7 +711,7 @@ both!(
                 .all(|node| node["executions"]["nodes"][0]["status"] == "SENT")
         );
         let statements = statements.lock().expect("not poisoned").clone();
-        assert_eq!(statements.len(), 6, "{statements:?}");
+        assert_eq!(statements.len(), 7, "{statements:?}");
     }
 );
 

@@ -23,7 +23,7 @@ const VIEWS: &[(&str, &str, usize)] = &[
         "query { leads(first: 50) { nodes { id status dueAt person { email firstName }
             sequence { name } currentStep { key channel } blockers { code }
             executions(first: 1) { nodes { status subject } } } } }",
-        6,
+        7,
     ),
     (
         "the list of leads with its total",

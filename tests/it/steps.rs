@@ -581,3 +581,57 @@ both!(
         );
     }
 );
+
+both!(
+    the_workspace_limits_messages_to_a_person_and_a_domain,
+    |h: Harness| async move {
+        let (receiver, ada) = (Receiver::default(), sender(&h, "ada").await);
+        let mut people = Vec::new();
+        for name in [
+            "one@a.example",
+            "two@a.example",
+            "three@A.example",
+            "four@b.example",
+        ] {
+            people.push(person(&h, json!({ "email": name })).await);
+        }
+        let people: Vec<&str> = people.iter().map(String::as_str).collect();
+        let input = json!({ "maxMessagesPerPersonPerDay": 1, "maxMessagesPerDomainPerDay": 2,
+                            "timeZone": "Europe/Lisbon" });
+        h.mutate(
+            "workspaceUpdate",
+            "WorkspaceUpdateInput",
+            input,
+            "workspace { id }",
+        )
+        .await;
+        let steps = json!([email("one", "PT0S", &[&ada])]);
+        let first = running(&h, steps.clone(), json!({}), &people).await;
+        let second = running(&h, steps, json!({}), &people).await;
+        settle(&h, &receiver).await;
+        let all: Vec<String> = first.iter().chain(&second).cloned().collect();
+        let midnight: DateTime<Utc> = "2026-03-03T00:00:00Z".parse().expect("an instant");
+        let mut told = Vec::new();
+        for lead in &all {
+            let lead = seen(&h, lead).await;
+            told.push(format!("{:?} {:?}", ran(&lead), codes(&lead)));
+            for blocker in lead["blockers"].as_array().expect("blockers") {
+                assert_eq!(at(&blocker["until"]), midnight);
+            }
+        }
+        let count = |what: &str| told.iter().filter(|told| told.contains(what)).count();
+        // Two of the three at A and the one at B, once each; the third of A by the domain alone.
+        assert_eq!(count("one SENT a"), 3, "{told:#?}");
+        assert_eq!(count("PERSON_FREQUENCY"), 3, "{told:#?}");
+        assert_eq!(count("DOMAIN_CAP"), 4, "{told:#?}");
+        h.clock.advance_to(midnight - Duration::milliseconds(1));
+        settle(&h, &receiver).await;
+        assert_eq!(receiver.taken().values().sum::<usize>(), 3);
+        h.clock.advance_to(midnight);
+        settle(&h, &receiver).await;
+        assert_eq!(receiver.taken().values().sum::<usize>(), 6);
+        later(&h, Duration::days(3));
+        settle(&h, &receiver).await;
+        assert_eq!(receiver.taken().values().sum::<usize>(), 8);
+    }
+);

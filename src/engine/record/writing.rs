@@ -7,7 +7,7 @@ use super::{Recording, claimed_on};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::id::WorkerId;
 use crate::domain::zone::Zone;
-use crate::engine::Result;
+use crate::engine::{Claimed, Result};
 use crate::store::claim::{self, LeadRow, Turn};
 use crate::store::dispatch::{self as rows, OpenExecution};
 use crate::store::event;
@@ -25,6 +25,13 @@ impl Recording<'_> {
         }
         if let Some(day) = claimed_on(open, zone) {
             self.refund_key(open.lead.sequence_id, QuotaKind::Sends, day);
+        }
+    }
+
+    /// Nor against what its workspace allows.
+    pub(super) fn refund_counted(&mut self, claimed: &Claimed) {
+        for key in &claimed.counted {
+            *self.refunds.entry(key.clone()).or_default() -= 1;
         }
     }
 

@@ -19,6 +19,7 @@ use crate::domain::planning::Whereabouts;
 use crate::engine::decide::{Circumstances, Decision, Outgoing, decide};
 use crate::engine::{Claimed, Result, RunningVersion, plan};
 use crate::store::claim::{DueLead, LeadRow, NewExecution, Turn};
+use crate::store::lane::QuotaKey;
 use crate::store::person;
 use crate::store::task::{NewTask, TaskText};
 
@@ -66,6 +67,18 @@ impl Taking<'_> {
         let new = self.new_execution(execution_id, attempt, &due, version);
         // An attempt that was to follow.
         let is_waiting = matches!(due.execution, Some((_, ExecutionStatus::Scheduled, _)));
+        // What the workspace allows, a message of a sender must keep to as well.
+        let mut counted = Vec::new();
+        let mut decision = decision;
+        if let (Decision::Send(_), Some(sender), Some(limits)) =
+            (&decision, &self.sender, &known.limits)
+        {
+            let keys = limits.keys(self.workspace, &due, sender.channel, self.now);
+            match limits.closed_until(&self.used, &keys, self.now) {
+                Some(until) => decision = Decision::Later(until),
+                None => counted.extend(keys.into_iter().map(|(_, _, key)| key)),
+            }
+        }
         let DueLead { lead, person, .. } = due;
         let mut case = Case {
             lead,
@@ -75,7 +88,7 @@ impl Taking<'_> {
             known,
         };
         let happening = match decision {
-            Decision::Send(outgoing) => return Ok(self.send(case, *outgoing)),
+            Decision::Send(outgoing) => return Ok(self.send(case, *outgoing, counted)),
             Decision::Later(due_at) => Happening::Later {
                 due_at,
                 retrying: false,
@@ -187,7 +200,12 @@ impl Taking<'_> {
     }
 
     /// The message leaves right after the claim is committed.
-    fn send(&mut self, mut case: Case<'_>, outgoing: Outgoing) -> Option<Taken> {
+    fn send(
+        &mut self,
+        mut case: Case<'_>,
+        outgoing: Outgoing,
+        counted: Vec<QuotaKey>,
+    ) -> Option<Taken> {
         // What the lead machine forbids is not sent, whatever was decided.
         if self.lane_left == 0 || !self.apply(&mut case.lead, &Happening::Claimed) {
             return None;
@@ -208,6 +226,9 @@ impl Taking<'_> {
             }
             None => Route::Webhook(self.workspace),
         };
+        for key in &counted {
+            self.used.take(key.clone());
+        }
         let Outgoing { variant, letter } = outgoing;
         case.new.variant = variant;
         case.new.subject = letter.subject().map(str::to_owned);
@@ -227,6 +248,7 @@ impl Taking<'_> {
             sender: self.sender.clone(),
             version: Arc::clone(case.version),
             whereabouts: case.whereabouts,
+            counted,
             route,
             letter,
         });

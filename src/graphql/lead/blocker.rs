@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 
 use super::{parsed, there};
 use crate::clock::from_ms;
+use crate::domain::address::recipient_domain;
+use crate::domain::flow::Channel;
 use crate::domain::gate::{self, Closed, Gate};
 use crate::domain::id::{PersonId, SenderId, SequenceId, VersionId};
 use crate::domain::lead::{Hold, LeadStatus};
@@ -17,7 +19,7 @@ use crate::domain::zone::Zone;
 use crate::graphql::context::ContextExt;
 use crate::graphql::scalar;
 use crate::store::claim::Turn;
-use crate::store::lane::{QuotaKey, QuotaKind};
+use crate::store::lane::{QuotaKey, QuotaKind, domain_subject};
 use crate::store::lead::Row;
 use crate::store::sender::Sender;
 use crate::store::{self, StoreError};
@@ -43,6 +45,10 @@ pub enum BlockerCode {
     SenderDisabled,
     /// Its sender had trouble of its own, such as a refused login, and is left alone for a while.
     SenderUnhealthy,
+    /// The person has had as many messages today as the workspace allows, from whatever sequence.
+    PersonFrequency,
+    /// As many emails as the workspace allows have gone to the recipient's domain today.
+    DomainCap,
     /// The sequence does not send.
     SequenceDisabled,
     /// Somebody holds the lead.
@@ -129,18 +135,23 @@ async fn closed_gates(
         person: &Whereabouts::new(of_person, person.country.as_deref()),
     };
     let window = gate::window(&planning::calendar(settings, clocks), now);
+    let email = person
+        .email
+        .as_deref()
+        .filter(|_| sender.channel == Channel::Email);
+    let mut closed = workspace_gates(ctx, lead, email, now).await?;
     if due_at > now {
-        let opening = window.filter(|closed| closed.until == due_at);
-        return Ok(opening.into_iter().collect());
+        // Who was seen at a closed gate waits for its opening.
+        closed.extend(window);
+        closed.retain(|closed| closed.until == due_at);
+        return Ok(closed);
     }
-    let mut closed: Vec<Closed> = [
+    let of_sender_now = [
         window,
         gate::health(sender.unhealthy_until, now),
         gate::pace(sender.next_free_at, now),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    ];
+    closed.extend(of_sender_now.into_iter().flatten());
     let cap = sender.daily_cap.and_then(|cap| u32::try_from(cap).ok());
     let cap = daily_cap_on(local_day(now, &of_sender), cap, sender.warm_up.as_ref());
     let is_first = lead.turn == Turn::First.as_i16();
@@ -167,6 +178,42 @@ async fn closed_gates(
             let key = QuotaKey::of(subject, kind, zone, now);
             let used = loaders.load_one(key).await?.unwrap_or(0);
             closed.extend(gate::daily(gate, cap, used, zone, now));
+        }
+    }
+    Ok(closed)
+}
+
+/// The limits of the workspace, on messages to one person and on emails to one domain.
+async fn workspace_gates(
+    ctx: &Context<'_>,
+    lead: &Row,
+    email: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Closed>> {
+    let (loaders, id) = (ctx.loaders()?, ctx.caller_within()?.workspace);
+    let workspace = there(loaders.load_one(id).await?, "lead's workspace")?;
+    let zone = ctx.services().zones.get(&workspace.time_zone);
+    let zone = zone.unwrap_or_else(Zone::utc);
+    let domain = email.and_then(recipient_domain);
+    let limits = [
+        (
+            Gate::PersonFrequency,
+            workspace.max_messages_per_person_per_day,
+            Some(lead.person_id),
+        ),
+        (
+            Gate::DomainCap,
+            workspace.max_messages_per_domain_per_day,
+            domain.map(|domain| domain_subject(id, &domain)),
+        ),
+    ];
+    let mut closed = Vec::new();
+    for (gate, cap, subject) in limits {
+        let cap = cap.and_then(|cap| u32::try_from(cap).ok());
+        if let (Some(cap), Some(subject)) = (cap, subject) {
+            let key = QuotaKey::of(subject, QuotaKind::Sends, &zone, now);
+            let used = loaders.load_one(key).await?.unwrap_or(0);
+            closed.extend(gate::daily(gate, cap, used, &zone, now));
         }
     }
     Ok(closed)
@@ -213,6 +260,16 @@ impl From<Closed> for Blocker {
                 BlockerCode::SequenceDailyCap,
                 "The sequence has sent as much as it may today: raise maxSendsPerDay and publish, \
                  or wait for the next day of its clock.",
+            ),
+            Gate::PersonFrequency => (
+                BlockerCode::PersonFrequency,
+                "The person has had as many messages today as the workspace allows \
+                 (maxMessagesPerPersonPerDay): the message leaves on its next day.",
+            ),
+            Gate::DomainCap => (
+                BlockerCode::DomainCap,
+                "As many emails as the workspace allows have gone to the recipient's domain today \
+                 (maxMessagesPerDomainPerDay): the message leaves on its next day.",
             ),
             Gate::NewLeadsCap => (
                 BlockerCode::NewLeadsCap,
