@@ -284,8 +284,10 @@ impl LeadState {
             }
             // What waits for somebody sends nothing, and a message on its way cannot be held.
             (Pending | InProgress | Paused, H::AutoReplied { .. }) => Err(Refused::Senseless),
-            // Nobody works on a lead that waits in its step.
-            (_, H::Released) if self.awaits() => Err(Refused::Senseless),
+            // Nobody works on a lead that waits in its step, or for somebody to settle its message.
+            (_, H::Released) if self.awaits() || self.hold == Some(Hold::Unconfirmed) => {
+                Err(Refused::Senseless)
+            }
             (Pending | InProgress, H::Released) => Ok(Self {
                 status: Pending,
                 ..self.clone()

@@ -18,6 +18,7 @@ mod holidays;
 mod hostile_values;
 mod http;
 mod import;
+mod lead_machine;
 mod leads;
 mod nodes;
 mod pains;
