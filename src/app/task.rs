@@ -7,7 +7,7 @@ use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::id::{LeadId, SequenceId, TaskId};
 use crate::domain::task::TaskStatus;
 use crate::store::task::{self, Row};
-use crate::store::{StoreError, event, lane};
+use crate::store::{StoreError, claim, event, lane};
 
 /// The longest note, in characters.
 pub const NOTE_CHARS_MAX: usize = 10_000;
@@ -37,11 +37,19 @@ pub async fn complete(
         check_note(note)?;
     }
     let tx = services.db.begin().await?;
-    let found = task::lock(&tx, caller.workspace, &caller.scope, id).await?;
-    let mut row = found.ok_or_else(|| {
+    let missing = || {
         let message = "There is no task with this id: take the id from an answer of this API.";
         Refusal::not_found(message, &["id"])
-    })?;
+    };
+    let seen = task::find(&tx, caller.workspace, &caller.scope, id).await?;
+    let seen = seen.ok_or_else(missing)?;
+    let sequence = SequenceId::from_uuid(seen.sequence_id);
+    // A lead that goes on must not be taken up by a version that is just being replaced. Its lead is
+    // locked before the task, as a claim does.
+    lane::running_versions(&tx, &[sequence]).await?;
+    claim::lock_leads(&tx, &[LeadId::from_uuid(seen.lead_id)]).await?;
+    let found = task::lock(&tx, caller.workspace, &caller.scope, id).await?;
+    let mut row = found.ok_or_else(missing)?;
     match row.state()? {
         TaskStatus::Open => {}
         status if status == outcome => return Ok(row),
@@ -50,9 +58,7 @@ pub async fn complete(
             return Err(Refusal::new(RefusalCode::WrongState, message, &["id"]).into());
         }
     }
-    let (now, sequence) = (services.clock.now(), SequenceId::from_uuid(row.sequence_id));
-    // A lead that goes on must not be taken up by a version that is just being replaced.
-    lane::running_versions(&tx, &[sequence]).await?;
+    let now = services.clock.now();
     row.status = outcome.to_string();
     row.note = note;
     row.completed_at = Some(now.timestamp_millis());

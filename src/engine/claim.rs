@@ -8,6 +8,7 @@ use sea_orm::DatabaseTransaction;
 
 use super::caps::Caps;
 use super::lane::OpenLane;
+use super::limits;
 use super::taking::Taking;
 use super::{Claimed, Engine, LaneId, Result};
 use crate::domain::id::{SenderId, SequenceId};
@@ -18,6 +19,8 @@ use crate::store::{StoreError, lane, worker};
 const CLAIM_MAX: usize = 512;
 /// When to look again at a sender that another node was just working on.
 pub(super) const CONTENDED: Duration = Duration::milliseconds(250);
+/// When to look again at a colleague's lane in which nothing was found.
+const OFFERED_IN_VAIN: Duration = Duration::minutes(1);
 /// When to look again while this worker has no lease.
 const NO_LEASE: Duration = Duration::seconds(1);
 
@@ -167,6 +170,15 @@ impl Engine {
             });
         };
         let sender = self.running_sender(row)?;
+        if lanes.iter().any(|lane| lane.limits.are_any())
+            && !limits::keep_workspace(&tx, sender.workspace).await?
+        {
+            tx.rollback().await.map_err(StoreError::from)?;
+            return Ok(Claim {
+                next_at: Some(now + CONTENDED),
+                ..Claim::default()
+            });
+        }
         if let Some(until) = sender.rests_until(now) {
             tx.rollback().await.map_err(StoreError::from)?;
             return Ok(Claim {
@@ -202,6 +214,10 @@ impl Engine {
             }
         }
         let mut claim = taking.finish().await?;
+        // What is due of its colleagues may all be at steps that are not its own.
+        if own.is_empty() && !claim.progressed {
+            claim.next_at = Some(now + OFFERED_IN_VAIN);
+        }
         if left_out {
             claim.at_latest(now + CONTENDED);
         }

@@ -18,6 +18,7 @@ use crate::domain::gate::{self, Gate};
 use crate::domain::id::{SenderId, SequenceId, VersionId};
 use crate::domain::planning::Whereabouts;
 use crate::domain::settings::WindowClock;
+use crate::store::Reader;
 use crate::store::claim::Turn;
 use crate::store::lane::{self, LaneRow, QuotaKey, QuotaKind};
 
@@ -58,6 +59,21 @@ impl Open {
 
 type Senders = HashMap<SenderId, Arc<RunningSender>>;
 
+/// Daily counts that a survey has read: many lanes ask for the same ones.
+#[derive(Default)]
+struct Counts(HashMap<QuotaKey, i64>);
+
+impl Counts {
+    async fn of(&mut self, db: &Reader, key: QuotaKey) -> Result<i64> {
+        if let Some(known) = self.0.get(&key) {
+            return Ok(*known);
+        }
+        let used = lane::quota_used(db, &key).await?;
+        self.0.insert(key, used);
+        Ok(used)
+    }
+}
+
 impl Engine {
     /// The lanes that have due work and are open, by whose they are, the longest due first; every
     /// other lane's opening goes into `claim.next_at`.
@@ -76,7 +92,7 @@ impl Engine {
             }
         }
         let senders = self.senders_of(&surveyed).await?;
-        let mut open = Open::default();
+        let (mut open, mut counts) = (Open::default(), Counts::default());
         let mut strays = Vec::new();
         for (row, version) in surveyed {
             let Some(id) = row.sender_id.map(SenderId::from_uuid) else {
@@ -92,7 +108,10 @@ impl Engine {
                 continue;
             };
             let opens_at = match senders.get(&id) {
-                Some(sender) => self.lane_opens_at(&row, sender, &version, now).await?,
+                Some(sender) => {
+                    self.lane_opens_at(&row, sender, &version, now, &mut counts)
+                        .await?
+                }
                 None => None,
             };
             match opens_at {
@@ -109,8 +128,8 @@ impl Engine {
             }
         }
         for (id, row, version) in strays {
-            self.offer(id, row, &version, &senders, now, claim, &mut open)
-                .await?;
+            let found = (&mut *claim, &mut open, &mut counts);
+            self.offer(id, row, &version, &senders, now, found).await?;
         }
         let mut open: Vec<_> = open.0.into_iter().collect();
         open.sort_by_key(|(id, (earliest, _))| (*earliest, *id));
@@ -153,10 +172,6 @@ impl Engine {
     }
 
     /// Offers the first messages of a closed lane to the other senders of their steps.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a part of one function, cut out so that it can be read"
-    )]
     async fn offer(
         &self,
         id: SenderId,
@@ -164,8 +179,7 @@ impl Engine {
         version: &Arc<RunningVersion>,
         senders: &Senders,
         now: DateTime<Utc>,
-        claim: &mut Claim,
-        open: &mut Open,
+        (claim, open, counts): (&mut Claim, &mut Open, &mut Counts),
     ) -> Result<()> {
         let row = LaneRow {
             follow_up_due: None,
@@ -178,7 +192,8 @@ impl Engine {
             let Some(sender) = senders.get(&colleague) else {
                 continue;
             };
-            match self.lane_opens_at(&row, sender, version, now).await? {
+            let opens_at = self.lane_opens_at(&row, sender, version, now, counts);
+            match opens_at.await? {
                 Some(at) if at <= now => {
                     let lane = OpenLane::of(&row, version, self.limits(&row), Some(id), now);
                     open.push(LaneId::Sender(colleague), &row, lane);
@@ -198,6 +213,7 @@ impl Engine {
         sender: &RunningSender,
         version: &RunningVersion,
         now: DateTime<Utc>,
+        counts: &mut Counts,
     ) -> Result<Option<DateTime<Utc>>> {
         let due = [row.follow_up_due, row.first_due].map(|due| due.map(from_ms));
         let Some(earliest) = due.into_iter().flatten().min() else {
@@ -219,13 +235,13 @@ impl Engine {
         let (settings, zone) = (&version.settings, &version.zone);
         let of_sequence = |kind| sequence_quota(version, kind, now);
         if let Some(cap) = sender.cap_at(now) {
-            let used = lane::quota_used(db, &sender_quota(sender, now)).await?;
+            let used = counts.of(db, sender_quota(sender, now)).await?;
             if let Some(closed) = gate::daily(Gate::SenderCap, cap, used, &sender.zone, now) {
                 return Ok(Some(closed.until));
             }
         }
         if let Some(cap) = settings.max_sends_per_day {
-            let used = lane::quota_used(db, &of_sequence(QuotaKind::Sends)).await?;
+            let used = counts.of(db, of_sequence(QuotaKind::Sends)).await?;
             if let Some(closed) = gate::daily(Gate::SequenceCap, cap, used, zone, now) {
                 return Ok(Some(closed.until));
             }
@@ -234,7 +250,7 @@ impl Engine {
         if follow_up.is_none_or(|due| due > now)
             && let Some(cap) = settings.max_new_leads_per_day
         {
-            let used = lane::quota_used(db, &of_sequence(QuotaKind::NewLeads)).await?;
+            let used = counts.of(db, of_sequence(QuotaKind::NewLeads)).await?;
             if let Some(closed) = gate::daily(Gate::NewLeadsCap, cap, used, zone, now) {
                 let after_cap = first.map(|due| due.max(closed.until));
                 return Ok(follow_up.into_iter().chain(after_cap).min());

@@ -13,6 +13,7 @@ use crate::domain::gate::{self, Gate};
 use crate::domain::id::WorkspaceId;
 use crate::domain::zone::Zone;
 use crate::store::claim::DueLead;
+use crate::store::dialect;
 use crate::store::lane::{self, LaneRow, QuotaKey, QuotaKind, domain_subject};
 
 /// The limits of a workspace.
@@ -46,6 +47,11 @@ impl Engine {
 }
 
 impl Limits {
+    /// Whether there are any.
+    pub(super) const fn are_any(&self) -> bool {
+        self.per_person.is_some() || self.per_domain.is_some()
+    }
+
     /// The counts that a message to this lead's person adds to, each with its gate and its cap.
     pub(super) fn keys(
         &self,
@@ -83,8 +89,18 @@ impl Limits {
     }
 }
 
+/// Keeps other claims of a workspace with limits away until the transaction ends; `false` where another
+/// one is under way, for which nobody waits.
+pub(super) async fn keep_workspace(
+    tx: &DatabaseTransaction,
+    workspace: WorkspaceId,
+) -> Result<bool> {
+    Ok(dialect::try_keep(tx, workspace.uuid()).await?)
+}
+
 impl Used {
-    /// Reads counts and keeps them from changing until the transaction ends.
+    /// Reads counts. Only claims raise them, and those of a workspace with limits go one after the
+    /// other ([`keep_workspace`]), so that nobody else does before this transaction ends.
     pub(super) async fn read(
         &mut self,
         tx: &DatabaseTransaction,
@@ -94,8 +110,9 @@ impl Used {
         let unknown = |key: &QuotaKey| !self.before.contains_key(key);
         let keys: Vec<QuotaKey> = keys.into_iter().filter(unknown).collect();
         if !keys.is_empty() {
-            let read = lane::quotas_locked(tx, workspace, keys).await?;
-            self.before.extend(read);
+            let read = lane::quotas_used(tx, workspace, &keys).await?;
+            let read = |key: QuotaKey| (key.clone(), read.get(&key).copied().unwrap_or(0));
+            self.before.extend(keys.into_iter().map(read));
         }
         Ok(())
     }

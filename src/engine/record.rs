@@ -35,7 +35,8 @@ use crate::store::lane::{self, QuotaKey};
 /// The shortest and the longest time for which a sender in trouble is left alone.
 const SENDER_REST: (Duration, Duration) = (Duration::seconds(5), Duration::minutes(15));
 
-/// After so many refused logins in a row a sender is switched off: to go on would lock its account.
+/// With the last of so many troubles in a row a sender is switched off whose login is refused for good:
+/// to go on would lock its account.
 const AUTH_FAILURES_MAX: i32 = 3;
 
 /// How a claimed message ended.
@@ -175,6 +176,8 @@ pub(super) struct Recording<'a> {
     kept: Vec<KeptMessage>,
     events: Vec<NewEvent>,
     refunds: HashMap<QuotaKey, i32>,
+    /// Of what the workspace allows.
+    limit_refunds: HashMap<QuotaKey, i32>,
     suppressed: Vec<(Channel, String)>,
     unhealthy: BTreeMap<SenderId, (DateTime<Utc>, String)>,
     healthy: BTreeSet<SenderId>,
@@ -193,6 +196,8 @@ struct Trouble {
     response: Option<String>,
     /// How long its server asks to be left alone.
     rest: Option<Duration>,
+    /// Whether its server says that to try again would not help.
+    is_final: bool,
 }
 
 impl<'a> Recording<'a> {
@@ -206,6 +211,7 @@ impl<'a> Recording<'a> {
             kept: Vec::new(),
             events: Vec::new(),
             refunds: HashMap::new(),
+            limit_refunds: HashMap::new(),
             suppressed: Vec::new(),
             unhealthy: BTreeMap::new(),
             healthy: BTreeSet::new(),
@@ -341,6 +347,7 @@ impl<'a> Recording<'a> {
                 message,
                 response,
                 rest: outcome.retry_after(),
+                is_final: matches!(outcome, Outcome::Rejected { .. }),
             };
             return self.sender_in_trouble(open, sender, trouble);
         }
@@ -395,13 +402,14 @@ impl<'a> Recording<'a> {
             message,
             response,
             rest: asked,
+            is_final,
         } = trouble;
         let doublings = sender.failures.clamp(0, 16).unsigned_abs();
         let rest = SENDER_REST.0 * 2_i32.saturating_pow(doublings);
         let rest = rest.min(SENDER_REST.1);
         let until = self.now + asked.map_or(rest, |asked| asked.max(rest));
         self.unhealthy.insert(sender.id, (until, message.clone()));
-        if code == ErrorCode::AuthFailed && sender.failures + 1 >= AUTH_FAILURES_MAX {
+        if is_final && code == ErrorCode::AuthFailed && sender.failures + 1 >= AUTH_FAILURES_MAX {
             self.refused_login.insert(sender.id, message.clone());
         }
         let settled = Settled {

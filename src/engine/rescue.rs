@@ -112,7 +112,7 @@ impl Engine {
             let mut recording = Recording::new(self, workspace);
             for one in open {
                 // A request that was perhaps made is made again, under the same id.
-                if one.channel == Some(Channel::Webhook) {
+                if one.channel == Some(Channel::Webhook) && one.sender_id.is_none() {
                     recording.released(one, None)?;
                 } else {
                     recording.ambiguous(one, "the process died while sending it")?;

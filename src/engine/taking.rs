@@ -122,6 +122,7 @@ impl<'a> Taking<'a> {
             (Some(sender), Some(other)) => lane.version.flow.shared_steps(sender.id, other),
             _ => Vec::new(),
         };
+        let requests = lane.version.flow.requests();
         for _ in 0..ROUNDS_MAX {
             let allowed = match &self.caps {
                 Some(caps) => self.left.min(caps.left(lane, turn)),
@@ -135,14 +136,17 @@ impl<'a> Taking<'a> {
             let source = match (&self.sender, lane.colleague) {
                 (Some(sender), None) => Source::Sender(sender.id, sender.channel),
                 (Some(sender), Some(other)) => Source::Colleague(other, sender.channel, &shared),
-                (None, _) => Source::Own,
+                // Requests wait for room; what else there is to do does not wait for them.
+                (None, _) if limit == 0 => Source::Own(&requests),
+                (None, _) => Source::Own(&[]),
             };
             let due = rows::due(self.tx, source, lane.sequence_id, turn, self.now, look);
             let due = due.await?;
             let found = due.len();
             self.lane_left = limit;
-            self.take(due, lane).await?;
-            if found < look {
+            let has_changed = self.take(due, lane).await?;
+            // Where nothing changes, to look again would find the same.
+            if found < look || !has_changed {
                 return Ok(());
             }
             if self.left < limit / 2 {
@@ -154,7 +158,8 @@ impl<'a> Taking<'a> {
         Ok(())
     }
 
-    async fn take(&mut self, due: Vec<DueLead>, lane: &OpenLane) -> Result<()> {
+    /// Answers whether anything of what is due was changed.
+    async fn take(&mut self, due: Vec<DueLead>, lane: &OpenLane) -> Result<bool> {
         let version = &lane.version;
         let known = self.known(&due, lane).await?;
         let mut leads = Vec::with_capacity(due.len());
@@ -177,7 +182,7 @@ impl<'a> Taking<'a> {
         if !changed.is_empty() {
             let waits = |lead: &LeadRow| {
                 let hold: Option<Hold> = lead.hold.as_deref().and_then(|hold| hold.parse().ok());
-                hold.is_some_and(Hold::lacks)
+                hold.is_some_and(|hold| hold.lacks() || hold == Hold::AwaitingCondition)
             };
             leads.retain(|lead| !(waits(lead) && changed.contains(&lead.person_id)));
         }
@@ -187,7 +192,8 @@ impl<'a> Taking<'a> {
         executions.retain(|execution: &NewExecution| !stays(execution.lead_id));
         self.events
             .retain(|event| !event.lead_id.is_some_and(stays));
-        self.claim.progressed |= !leads.is_empty();
+        let has_changed = !leads.is_empty();
+        self.claim.progressed |= has_changed;
         let taken = std::mem::take(&mut self.taken);
         if let Some(caps) = &mut self.caps {
             caps.take(version, taken.messages, taken.new_leads);
@@ -201,7 +207,7 @@ impl<'a> Taking<'a> {
         let taken: Vec<_> = taken.iter().map(LeadRow::lead_id).collect();
         rows::take_leads(self.tx, self.worker, &taken).await?;
         rows::save_leads(self.tx, &moved, None).await?;
-        Ok(())
+        Ok(has_changed)
     }
 
     /// What the steps of these leads ask of the database.

@@ -196,8 +196,8 @@ pub enum Source<'a> {
     /// First messages that another sender was to send, at one of these steps, which this one may send
     /// as well.
     Colleague(SenderId, Channel, &'a [&'a str]),
-    /// Leads whose step needs no sender.
-    Own,
+    /// Leads whose step needs no sender, but for those at these steps.
+    Own(&'a [&'a str]),
 }
 
 /// Due leads of a lane that nobody works on, longest due first; other nodes cannot take them
@@ -228,7 +228,12 @@ pub async fn due(
             (lane, channel)
         }
         // Only work for a person asks whether it may be done.
-        Source::Own => ("d.sender_id IS NULL".to_owned(), Channel::Call),
+        Source::Own([]) => ("d.sender_id IS NULL".to_owned(), Channel::Call),
+        Source::Own(but) => {
+            let steps = arguments.list(but.iter().copied());
+            let lane = format!("d.sender_id IS NULL AND d.step_key NOT IN ({steps})");
+            (lane, Channel::Call)
+        }
     };
     let address = address_of(channel);
     let statement = format!(
@@ -521,7 +526,7 @@ pub async fn enter_executions(
         .iter()
         .partition(|execution| execution.finished_at.is_some());
     let begins = "version_id = excluded.version_id, variant = excluded.variant,
-        sender_id = excluded.sender_id, attempt = excluded.attempt, error_response = NULL,
+        channel = excluded.channel, sender_id = excluded.sender_id, attempt = excluded.attempt, error_response = NULL,
         subject = excluded.subject, message_id = excluded.message_id,
         quota_day = excluded.quota_day, started_at = excluded.started_at";
     enter(tx, workspace, &begun, begins).await?;

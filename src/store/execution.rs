@@ -215,6 +215,8 @@ pub struct GivenUp {
     pub sequence_id: Uuid,
     /// Its step.
     pub step_key: String,
+    /// Its channel.
+    pub channel: Option<String>,
     /// Who would have sent it.
     pub sender_id: Option<Uuid>,
 }
@@ -244,7 +246,7 @@ pub async fn give_up(
             "UPDATE execution SET status = 'FAILED', error_code = $2, error_message = $3,
              retry_at = NULL, finished_at = $4
          WHERE {of_workspace} = $1 AND lead_id {list} AND status = 'SCHEDULED'
-         RETURNING id, lead_id, sequence_id, step_key, sender_id"
+         RETURNING id, lead_id, sequence_id, step_key, channel, sender_id"
         );
         given_up.extend(sql::all::<GivenUp>(tx, &statement, arguments).await?);
     }

@@ -370,20 +370,10 @@ pub async fn release_leads(
             .with(workspace.uuid())
             .with(now.timestamp_millis());
         let ids = arguments.among(tx, chunk.iter().copied());
-        let which = format!(
-            "workspace_id = $1 AND person_id {ids} AND worker_id IS NULL
-             AND hold IN ('MISSING_MERGE_DATA', 'MISSING_ADDRESS', 'AWAITING_CONDITION')
-             AND status IN ('ACTIVE', 'PAUSED')"
-        );
+        let which = format!("workspace_id = $1 AND person_id {ids} AND {WAITS_FOR_PERSON}");
         lane::keep_sequences_of(tx, &which, arguments.clone()).await?;
         lock_leads_where(tx, &which, arguments.clone()).await?;
-        let statement = format!(
-            "UPDATE lead SET hold = CASE WHEN hold = 'AWAITING_CONDITION' THEN hold END,
-                 due_at = CASE WHEN status = 'ACTIVE' THEN $2 ELSE due_at END,
-                 paused_rest_ms = CASE WHEN status = 'PAUSED' AND hold <> 'AWAITING_CONDITION'
-                                       THEN 0 ELSE paused_rest_ms END
-             WHERE {which}"
-        );
+        let statement = format!("UPDATE lead SET {RELEASE} WHERE {which}");
         released += sql::execute(tx, &statement, arguments).await?;
     }
     Ok(released)
@@ -395,6 +385,45 @@ pub fn search_text(row: &Row) -> String {
     let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
     searchable(&parts.join(" "))
 }
+
+/// Like [`release_leads`], for a claim, which waits for nobody: a lead that somebody holds just now is
+/// left out. One that is being claimed is seen to have a person who changes, and is looked at again.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn release_free_leads(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    people: &[Uuid],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    for chunk in people.chunks(KEYS_PER_STATEMENT) {
+        let mut arguments = Arguments::new()
+            .with(workspace.uuid())
+            .with(now.timestamp_millis());
+        let ids = arguments.among(tx, chunk.iter().copied());
+        let statement = format!(
+            "WITH free AS MATERIALIZED (
+                 SELECT l.id FROM lead AS l
+                 WHERE l.workspace_id = $1 AND l.person_id {ids} AND {WAITS_FOR_PERSON}
+                 ORDER BY l.id {}
+             )
+             UPDATE lead SET {RELEASE} WHERE id IN (SELECT free.id FROM free)",
+            dialect::for_update_skip_locked(tx, "l")
+        );
+        sql::execute(tx, &statement, arguments).await?;
+    }
+    Ok(())
+}
+
+/// The leads that wait for something that the person may be given.
+const WAITS_FOR_PERSON: &str = "worker_id IS NULL AND status IN ('ACTIVE', 'PAUSED')
+    AND hold IN ('MISSING_MERGE_DATA', 'MISSING_ADDRESS', 'AWAITING_CONDITION')";
+/// What lets them go on; `$2` is now.
+const RELEASE: &str = "hold = CASE WHEN hold = 'AWAITING_CONDITION' THEN hold END,
+    due_at = CASE WHEN status = 'ACTIVE' THEN $2 ELSE due_at END,
+    paused_rest_ms = CASE WHEN status = 'PAUSED' AND hold <> 'AWAITING_CONDITION'
+                          THEN 0 ELSE paused_rest_ms END";
 
 /// Those of the people whom nobody is changing just now, locked until the transaction ends.
 ///

@@ -215,6 +215,31 @@ pub async fn expire(
     Ok(())
 }
 
+/// Gives every open task of these leads up: the leads have left their step.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn expire_of(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    leads: &[LeadId],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    for leads in sql::chunks(leads) {
+        let mut arguments = Arguments::new()
+            .with(workspace.uuid())
+            .with(now.timestamp_millis());
+        let list = arguments.among(tx, leads.iter().map(|id| id.uuid()));
+        let of_workspace = dialect::unindexed(tx.get_database_backend(), "workspace_id");
+        let statement = format!(
+            "UPDATE task SET status = 'EXPIRED', completed_at = $2
+             WHERE {of_workspace} = $1 AND lead_id {list} AND status = 'OPEN'"
+        );
+        sql::execute(tx, &statement, arguments).await?;
+    }
+    Ok(())
+}
+
 /// A task of the workspace that a scope admits, locked until the transaction ends.
 ///
 /// # Errors

@@ -169,6 +169,19 @@ impl CompiledFlow {
         self.steps.get(key)
     }
 
+    /// The keys of the steps that make a request, in their order.
+    pub fn requests(&self) -> Vec<&str> {
+        let makes_one = |step: &&CompiledStep| matches!(step.work, Work::Webhook(_));
+        let mut keys: Vec<&str> = self
+            .steps
+            .values()
+            .filter(makes_one)
+            .map(|step| step.key.as_str())
+            .collect();
+        keys.sort_unstable();
+        keys
+    }
+
     /// Every sender that some step names, each once.
     pub fn senders(&self) -> Vec<SenderId> {
         let all: BTreeSet<SenderId> = self

@@ -31,7 +31,7 @@ impl Recording<'_> {
     /// Nor against what its workspace allows.
     pub(super) fn refund_counted(&mut self, claimed: &Claimed) {
         for key in &claimed.counted {
-            *self.refunds.entry(key.clone()).or_default() -= 1;
+            *self.limit_refunds.entry(key.clone()).or_default() -= 1;
         }
     }
 
@@ -106,6 +106,8 @@ impl Recording<'_> {
             }
         }
         lane::quota_add(tx, self.workspace, self.refunds).await?;
+        // After those of senders and sequences, as a claim writes them.
+        lane::quota_add(tx, self.workspace, self.limit_refunds).await?;
         let progressed = !self.events.is_empty();
         event::append(tx, self.workspace, self.events).await?;
         Ok(progressed)

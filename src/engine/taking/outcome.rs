@@ -11,9 +11,9 @@ use crate::channel::dispatch::Route;
 use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
-use crate::domain::flow::{Answer, CompiledStep};
+use crate::domain::flow::{Answer, CompiledStep, Work};
 use crate::domain::id::{ExecutionId, LeadId, SenderId};
-use crate::domain::lead::{Happening, Onward, StopReason};
+use crate::domain::lead::{Happening, Hold, Onward, StopReason};
 use crate::domain::outcome::GIVEN_UP;
 use crate::domain::planning::Whereabouts;
 use crate::engine::decide::{Circumstances, Decision, Outgoing, decide};
@@ -79,7 +79,15 @@ impl Taking<'_> {
                 None => counted.extend(keys.into_iter().map(|(_, _, key)| key)),
             }
         }
-        let DueLead { lead, person, .. } = due;
+        let DueLead {
+            mut lead, person, ..
+        } = due;
+        let step = lead.step_key.as_deref();
+        forget_wait(
+            &mut lead.hold,
+            &mut lead.until_at,
+            step.and_then(|key| version.flow.step(key)),
+        );
         let mut case = Case {
             lead,
             new,
@@ -100,8 +108,13 @@ impl Taking<'_> {
             }
             Decision::AwaitConfirmation => Happening::Ambiguous,
             Decision::Await { hold, until, task } => {
-                if let Some(text) = task {
-                    self.give(&case, text, until);
+                match task {
+                    Some(text) => self.give(&case, text, until),
+                    // What it asks of the person may just be changing.
+                    None if hold == Hold::AwaitingCondition => {
+                        self.lacking.insert(case.lead.person_id, person);
+                    }
+                    None => {}
                 }
                 Happening::Awaits { hold, until }
             }
@@ -464,8 +477,23 @@ impl Taking<'_> {
             };
             person::update(self.tx, person).await?;
         }
-        person::release_leads(self.tx, self.workspace, &changed, self.now).await?;
+        person::release_free_leads(self.tx, self.workspace, &changed, self.now).await?;
         Ok(waiting)
+    }
+}
+
+/// A lead that waited at a step which is of another kind by now waits for nothing any more.
+fn forget_wait(hold: &mut Option<String>, until_at: &mut Option<i64>, step: Option<&CompiledStep>) {
+    let fits = match hold.as_deref().map(str::parse) {
+        Some(Ok(Hold::AwaitingCondition)) => {
+            step.is_some_and(|step| matches!(step.work, Work::Condition(_)))
+        }
+        Some(Ok(Hold::AwaitingTask)) => step.is_some_and(|step| matches!(step.work, Work::Task(_))),
+        _ => true,
+    };
+    if !fits {
+        *hold = None;
+        *until_at = None;
     }
 }
 

@@ -215,7 +215,8 @@ pub async fn stop_leads(
 }
 
 /// Lets the leads go on that wait at a step which has changed: a new text may do without the data that
-/// they miss, and a new condition is asked from its beginning.
+/// they miss, a new condition is asked from its beginning, and a task that is open stays so where the
+/// step still gives one.
 ///
 /// # Errors
 /// [`crate::store::StoreError`] as the database has it.
@@ -226,7 +227,9 @@ pub async fn release_held(
 ) -> Result<u64> {
     let which = format!(
         "workspace_id = $1 AND sequence_id = $2 AND step_key = $3
-         AND hold IN ('MISSING_MERGE_DATA', 'MISSING_ADDRESS', 'AWAITING_CONDITION') AND {MOVABLE}"
+         AND hold IN ('MISSING_MERGE_DATA', 'MISSING_ADDRESS', 'AWAITING_CONDITION',
+                      'AWAITING_TASK')
+         AND {MOVABLE}"
     );
     lock_leads_where(tx, &which, place.arguments()).await?;
     let statement = format!(
@@ -242,7 +245,8 @@ pub async fn release_held(
 }
 
 /// Gives the leads of a step whose sender is not among the step's `senders` another one, by their
-/// bucket, as [`crate::domain::flow::CompiledStep::sender`] does; none where the step needs none.
+/// bucket, as [`crate::domain::flow::CompiledStep::sender`] does; none where the step needs none. Who
+/// has had messages gets none either: the engine gives it back to whoever wrote to it.
 ///
 /// # Errors
 /// [`crate::store::StoreError`] as the database has it.
@@ -274,7 +278,8 @@ pub async fn reassign(
     );
     lock_leads_where(tx, &which, arguments.clone()).await?;
     let statement = format!(
-        "UPDATE lead SET sender_id = CASE bucket % {}{cases} END WHERE {which}",
+        "UPDATE lead SET sender_id = CASE WHEN thread IS NULL THEN CASE bucket % {}{cases} END END
+         WHERE {which}",
         senders.len(),
     );
     sql::execute(tx, &statement, arguments).await
