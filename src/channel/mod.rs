@@ -9,7 +9,7 @@ pub mod mime;
 mod secret;
 pub mod smtp;
 pub mod text;
-mod trust;
+pub mod trust;
 pub mod twilio;
 pub mod web;
 pub mod webhook;

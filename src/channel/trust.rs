@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 ///
 /// # Errors
 /// Why none can be made, in words.
-pub(super) async fn trust(extra: &[Vec<u8>]) -> Result<Arc<ClientConfig>, String> {
+pub async fn trust(extra: &[Vec<u8>]) -> Result<Arc<ClientConfig>, String> {
     static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let roots = match SYSTEM.get() {
         Some(roots) => Arc::clone(roots),

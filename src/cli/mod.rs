@@ -5,6 +5,7 @@
 mod database;
 mod demo;
 mod key;
+pub mod sequence;
 mod serve;
 mod token;
 
@@ -69,6 +70,9 @@ enum Command {
     /// Show a believable workspace on a fast clock, sending nothing outside
     #[command(after_help = demo::EXAMPLES)]
     Demo(demo::DemoArgs),
+    /// Write sequences as files, and make them from files
+    #[command(subcommand)]
+    Sequence(sequence::SequenceCommand),
     /// Make tokens for the API
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -87,7 +91,7 @@ pub fn main() -> ExitCode {
         .map_err(Into::into)
         .and_then(|()| run(cli.command));
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", chain(&*error));
             ExitCode::FAILURE
@@ -98,20 +102,19 @@ pub fn main() -> ExitCode {
 /// Why a command failed.
 type Failure = Box<dyn Error + Send + Sync>;
 
-fn run(command: Command) -> Result<(), Failure> {
+fn run(command: Command) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     match command {
-        Command::Serve(arguments) => runtime.block_on(serve::run(arguments)),
-        Command::Demo(arguments) => runtime.block_on(demo::run(arguments)),
-        Command::Token(command) => runtime.block_on(token::run(command)),
-        Command::Migrate(arguments) => runtime.block_on(database::migrate(arguments)),
-        Command::Schema => {
-            print!("{}", crate::graphql::sdl());
-            Ok(())
-        }
+        Command::Serve(arguments) => runtime.block_on(serve::run(arguments))?,
+        Command::Demo(arguments) => runtime.block_on(demo::run(arguments))?,
+        Command::Sequence(command) => return runtime.block_on(sequence::run(command)),
+        Command::Token(command) => runtime.block_on(token::run(command))?,
+        Command::Migrate(arguments) => runtime.block_on(database::migrate(arguments))?,
+        Command::Schema => print!("{}", crate::graphql::sdl()),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// An error with its causes, on one line.

@@ -6,6 +6,7 @@ mod client;
 mod kill;
 mod main_job;
 mod process;
+mod sequence_files;
 #[path = "../support/smtp_sink.rs"]
 #[expect(dead_code, reason = "other tests ask the receiver for more")]
 mod smtp_sink;

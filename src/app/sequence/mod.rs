@@ -21,11 +21,13 @@ pub use self::flow::{
 pub use self::settings::{SettingsChange, WindowInput};
 use super::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::event::{EventKind, NewEvent};
+use crate::domain::flow::Flow;
 use crate::domain::id::{SenderId, SequenceId, VersionId, WorkspaceId};
 use crate::domain::sequence::{SequenceAction, SequenceStatus, Step};
 use crate::domain::settings::Settings;
 use crate::store::event;
 use crate::store::sequence::{self, Sequence};
+use crate::zones::ZoneDatabase;
 
 /// The longest name of a sequence, in characters.
 pub const NAME_CHARS_MAX: usize = 200;
@@ -41,6 +43,39 @@ pub struct Change {
     pub flow: Option<FlowInput>,
     /// Settings, each of which may be left out.
     pub settings: Option<SettingsChange>,
+}
+
+/// What a sequence is made of, read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Content {
+    /// What people call it.
+    pub name: String,
+    /// Its flow.
+    pub flow: Flow,
+    /// Its settings.
+    pub settings: Settings,
+}
+
+/// A new sequence as [`create`] would keep it, read without a database.
+///
+/// # Errors
+/// Every field that is wrong.
+pub fn read(zones: &ZoneDatabase, change: Change) -> Result<Content, Vec<Refusal>> {
+    let mut wrong = Vec::new();
+    let mut note = |refusals| wrong.extend(refusals);
+    let name = read_name(&change.name.unwrap_or_default());
+    let name = name.map_err(|refusal| note(vec![refusal]));
+    let flow = flow::read(change.flow.unwrap_or_default(), zones).map_err(&mut note);
+    let settings = change.settings.unwrap_or_default();
+    let settings = settings::merged(&Settings::default(), settings, zones).map_err(&mut note);
+    match (name, flow, settings) {
+        (Ok(name), Ok(flow), Ok(settings)) => Ok(Content {
+            name,
+            flow,
+            settings,
+        }),
+        _ => Err(wrong),
+    }
 }
 
 /// Makes a draft.
