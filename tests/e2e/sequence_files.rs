@@ -208,10 +208,10 @@ async fn what_is_wrong_changes_nothing_and_is_said_with_its_place() {
         (
             &FILE.replace(
                 "name: Welcome",
-                "name: Welcome\nid: seq_01JZ0000000000000000000001",
+                "name: Welcome\nid: seq_00000000000000000000000001",
             ),
             &[],
-            &["there is no sequence seq_01JZ0000000000000000000001"],
+            &["there is no sequence seq_00000000000000000000000001"],
         ),
         // A draft may have it, but whoever wants to publish is told before anything is made.
         (
@@ -237,7 +237,7 @@ async fn what_is_wrong_changes_nothing_and_is_said_with_its_place() {
     assert!(said.contains("refused UNKNOWN_STEP"), "{said}");
 
     let mut no_token = desk.world.command(&["sequence", "export"]);
-    no_token.arg("seq_01JZ0000000000000000000001");
+    no_token.arg("seq_00000000000000000000000001");
     no_token.env_remove("CADENZA_TOKEN");
     let ended = no_token.output().await.expect("runs");
     assert_eq!(ended.status.code(), Some(1));
@@ -245,7 +245,7 @@ async fn what_is_wrong_changes_nothing_and_is_said_with_its_place() {
     assert!(said.contains("CADENZA_TOKEN"), "{said}");
     let wrong_token = desk.run(&[
         "export",
-        "seq_01JZ0000000000000000000001",
+        "seq_00000000000000000000000001",
         "--token",
         "cdz_no",
     ]);
@@ -253,7 +253,7 @@ async fn what_is_wrong_changes_nothing_and_is_said_with_its_place() {
     assert!(said.contains("UNAUTHENTICATED"), "{said}");
     let nowhere = desk.run(&[
         "export",
-        "seq_01JZ0000000000000000000001",
+        "seq_00000000000000000000000001",
         "--url",
         "http://127.0.0.1:1",
     ]);

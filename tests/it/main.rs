@@ -9,6 +9,7 @@ mod connections;
 mod contract;
 mod enrol;
 mod events;
+mod examples;
 mod executions;
 mod fanout;
 mod flows;

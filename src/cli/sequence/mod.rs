@@ -164,6 +164,14 @@ pub enum SequenceError {
     /// Publishing would refuse the sequence.
     #[error("publishing would refuse this, so nothing was changed: correct what is refused above")]
     Refused,
+    /// A condition's predicates lie in one another too deep.
+    #[error(
+        "a condition's predicates lie deeper in one another than the server tells: write it flatter"
+    )]
+    Nested,
+    /// The sequence was edited while it was read.
+    #[error("the sequence was edited while it was read: try again")]
+    Changed,
     /// The server's answer is none of this program's API.
     #[error("the server's answer cannot be read: is it the same version as this program?")]
     Unreadable,

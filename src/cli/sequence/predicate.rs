@@ -1,81 +1,147 @@
-//! What is asked of predicates, which lie in one another and are asked for level by level: a query
-//! names each level, and one for all that may be there would be beyond every limit.
+//! What conditions ask, which lies in one another: a query names each level, and one for every way
+//! in which predicates may lie in one another would be beyond every limit of the API. So each way
+//! that there is, is asked for by itself, and the answers are laid over one another.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
 
+use serde_json::{Value, json};
+
+use super::SequenceError;
+use super::api::{Api, ApiError};
+use crate::domain::id::SequenceId;
+
+/// What is asked of a predicate by itself.
+pub(super) const PLAIN: &str = "opened clicked replied has attribute { name op value }";
 /// The fields that hold other predicates.
 const NESTING: [&str; 3] = ["all", "any", "not"];
 
-/// Which fields of a predicate are asked for below which.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Branches([Option<Box<Branches>>; 3]);
+/// The fields by which a predicate is reached from its condition.
+type Way = Vec<&'static str>;
 
-impl Branches {
-    /// All fields, so many levels deep.
-    pub(super) fn levels(count: usize) -> Self {
-        match count.checked_sub(1) {
-            None | Some(0) => Self::default(),
-            Some(rest) => Self([(); 3].map(|()| Some(Box::new(Self::levels(rest))))),
+/// Fills in the predicates that lie in others.
+///
+/// # Errors
+/// [`SequenceError::Nested`] where they lie deeper than the API tells,
+/// [`SequenceError::Changed`] where somebody edits the sequence meanwhile, [`SequenceError::Api`].
+pub(super) async fn complete(
+    api: &impl Api,
+    id: SequenceId,
+    sequence: &mut Value,
+) -> Result<(), SequenceError> {
+    while let Some(way) = hidden(sequence).pop_first() {
+        for field in NESTING {
+            let way = way.iter().copied().chain([field]);
+            let asked = api
+                .ask(&query(way.collect()), json!({ "id": id.to_string() }))
+                .await;
+            let answer = asked.map_err(|error| match error {
+                ApiError::Refused { code, .. } if code == "QUERY_TOO_COMPLEX" => {
+                    SequenceError::Nested
+                }
+                error => error.into(),
+            })?;
+            let found = &answer["sequence"];
+            if found["revision"] != sequence["revision"] {
+                return Err(SequenceError::Changed);
+            }
+            lay_over(sequence, found);
         }
     }
+    Ok(())
+}
 
-    /// The selection of a predicate.
-    pub(super) fn select(&self) -> String {
-        let mut text = "opened clicked replied has attribute { name op value }".to_owned();
-        for (field, below) in NESTING.iter().zip(&self.0) {
-            if let Some(below) = below {
-                text.push_str(&format!(" {field} {{ {} }}", below.select()));
-            }
-        }
-        text
+fn query(way: Way) -> String {
+    let inner = (way.iter().rev()).fold(PLAIN.to_owned(), |inner, field| {
+        format!("{field} {{ {inner} }}")
+    });
+    format!(
+        "query Predicates($id: ID!) {{ sequence(id: $id) {{ revision flow {{ steps {{ action {{
+           ... on ConditionAction {{ predicate {{ {inner} }} }} }} }} }} }} }}"
+    )
+}
+
+/// The ways to predicates of which only is known that they hold others.
+fn hidden(sequence: &Value) -> BTreeSet<Way> {
+    let mut ways = BTreeSet::new();
+    let steps = sequence["flow"]["steps"].as_array().into_iter().flatten();
+    for step in steps {
+        walk(&step["action"]["predicate"], &mut Vec::new(), &mut ways);
     }
+    ways
+}
 
-    /// Asks for more where an answer shows nothing; whether it does.
-    pub(super) fn grow(&mut self, shown: &Value) -> bool {
-        match shown {
-            Value::Array(list) => list.iter().fold(false, |grown, one| self.grow(one) | grown),
-            Value::Object(fields) if fields.values().all(Value::is_null) => {
-                let full = self.0.iter().all(Option::is_some);
-                if !full {
-                    *self = Self::levels(2);
-                }
-                !full
+fn walk(predicate: &Value, way: &mut Way, ways: &mut BTreeSet<Way>) {
+    match predicate {
+        Value::Array(list) => list.iter().for_each(|one| walk(one, way, ways)),
+        Value::Object(fields) => {
+            if fields.values().all(Value::is_null) && !fields.contains_key(NESTING[0]) {
+                ways.insert(way.clone());
             }
-            Value::Object(fields) => {
-                let mut grown = false;
-                for (field, below) in NESTING.iter().zip(&mut self.0) {
-                    if let (Some(below), Some(shown)) = (below, fields.get(*field)) {
-                        grown |= below.grow(shown);
-                    }
+            for field in NESTING {
+                if let Some(inner) = fields.get(field) {
+                    way.push(field);
+                    walk(inner, way, ways);
+                    way.pop();
                 }
-                grown
             }
-            _ => false,
         }
+        _ => {}
+    }
+}
+
+/// Adds to one answer what another one of the same objects has.
+fn lay_over(answer: &mut Value, other: &Value) {
+    match (answer, other) {
+        (Value::Object(fields), Value::Object(others)) => {
+            for (name, other) in others {
+                lay_over(fields.entry(name.clone()).or_insert(Value::Null), other);
+            }
+        }
+        (Value::Array(list), Value::Array(others)) => {
+            for (one, other) in list.iter_mut().zip(others) {
+                lay_over(one, other);
+            }
+        }
+        (answer @ Value::Null, other) => *answer = other.clone(),
+        _ => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
+    fn of(predicate: &Value) -> Value {
+        json!({ "flow": { "steps": [{ "action": { "predicate": predicate } }, { "action": {} }] } })
+    }
+
     #[test]
-    fn more_is_asked_where_nothing_is_shown() {
-        let mut branches = Branches::levels(1);
-        assert!(!branches.select().contains("all"));
-        assert!(!branches.grow(&Value::Null));
-        assert!(!branches.grow(&json!({ "opened": "*", "has": null })));
-        assert!(branches.grow(&json!({ "opened": null, "has": null })));
-        assert_eq!(branches, Branches::levels(2));
-        let shown = json!({ "opened": null, "all": [{ "opened": "*" }, { "opened": null }] });
-        assert!(branches.grow(&shown));
-        assert!(
-            branches
-                .select()
-                .contains("all { opened clicked replied has attribute { name op value } all {")
-        );
-        assert!(!branches.grow(&json!({ "all": [{ "all": [{ "opened": "*" }] }] })));
+    fn what_is_hidden_is_asked_for_and_laid_over() {
+        let nothing = json!({ "opened": null, "has": null });
+        let mut sequence = of(&nothing);
+        assert_eq!(hidden(&sequence), BTreeSet::from([vec![]]));
+        assert!(query(vec!["all", "not"]).contains("predicate { all { not { opened"));
+        for (field, inner) in [
+            (
+                "all",
+                json!([{ "opened": "*" }, { "opened": null, "has": null }]),
+            ),
+            ("any", Value::Null),
+            ("not", Value::Null),
+        ] {
+            lay_over(&mut sequence, &of(&json!({ field: inner })));
+        }
+        assert_eq!(hidden(&sequence), BTreeSet::from([vec!["all"]]));
+        for field in NESTING {
+            let inner = json!({ field: (field == "not").then(|| json!({ "opened": "a" })) });
+            lay_over(
+                &mut sequence,
+                &of(&json!({ "all": [{ field: null }, inner] })),
+            );
+        }
+        assert_eq!(hidden(&sequence), BTreeSet::new());
+        let asked = &sequence["flow"]["steps"][0]["action"]["predicate"];
+        assert_eq!(asked["all"][0]["opened"], "*");
+        assert_eq!(asked["all"][1]["not"]["opened"], "a");
     }
 }

@@ -2,6 +2,7 @@
 //! server would refuse with one message for the whole request is found here in every place.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::{
@@ -17,11 +18,19 @@ use crate::domain::template::similar;
 pub struct Shapes(HashMap<String, TypeDefinition>);
 
 impl Shapes {
-    /// Those of this binary's schema.
+    /// Those of this binary's schema, read once.
     ///
     /// # Errors
     /// The schema cannot be read, which is a fault of this program.
-    pub fn load() -> Result<Self, async_graphql::parser::Error> {
+    pub fn load() -> Result<&'static Self, async_graphql::parser::Error> {
+        static READ: OnceLock<Shapes> = OnceLock::new();
+        match READ.get() {
+            Some(read) => Ok(read),
+            None => Self::read().map(|read| READ.get_or_init(|| read)),
+        }
+    }
+
+    fn read() -> Result<Self, async_graphql::parser::Error> {
         let document = parse_schema(crate::graphql::sdl())?;
         let types = document.definitions.into_iter();
         let types = types.filter_map(|definition| match definition {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::SequenceError;
 use super::api::Api;
 use super::definition::Definition;
-use super::predicate::Branches;
+use super::predicate::{self, PLAIN};
 use super::senders::{SENDER, Senders};
 use crate::domain::id::SequenceId;
 use crate::domain::sequence::SequenceStatus;
@@ -29,26 +29,17 @@ pub struct Stored {
 /// The sequence with this id.
 ///
 /// # Errors
-/// [`SequenceError::Missing`] where the workspace has none; [`SequenceError::Api`].
+/// [`SequenceError::Missing`] where the workspace has none; [`SequenceError::Nested`] and
+/// [`SequenceError::Changed`]; [`SequenceError::Api`].
 pub async fn find(api: &impl Api, id: SequenceId) -> Result<Stored, SequenceError> {
-    let mut branches = Branches::levels(3);
-    loop {
-        let query = query(&branches.select());
-        let answer = api.ask(&query, json!({ "id": id.to_string() })).await?;
-        let sequence = &answer["sequence"];
-        if sequence.is_null() {
-            return Err(SequenceError::Missing(id));
-        }
-        let steps = sequence["flow"]["steps"].as_array().into_iter().flatten();
-        let mut complete = true;
-        for step in steps {
-            complete &= !branches.grow(&step["action"]["predicate"]);
-        }
-        if complete {
-            let senders = Senders::load(api, sequence).await?;
-            return read(id, sequence, senders).ok_or(SequenceError::Unreadable);
-        }
+    let mut answer = api.ask(&query(), json!({ "id": id.to_string() })).await?;
+    let sequence = &mut answer["sequence"];
+    if sequence.is_null() {
+        return Err(SequenceError::Missing(id));
     }
+    predicate::complete(api, id, sequence).await?;
+    let senders = Senders::load(api, sequence).await?;
+    read(id, sequence, senders).ok_or(SequenceError::Unreadable)
 }
 
 /// The ids of the sequences with this very name that are not archived.
@@ -75,7 +66,7 @@ pub(super) async fn called(api: &impl Api, name: &str) -> Result<Vec<SequenceId>
     }
 }
 
-fn query(predicate: &str) -> String {
+fn query() -> String {
     format!(
         "query SequenceExport($id: ID!) {{ sequence(id: $id) {{ name status revision
           settings {{ timeZone windowClock sendWindows {{ day from to }} holidays holidayCountries
@@ -88,7 +79,7 @@ fn query(predicate: &str) -> String {
             ... on MessageAction {{ channel senders {{ {SENDER} }}
               variants {{ key weight enabled body }} }}
             ... on TaskAction {{ channel title instructions assignee timeout }}
-            ... on ConditionAction {{ within yes no predicate {{ {predicate} }} }}
+            ... on ConditionAction {{ within yes no predicate {{ {PLAIN} }} }}
             ... on SplitAction {{ branches {{ weight next }} }}
             ... on WebhookAction {{ url headers body }}
             ... on UpdateAction {{ set }}
