@@ -1,6 +1,9 @@
 //! The example sequences: each is read as `cadenza sequence apply` reads it, is one that publishing
 //! takes without a word, and is exported as it was applied.
 
+mod naive;
+mod run;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -10,6 +13,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{Harness, both};
 
+/// The clock of the senders.
+const SENDER_ZONE: &str = "Europe/Amsterdam";
+
 impl Api for Harness {
     async fn ask(&self, document: &str, variables: Value) -> Result<Value, ApiError> {
         ApiError::data_of(self.execute(document, variables).await)
@@ -17,7 +23,7 @@ impl Api for Harness {
 }
 
 /// Every example with its name.
-pub fn examples() -> Vec<(String, Definition)> {
+fn examples() -> Vec<(String, Definition)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/sequences");
     let entries = std::fs::read_dir(folder).expect("the examples are there");
     let mut files: Vec<PathBuf> = entries
@@ -39,8 +45,8 @@ fn steps(definition: &Definition) -> &[Value] {
     steps.expect("steps")
 }
 
-/// Makes the senders that the examples name: outboxes, each on the clock of its region.
-pub async fn make_senders(h: &Harness, examples: &[(String, Definition)]) {
+/// Makes the senders that the examples name: outboxes on one clock.
+async fn make_senders(h: &Harness, examples: &[(String, Definition)]) {
     let mut named = BTreeSet::new();
     for step in examples
         .iter()
@@ -55,7 +61,7 @@ pub async fn make_senders(h: &Harness, examples: &[(String, Definition)]) {
     }
     for (channel, address) in named {
         let input = json!({ "name": "Ada", "channel": channel, "address": address,
-            "timeZone": "Europe/Amsterdam", "transport": { "outbox": {} } });
+            "timeZone": SENDER_ZONE, "transport": { "outbox": {} } });
         h.mutate("senderCreate", "SenderCreateInput", input, "sender { id }")
             .await;
     }

@@ -1,0 +1,328 @@
+//! What a sequence comes to for one person, reckoned anew from the file: minute by minute over the wall
+//! clock, with nothing of the domain's but the days that are holidays.
+
+use std::collections::BTreeMap;
+
+use cadenza::domain::holidays::{self, Country};
+use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime};
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+use serde_json::Value;
+
+/// How a step ended, and when.
+pub type Ended = (String, String, Timestamp);
+
+/// Somebody, as the file that is imported has it.
+#[derive(Debug, Clone)]
+pub struct Person {
+    pub name: String,
+    /// The columns that are not blank.
+    pub fields: BTreeMap<&'static str, &'static str>,
+}
+
+impl Person {
+    fn get(&self, field: &str) -> Option<&'static str> {
+        self.fields.get(field).copied()
+    }
+
+    fn country(&self) -> Option<Country> {
+        let country = self.get("country").and_then(|code| code.parse().ok());
+        country.or_else(|| Country::of_zone(self.get("time_zone")?))
+    }
+}
+
+/// A sequence's settings and steps, as the file has them.
+pub struct Walk<'a> {
+    pub settings: &'a serde_json::Map<String, Value>,
+    pub steps: &'a [Value],
+    pub person: &'a Person,
+    /// The clock of every sender.
+    pub sender_zone: &'a str,
+    /// The branch that the lead took at each split: chance's to choose.
+    pub branches: BTreeMap<String, usize>,
+}
+
+impl Walk<'_> {
+    /// Everything that happens to a lead that is enrolled at this instant, in order; and whether it
+    /// comes to the end of the sequence.
+    pub fn run(&self, enrolled: Timestamp) -> (Vec<Ended>, bool) {
+        let mut ended = Vec::new();
+        let mut now = enrolled;
+        let mut index = 0;
+        while let Some(step) = self.steps.get(index) {
+            let (kind, action) = step["action"]
+                .as_object()
+                .and_then(|action| action.iter().next())
+                .expect("an action");
+            if kind == "end" {
+                break;
+            }
+            now = self.due(step, kind, now);
+            let (status, way) = match kind.as_str() {
+                "condition" => {
+                    let holds = self.holds(&action["predicate"]);
+                    if !holds {
+                        let within = action["within"].as_str().unwrap_or("PT0S");
+                        now += span_of_hours(within);
+                    }
+                    let way = if holds { &action["yes"] } else { &action["no"] };
+                    (if holds { "SENT" } else { "SKIPPED" }, way)
+                }
+                "split" => {
+                    let branch = self.branches[key(step)];
+                    ("SENT", &action["branches"][branch]["next"])
+                }
+                _ => match self.carried_out(step, kind, action) {
+                    Some(status) => (status, &step["next"]),
+                    None => return (ended, false),
+                },
+            };
+            ended.push((key(step).to_owned(), status.to_owned(), now));
+            index = match way.as_str() {
+                None => index + 1,
+                Some("end") => break,
+                Some(to) => self
+                    .steps
+                    .iter()
+                    .position(|step| key(step) == to)
+                    .expect("a step"),
+            };
+        }
+        (ended, true)
+    }
+
+    /// Whether any step can reach the person; who cannot be reached is not enrolled.
+    pub fn reaches(&self) -> bool {
+        let has = |field| self.person.get(field).is_some();
+        self.steps.iter().any(|step| {
+            let action = step["action"].as_object().expect("an action");
+            action.iter().any(|(kind, action)| match kind.as_str() {
+                "email" => has("email"),
+                "sms" | "whatsapp" => has("phone"),
+                "task" if action["channel"] == "CALL" => has("phone"),
+                "task" if action["channel"] == "LINKEDIN" => has("linkedin_url"),
+                "task" | "webhook" => true,
+                _ => false,
+            })
+        })
+    }
+
+    /// How a step ends that is no branch; `None` where it stops the lead.
+    fn carried_out(&self, step: &Value, kind: &str, action: &Value) -> Option<&'static str> {
+        let address = match kind {
+            "email" => Some("email"),
+            "sms" | "whatsapp" => Some("phone"),
+            "task" if action["channel"] == "CALL" => Some("phone"),
+            _ => None,
+        };
+        if address.is_some_and(|field| self.person.get(field).is_none()) {
+            return (step["onMissingAddress"] != "STOP").then_some("SKIPPED");
+        }
+        if self.lacks_data(action) {
+            return match step["onMissingData"].as_str() {
+                Some("STOP") => None,
+                Some("SKIP") => Some("SKIPPED"),
+                other => panic!("no example holds a lead: {other:?}"),
+            };
+        }
+        Some("SENT")
+    }
+
+    /// Whether a text has a tag without a default for which the person has nothing.
+    fn lacks_data(&self, action: &Value) -> bool {
+        let text = action.to_string();
+        let tags = text
+            .split("{{")
+            .skip(1)
+            .filter_map(|rest| rest.split("}}").next());
+        tags.filter(|tag| !tag.contains("default") && !tag.contains("sender."))
+            .any(|tag| {
+                let name = tag.trim().trim_start_matches("attributes.");
+                self.person.get(name).is_none()
+            })
+    }
+
+    fn holds(&self, predicate: &Value) -> bool {
+        let (name, asked) = predicate
+            .as_object()
+            .and_then(|fields| fields.iter().next())
+            .expect("one question");
+        let mut all = asked.as_array().into_iter().flatten();
+        match name.as_str() {
+            // Nobody opens, clicks or answers anything here.
+            "opened" | "clicked" | "replied" => false,
+            "has" => all.all(|field| {
+                let field = field.as_str().expect("a field").to_lowercase();
+                self.person.get(&field).is_some()
+            }),
+            "all" => all.all(|one| self.holds(one)),
+            "any" => all.any(|one| self.holds(one)),
+            "not" => !self.holds(asked),
+            "attribute" => self.compares(asked),
+            other => panic!("{other}"),
+        }
+    }
+
+    fn compares(&self, asked: &Value) -> bool {
+        let Some(has) = self.person.get(asked["name"].as_str().expect("a name")) else {
+            return false;
+        };
+        let value = &asked["value"];
+        let text = |value: &Value| {
+            let text = value.as_str().map(str::to_owned);
+            text.unwrap_or_else(|| value.to_string())
+        };
+        let number = || has.parse::<f64>().ok().zip(value.as_f64());
+        match asked["op"].as_str().expect("an operator") {
+            "EQ" => has == text(value),
+            "GT" => number().is_some_and(|(has, value)| has > value),
+            "GTE" => number().is_some_and(|(has, value)| has >= value),
+            "IN" => value
+                .as_array()
+                .is_some_and(|list| list.iter().any(|one| has == text(one))),
+            "IS_SET" => true,
+            "STARTS_WITH" => has.starts_with(&text(value)),
+            other => panic!("{other}"),
+        }
+    }
+
+    fn due(&self, step: &Value, kind: &str, from: Timestamp) -> Timestamp {
+        let message = matches!(kind, "email" | "sms" | "whatsapp");
+        let zone = self.zone(message);
+        let wait = step["wait"].as_str().unwrap_or("PT0S");
+        let span: Span = wait.parse().expect("a duration");
+        let mut at = from;
+        let days = span.get_days() + 7 * span.get_weeks();
+        if days > 0 {
+            let wall = wall(&zone, from);
+            let target = if step["businessDays"] == true {
+                self.business_days(wall, days)
+            } else {
+                wall + chrono::Duration::days(days.into())
+            };
+            at = first_at(&zone, target, from);
+        }
+        at += Span::new()
+            .hours(span.get_hours())
+            .minutes(span.get_minutes());
+        // Only what reaches somebody waits for a window.
+        if message || kind == "task" {
+            while !self.open(wall(&zone, at)) {
+                let second = at.as_second();
+                at = Timestamp::from_second(second - second.rem_euclid(60) + 60).expect("a time");
+            }
+        }
+        at
+    }
+
+    fn zone(&self, message: bool) -> TimeZone {
+        let own = self.settings.get("timeZone").and_then(Value::as_str);
+        let own = own.unwrap_or("UTC");
+        let clock = self.settings.get("windowClock").and_then(Value::as_str);
+        let name = match clock.unwrap_or("CONTACT") {
+            "CONTACT" => self.person.get("time_zone").unwrap_or(own),
+            // A step without a sender has no sender's clock.
+            "SENDER" if message => self.sender_zone,
+            _ => own,
+        };
+        TimeZone::get(name).expect("a zone")
+    }
+
+    /// So many days on that count, at the same time of day.
+    fn business_days(&self, wall: NaiveDateTime, days: i32) -> NaiveDateTime {
+        let (mut date, mut time) = (wall.date(), wall.time());
+        while !self.counts(date) {
+            date = date.succ_opt().expect("a day");
+            time = NaiveTime::MIN;
+        }
+        for _ in 0..days {
+            date = date.succ_opt().expect("a day");
+            while !self.counts(date) {
+                date = date.succ_opt().expect("a day");
+            }
+        }
+        date.and_time(time)
+    }
+
+    fn counts(&self, date: NaiveDate) -> bool {
+        !self.windows(date).is_empty()
+    }
+
+    fn open(&self, wall: NaiveDateTime) -> bool {
+        let time = wall.time().format("%H:%M").to_string();
+        self.windows(wall.date())
+            .iter()
+            .any(|(from, to)| *from <= time && time < *to)
+    }
+
+    /// From when to when messages may leave on a day.
+    fn windows(&self, date: NaiveDate) -> Vec<(String, String)> {
+        if self.is_holiday(date) {
+            return Vec::new();
+        }
+        let names = [
+            "MONDAY",
+            "TUESDAY",
+            "WEDNESDAY",
+            "THURSDAY",
+            "FRIDAY",
+            "SATURDAY",
+            "SUNDAY",
+        ];
+        let index = date.weekday().num_days_from_monday();
+        let today = names[usize::try_from(index).expect("a day")];
+        let Some(windows) = self.settings.get("sendWindows") else {
+            let office = ("09:00".to_owned(), "17:00".to_owned());
+            return if index < 5 { vec![office] } else { Vec::new() };
+        };
+        let windows = windows.as_array().expect("windows").iter();
+        let text = |value: &Value| value.as_str().expect("a time").to_owned();
+        windows
+            .filter(|window| window["day"] == today)
+            .map(|window| (text(&window["from"]), text(&window["to"])))
+            .collect()
+    }
+
+    fn is_holiday(&self, date: NaiveDate) -> bool {
+        let list = |name: &str| {
+            let list = self.settings.get(name).and_then(Value::as_array);
+            let list = list.into_iter().flatten();
+            list.map(|one| one.as_str().expect("a text").to_owned())
+        };
+        let contacts = self.settings.get("contactHolidays") == Some(&Value::Bool(true));
+        let of_contact = self.person.country().filter(|_| contacts);
+        let countries = list("holidayCountries").map(|code| code.parse().expect("a country"));
+        list("holidays").any(|day| day == date.to_string())
+            || countries
+                .chain(of_contact)
+                .any(|country| holidays::is_holiday(country, date))
+    }
+}
+
+fn key(step: &Value) -> &str {
+    step["key"].as_str().expect("a key")
+}
+
+/// A duration whose days have 24 hours: how long a condition waits.
+fn span_of_hours(text: &str) -> Span {
+    let span: Span = text.parse().expect("a duration");
+    let days = i64::from(span.get_days());
+    Span::new()
+        .hours(24 * days + i64::from(span.get_hours()))
+        .minutes(span.get_minutes())
+}
+
+fn wall(zone: &TimeZone, at: Timestamp) -> NaiveDateTime {
+    let text = zone.to_datetime(at).to_string();
+    text.parse().expect("a wall time")
+}
+
+/// The first instant at which the wall clock shows this time or a later one.
+fn first_at(zone: &TimeZone, target: NaiveDateTime, from: Timestamp) -> Timestamp {
+    let guess = target.and_utc().timestamp() - 15 * 3600;
+    let mut at = Timestamp::from_second(guess).expect("a time");
+    while wall(zone, at) < target {
+        at += Span::new().minutes(1);
+    }
+    at.max(from)
+}
