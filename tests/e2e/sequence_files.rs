@@ -129,6 +129,17 @@ async fn a_sequence_lives_in_a_file(database: Database) {
     assert_eq!(desk.apply(&exported, &[]).await.0, 0);
     assert_eq!(desk.sequences().await, made, "and nothing was written");
 
+    // A token that is limited to the sequence sees no other senders than its own.
+    let role = ["token", "create", "--workspace", "test", "--role", "editor"];
+    let mut limited = desk.world.command(&role);
+    let limited = limited.args(["--sequence", &id]).output().await;
+    let limited = String::from_utf8(limited.expect("runs").stdout).expect("text");
+    for text in [FILE, &exported] {
+        let flags = ["--plan", "--token", limited.trim()];
+        let (code, said) = desk.apply(text, &flags).await;
+        assert_eq!((code, said.contains("no change")), (0, true), "{said}");
+    }
+
     // An edit.
     let edited = FILE
         .replace("P3D", "P4D")

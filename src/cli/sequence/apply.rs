@@ -206,22 +206,40 @@ impl Prepared {
             return Ok((id, done));
         };
         let id = current.id;
+        let disables = !self.plan.is_empty() && current.status == SequenceStatus::Published;
+        if disables {
+            let input = json!({ "id": id.to_string() });
+            mutate(api, "sequenceDisable", "SequenceIdInput", input).await?;
+            done.push(Done::Disabled);
+        }
+        match self.edit(api, current, wish).await {
+            Ok(edited) => done.extend(edited),
+            Err(error) if disables => return Err(SequenceError::LeftDisabled(Box::new(error))),
+            Err(error) => return Err(error),
+        }
+        Ok((id, done))
+    }
+
+    /// Edits and publishes a sequence that may be edited by now.
+    async fn edit(
+        &self,
+        api: &impl Api,
+        current: &Stored,
+        wish: Wish,
+    ) -> Result<Vec<Done>, SequenceError> {
+        let mut done = Vec::new();
         let mut payload = json!({ "sequence": { "revision": current.revision } });
         if !self.plan.is_empty() {
-            if current.status == SequenceStatus::Published {
-                let input = json!({ "id": id.to_string() });
-                mutate(api, "sequenceDisable", "SequenceIdInput", input).await?;
-                done.push(Done::Disabled);
-            }
-            let input = json!({ "id": id.to_string(), "expectedRevision": current.revision,
-                "name": self.name, "flow": self.flow, "settings": self.settings });
+            let input = json!({ "id": current.id.to_string(),
+                "expectedRevision": current.revision, "name": self.name, "flow": self.flow,
+                "settings": self.settings });
             payload = mutate(api, "sequenceUpdate", "SequenceUpdateInput", input).await?;
             done.push(Done::Updated);
         }
         if wish.publish && self.changes(wish) {
-            done.push(publish(api, id, &payload).await?);
+            done.push(publish(api, current.id, &payload).await?);
         }
-        Ok((id, done))
+        Ok(done)
     }
 }
 

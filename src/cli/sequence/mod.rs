@@ -172,6 +172,9 @@ pub enum SequenceError {
     /// The sequence was edited while it was read.
     #[error("the sequence was edited while it was read: try again")]
     Changed,
+    /// What followed disabling the sequence failed.
+    #[error("{0}\nthe sequence was disabled before that, and stays so: apply again, or publish it")]
+    LeftDisabled(Box<SequenceError>),
     /// The server's answer is none of this program's API.
     #[error("the server's answer cannot be read: is it the same version as this program?")]
     Unreadable,
