@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::claim::parse;
 use super::lead::Part;
+use super::sequence::publish::Place;
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::clock::from_ms;
@@ -237,6 +238,26 @@ pub async fn expire_of(
         );
         sql::execute(tx, &statement, arguments).await?;
     }
+    Ok(())
+}
+
+/// Gives the open tasks of a step up, which gives none any more.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn expire_at(
+    tx: &impl ConnectionTrait,
+    place: Place<'_>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let statement = "UPDATE task SET status = 'EXPIRED', completed_at = $4
+         WHERE workspace_id = $1 AND sequence_id = $2 AND step_key = $3 AND status = 'OPEN'";
+    let arguments = Arguments::new()
+        .with(place.workspace.uuid())
+        .with(place.sequence.uuid())
+        .with(place.step_key)
+        .with(now.timestamp_millis());
+    sql::execute(tx, statement, arguments).await?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@ mod attempts;
 mod blockers;
 mod bulk;
 mod bus;
+mod changed_steps;
 mod connections;
 mod contract;
 mod enrol;

@@ -14,12 +14,15 @@ use super::{check_revision, commit, locked, missing, problems, transition};
 use crate::app::given_up::give_up;
 use crate::app::{AppError, Caller, Refusal, Services};
 use crate::domain::event::{EventKind, NewEvent};
-use crate::domain::flow::{self, Destination, FlowProblem, Severity, StepChange, StepChangeKind};
+use crate::domain::flow::{
+    self, Action, Destination, Flow, FlowProblem, Severity, StepChange, StepChangeKind,
+};
 use crate::domain::id::{LeadId, SenderId, SequenceId};
 use crate::domain::sequence::{SequenceAction, SequenceStatus, Step};
 use crate::store::sequence::publish::{self as rows, Place};
 use crate::store::sequence::version::{self, Version};
 use crate::store::sequence::{self, Sequence};
+use crate::store::task;
 
 /// What to publish, and how.
 #[derive(Debug, Clone)]
@@ -254,9 +257,11 @@ impl View {
             ..
         } = self;
         let workspace = caller.workspace;
+        let old = before.as_ref().map(|version| version.flow.clone());
         let unchanged = before.filter(|version| {
             version.flow == sequence.flow && version.settings == sequence.settings
         });
+        let old = old.unwrap_or_default();
         let version = match unchanged {
             Some(version) => version,
             None => new_version(services, caller, &tx, &sequence, now).await?,
@@ -277,6 +282,9 @@ impl View {
                 step_key,
             };
             events.extend(carry_out(&tx, place, change, now).await?);
+            if gives_no_more(&old, &sequence.flow, step_key) {
+                task::expire_at(&tx, place, now).await?;
+            }
         }
         let steps = sequence.flow.steps.iter();
         for step in steps.filter(|step| to_reassign.contains(&step.key)) {
@@ -319,6 +327,15 @@ async fn new_version(
     };
     version::insert(tx, caller.workspace, &version).await?;
     Ok(version)
+}
+
+/// Whether a step that gave work to people does something else now.
+fn gives_no_more(old: &Flow, new: &Flow, key: &str) -> bool {
+    let gives = |flow: &Flow| {
+        let step = flow.steps.iter().find(|step| step.key == key);
+        step.map(|step| matches!(step.action, Action::Task(_)))
+    };
+    gives(old) == Some(true) && gives(new) == Some(false)
 }
 
 /// Does to the leads of one step what its change asks for; answers their events.
