@@ -34,7 +34,7 @@ pub enum TaskStatus {
 
 /// Work for a person: a call, a touch on LinkedIn, anything else. Its lead waits until the task is
 /// completed or skipped, or until its time is up.
-pub struct Task(Row);
+pub struct Task(Box<Row>);
 
 /// Work for a person: a call, a touch on LinkedIn, anything else. Its lead waits until the task is
 /// completed or skipped, or until its time is up.
@@ -134,7 +134,7 @@ impl Prompt for Task {
 pub async fn load(ctx: &Context<'_>, id: TaskId) -> Result<Option<Task>> {
     let (caller, db) = (ctx.caller_within()?, ctx.services().db.read());
     let row = store::task::find(db, caller.workspace, &caller.scope, id).await?;
-    Ok(row.map(Task))
+    Ok(row.map(|row| Task(Box::new(row))))
 }
 
 /// Reading tasks.
@@ -177,7 +177,7 @@ impl TaskQuery {
         let page = args.read::<TaskId>(ctx, TASKS)?;
         let (workspace, db) = (caller.workspace, ctx.services().db.clone());
         let rows = store::task::page(db.read(), workspace, &filter, part(&page)).await?;
-        let connection = page.connection(TASKS, rows, Row::task_id, Task);
+        let connection = page.connection(TASKS, rows, Row::task_id, |row| Task(Box::new(row)));
         Ok(connection.counted(move || {
             let (db, filter) = (db.clone(), filter.clone());
             async move { store::task::count(db.read(), workspace, &filter).await }
@@ -234,7 +234,7 @@ impl TaskMutation {
         };
         match done {
             Ok(row) => Ok(TaskPayload {
-                task: Some(Task(row)),
+                task: Some(Task(Box::new(row))),
                 user_errors: Vec::new(),
             }),
             Err(error) => Ok(TaskPayload {

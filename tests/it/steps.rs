@@ -246,8 +246,8 @@ both!(
             .await;
         assert_eq!(open["tasks"]["totalCount"], 3);
         let task_of = |lead: &str| {
-            let nodes = open["tasks"]["nodes"].as_array().expect("tasks").iter();
-            let found = nodes.filter(|task| task["lead"]["id"] == lead).next_back();
+            let mut nodes = open["tasks"]["nodes"].as_array().expect("tasks").iter();
+            let found = nodes.find(|task| task["lead"]["id"] == lead);
             found.expect("a task").clone()
         };
         assert_eq!(task_of(&leads[1])["title"], "Call two");
