@@ -21,6 +21,7 @@ pub mod network;
 pub mod outcome;
 pub mod person_filter;
 pub mod planning;
+pub mod preview;
 pub mod retry;
 pub mod schedule;
 pub mod scope;

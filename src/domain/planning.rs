@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::flow::CompiledStep;
+use super::duration::WaitDuration;
+use super::flow::{CompiledStep, Step};
 use super::holidays::Country;
 use super::schedule::{self, Calendar};
 use super::settings::{Settings, WindowClock};
@@ -60,7 +61,24 @@ pub fn due_at(
     calendar: &Calendar<'_>,
 ) -> DateTime<Utc> {
     let (wait, business_days) = (&step.wait, step.business_days);
-    let due_at = if step.keeps_windows() {
+    due_after(anchor, wait, business_days, step.keeps_windows(), calendar)
+}
+
+/// The same for a step of a working copy, which may have texts that cannot be sent.
+pub fn draft_due_at(step: &Step, anchor: DateTime<Utc>, calendar: &Calendar<'_>) -> DateTime<Utc> {
+    let (wait, business_days) = (&step.wait, step.business_days);
+    let keeps_windows = step.action.keeps_windows();
+    due_after(anchor, wait, business_days, keeps_windows, calendar)
+}
+
+fn due_after(
+    anchor: DateTime<Utc>,
+    wait: &WaitDuration,
+    business_days: bool,
+    keeps_windows: bool,
+    calendar: &Calendar<'_>,
+) -> DateTime<Utc> {
+    let due_at = if keeps_windows {
         schedule::next_slot(anchor, wait, business_days, calendar)
     } else {
         schedule::wait_end(anchor, wait, business_days, calendar)

@@ -54,3 +54,15 @@ impl Thread {
         self
     }
 }
+
+/// The subject of a reply in a thread: it begins with "Re: ", once (RFC 5322 §3.6.5).
+pub fn reply_subject(subject: &str) -> String {
+    let already = subject
+        .get(..3)
+        .is_some_and(|start| start.eq_ignore_ascii_case("re:"));
+    if already {
+        subject.to_owned()
+    } else {
+        format!("Re: {subject}")
+    }
+}

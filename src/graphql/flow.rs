@@ -170,6 +170,8 @@ pub enum FlowProblemCode {
     UntestedCondition,
     /// An email does not say how to receive no more.
     MissingUnsubscribe,
+    /// In a preview only: the person has no address for the step, or one that nothing can be sent to.
+    MissingAddress,
 }
 
 /// One problem of a flow, with its place.

@@ -17,6 +17,7 @@ pub mod loader;
 pub mod node;
 pub mod page;
 pub mod person;
+pub mod preview;
 pub mod problems;
 pub mod prompt;
 pub mod scalar;

@@ -30,7 +30,7 @@ use crate::store::{self, StoreError};
 const PEOPLE: &str = "people";
 
 /// Someone in the people database.
-pub struct Person(Arc<store::person::Row>);
+pub struct Person(pub Arc<store::person::Row>);
 
 /// Someone in the people database.
 #[Object]

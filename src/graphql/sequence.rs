@@ -15,6 +15,7 @@ use super::lead::{self, Lead, LeadCounts, LeadFilterInput, LeadOrder};
 use super::loader::{LoadError, Loaders};
 use super::node;
 use super::page::{Connection, Page, PageArgs};
+use super::preview::{self, FlowPreview, ScenarioInput};
 use super::problems::each_once;
 use super::prompt::Prompt;
 use super::scalar::DateTime;
@@ -130,6 +131,29 @@ impl Sequence {
         };
         let problems = problems::of(&self.0, senders.into_values(), attributes.as_ref().clone());
         Ok(problems.into_iter().map(FlowProblem::from).collect())
+    }
+
+    /// What the working copy would do for one person: every path through the flow, or those that a
+    /// scenario leaves open, with the texts and the times. Nothing is sent, and a draft may have problems.
+    /// Each step is taken to be done when it is due, a task at once; a condition that holds is passed
+    /// when it is first asked, one that does not when its `within` is over. Caps and pace delay nothing,
+    /// each message comes from the first sender of its step that is switched on, and whether the
+    /// person opted out is not asked.
+    async fn preview(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "For whom; a sample person for whom every merge tag has a value, if it is not given."
+        )]
+        person_id: Option<ID>,
+        #[graphql(desc = "What the person does; every path is shown, if it is not given.")]
+        scenario: Option<ScenarioInput>,
+        #[graphql(
+            desc = "When the person is enrolled, from the year 2000 to 2100; now, if it is not given."
+        )]
+        start_at: Option<DateTime>,
+    ) -> Result<FlowPreview> {
+        preview::of(ctx, &self.0, person_id, scenario, start_at).await
     }
 
     /// How many of its leads are where.

@@ -37,6 +37,8 @@ export const PASSED_OVER = {
     /^(Blocker|BulkOutcome|ExecutionError|ExecutionEvent|FlowProblem|TokenUse|UserError): /,
     // Counts and plans.
     /^(Engagement|FlowChange|Funnel|LeadCounts|PublishPlan|SequenceAnalytics): /,
+    // What would be.
+    /^(FlowPreview|PreviewAnswer|PreviewEntry|PreviewPath): /,
     // Parts of a sequence or of a sender.
     /^(EmailVariant|Flow|MessageVariant|SendWindow|SequenceSettings|Step): /,
     /^(Condition|Email|End|Message|Split|Task|Update|Webhook)Action: /,

@@ -25,6 +25,7 @@ mod leads;
 mod nodes;
 mod pains;
 mod people;
+mod preview;
 mod prompt;
 mod protocols;
 mod publishing;

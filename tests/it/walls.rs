@@ -212,6 +212,11 @@ pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
             format!("query ($own: ID!, $filter: ExecutionFilter) {{ sequence(id: $own) {{ executions{page} }} }}"),
             json!({ "own": ours.id("seq") }),
         ),
+        "Sequence.preview" => (
+            "query ($own: ID!, $personId: ID) { sequence(id: $own) { preview(personId: $personId) {
+                paths { entries { subject text } } } } }".into(),
+            json!({ "own": ours.id("seq") }),
+        ),
         "Subscription.executionEvents" => (
             "subscription ($filter: EventFilter) { executionEvents(after: \"evt_0000000000000000\", filter: $filter) { cursor } }".into(),
             json!({}),

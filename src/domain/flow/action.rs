@@ -79,6 +79,13 @@ impl Action {
     pub const fn is_message(&self) -> bool {
         matches!(self, Self::Email(_) | Self::Sms(_) | Self::Whatsapp(_))
     }
+
+    /// Whether it keeps to the send windows, as [`CompiledStep::keeps_windows`] says.
+    ///
+    /// [`CompiledStep::keeps_windows`]: super::CompiledStep::keeps_windows
+    pub const fn keeps_windows(&self) -> bool {
+        self.is_message() || matches!(self, Self::Task(_))
+    }
 }
 
 /// An email in one or more variants.

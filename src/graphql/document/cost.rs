@@ -16,6 +16,12 @@ pub const COST_MAX: u64 = 30_000;
 /// How many entries a list is taken to have that is not paged: the steps of a sequence, the errors
 /// of an input.
 const LIST: u64 = 10;
+/// Lists that are taken to have another number of entries: the most paths of a preview, and the steps
+/// on each, of which a long one has some twenty.
+const LISTS: [(&str, &str, u64); 2] =
+    [("FlowPreview", "paths", 64), ("PreviewPath", "entries", 20)];
+/// Fields that cost more to answer than the objects below them.
+const WORK: [(&str, &str, u64); 1] = [("Sequence", "preview", 1_000)];
 /// How many sequences a token may be limited to.
 const SEQUENCES: u64 = 100;
 /// How often the lists of a type's parts may be asked for inside of each other: once is the usual
@@ -54,6 +60,13 @@ pub(super) fn of(
         return Err(TooMuch::Cost { cost });
     }
     Ok(cost)
+}
+
+/// What is stated of a field in a list.
+fn stated(list: &[(&str, &str, u64)], of: &str, name: &str) -> Option<u64> {
+    let mut entries = list.iter();
+    let entry = entries.find(|entry| (entry.0, entry.1) == (of, name));
+    entry.map(|(_, _, number)| *number)
 }
 
 struct Estimate<'a> {
@@ -115,10 +128,14 @@ impl Estimate<'_> {
             (true, Some(asked)) => asked,
             (true, None) if self.shape.is_connection(of) => page,
             (true, None) if (of, name) == ("ApiToken", "sequences") => SEQUENCES,
-            (true, None) => self.ids_of(field).unwrap_or(LIST),
+            (true, None) => match stated(&LISTS, of, name) {
+                Some(entries) => entries,
+                None => self.ids_of(field).unwrap_or(LIST),
+            },
         };
         let of_each = self.set(below, &known.of, asked.unwrap_or(1))?;
-        Ok(entries.saturating_mul(of_each.saturating_add(1)))
+        let objects = entries.saturating_mul(of_each.saturating_add(1));
+        Ok(objects.saturating_add(stated(&WORK, of, name).unwrap_or(0)))
     }
 
     /// How many entries a paged field may answer; a number out of bounds is refused by the field.
@@ -199,12 +216,14 @@ mod tests {
 
     fn cost(document: &str, variables: serde_json::Value) -> Result<u64, TooMuch> {
         let shape = Shape::read(
-            "type Query { leads(first: Int): LeadConnection! events(first: Int): [Lead!]! lead: Lead nodes(ids: [ID!]!): [Lead]! }
+            "type Query { sequence: Sequence leads(first: Int): LeadConnection! events(first: Int): [Lead!]! lead: Lead nodes(ids: [ID!]!): [Lead]! }
              type LeadConnection { nodes: [Lead!]! edges: [LeadEdge!]! pageInfo: PageInfo! }
              type LeadEdge { node: Lead! }
              type PageInfo { endCursor: String }
              type Lead { id: ID! tags: [String!]! steps: [Step!]! person: Person leads(first: Int): LeadConnection! }
-             type Step { key: String } type Person { id: ID! }",
+             type Step { key: String } type Person { id: ID! }
+             type Sequence { preview: FlowPreview! } type FlowPreview { paths: [PreviewPath!]! pathsLeftOut: Int! }
+             type PreviewPath { entries: [Step!]! }",
         );
         let document = parse_query(document).expect("GraphQL");
         let operation = chosen(&document, None).expect("one");
@@ -231,6 +250,11 @@ mod tests {
             (
                 "{ ...F } fragment F on Query { leads(first: 3) { ... { nodes { id } } } }",
                 4,
+            ),
+            ("{ sequence { preview { pathsLeftOut } } }", 1_002),
+            (
+                "{ sequence { preview { paths { entries { key } } } } }",
+                1_002 + 64 * (1 + 20),
             ),
             ("{ __typename lead { __typename } }", 1),
             ("{ nothing { id } }", 0),

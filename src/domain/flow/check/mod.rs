@@ -60,6 +60,9 @@ pub enum FlowProblemCode {
     UntestedCondition,
     /// An email does not say how to receive no more.
     MissingUnsubscribe,
+    /// A person has no address for a step. No flow has this problem by itself: only a preview, which
+    /// is for somebody, tells it.
+    MissingAddress,
 }
 
 /// One problem of a flow, with its place.
