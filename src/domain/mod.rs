@@ -9,6 +9,7 @@ pub mod duration;
 pub mod event;
 pub mod execution;
 pub mod flow;
+pub mod forecast;
 pub mod gate;
 pub mod holidays;
 pub mod http_url;

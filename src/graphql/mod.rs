@@ -12,6 +12,7 @@ pub mod error;
 pub mod event;
 pub mod execution;
 pub mod flow;
+pub mod forecast;
 pub mod lead;
 pub mod loader;
 pub mod node;

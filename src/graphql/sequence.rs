@@ -11,6 +11,7 @@ use super::analytics::SequenceAnalytics;
 use super::context::ContextExt;
 use super::execution::{self, Execution, ExecutionFilterInput};
 use super::flow::{Flow, FlowProblem};
+use super::forecast::{self, Forecast};
 use super::lead::{self, Lead, LeadCounts, LeadFilterInput, LeadOrder};
 use super::loader::{LoadError, Loaders};
 use super::node;
@@ -154,6 +155,21 @@ impl Sequence {
         start_at: Option<DateTime>,
     ) -> Result<FlowPreview> {
         preview::of(ctx, &self.0, person_id, scenario, start_at).await
+    }
+
+    /// When the leads enrolled now will be sent what, day by day and sender by sender, under windows, caps
+    /// and pace, as if the sequence were published. Leads that wait for somebody are not reckoned with.
+    /// Days and windows are read on the sequence's clock. Nobody is taken to answer, so that no
+    /// condition holds; splits divide leads by weight, tasks are done at once, and nobody else sends
+    /// through the same senders.
+    async fn forecast(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 14, desc = "How many days from today, from 1 to 90.")] days: Option<
+            i32,
+        >,
+    ) -> Result<Forecast> {
+        forecast::of(ctx, &self.0, days).await
     }
 
     /// How many of its leads are where.

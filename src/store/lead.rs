@@ -4,6 +4,7 @@
 pub mod change;
 mod filter;
 mod status;
+pub mod waiting;
 
 use entity::lead;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter};

@@ -38,7 +38,7 @@ export const PASSED_OVER = {
     // Counts and plans.
     /^(Engagement|FlowChange|Funnel|LeadCounts|PublishPlan|SequenceAnalytics): /,
     // What would be.
-    /^(FlowPreview|PreviewAnswer|PreviewEntry|PreviewPath): /,
+    /^(FlowPreview|Forecast|ForecastDay|PreviewAnswer|PreviewEntry|PreviewPath|SenderCount): /,
     // Parts of a sequence or of a sender.
     /^(EmailVariant|Flow|MessageVariant|SendWindow|SequenceSettings|Step): /,
     /^(Condition|Email|End|Message|Split|Task|Update|Webhook)Action: /,

@@ -14,6 +14,7 @@ mod examples;
 mod executions;
 mod fanout;
 mod flows;
+mod forecast;
 mod fuzz;
 mod harness;
 mod holidays;

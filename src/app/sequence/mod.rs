@@ -4,6 +4,7 @@
 //! thing twice changes nothing and writes no event.
 
 mod flow;
+pub mod forecast;
 pub mod preview;
 pub mod problems;
 pub mod publish;

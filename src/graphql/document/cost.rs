@@ -17,11 +17,17 @@ pub const COST_MAX: u64 = 30_000;
 /// of an input.
 const LIST: u64 = 10;
 /// Lists that are taken to have another number of entries: the most paths of a preview, and the steps
-/// on each, of which a long one has some twenty.
-const LISTS: [(&str, &str, u64); 2] =
-    [("FlowPreview", "paths", 64), ("PreviewPath", "entries", 20)];
+/// on each, of which a long one has some twenty; the most days of a forecast.
+const LISTS: [(&str, &str, u64); 3] = [
+    ("Forecast", "days", 90),
+    ("FlowPreview", "paths", 64),
+    ("PreviewPath", "entries", 20),
+];
 /// Fields that cost more to answer than the objects below them.
-const WORK: [(&str, &str, u64); 1] = [("Sequence", "preview", 1_000)];
+const WORK: [(&str, &str, u64); 2] = [
+    ("Sequence", "forecast", 1_000),
+    ("Sequence", "preview", 1_000),
+];
 /// How many sequences a token may be limited to.
 const SEQUENCES: u64 = 100;
 /// How often the lists of a type's parts may be asked for inside of each other: once is the usual
