@@ -67,8 +67,7 @@ mod tests {
             let total: u64 = weights.iter().copied().map(u64::from).sum();
             let all: u64 = counts.iter().sum();
             for (sum, weight) in sums.iter().zip(&weights) {
-                if total > 0 {
-                    let share = all * u64::from(*weight) / total;
+                if let Some(share) = (all * u64::from(*weight)).checked_div(total) {
                     prop_assert!(sum.abs_diff(share) <= 4, "{} of {}", sum, share);
                 }
             }
