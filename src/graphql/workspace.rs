@@ -47,6 +47,13 @@ impl Workspace {
     async fn max_messages_per_domain_per_day(&self) -> Option<i32> {
         self.0.max_messages_per_domain_per_day
     }
+
+    /// The secret that the requests of webhook steps are signed with, as Standard Webhooks writes it
+    /// (`whsec_…`): receivers check the signature by it. For admins only.
+    async fn webhook_secret(&self, ctx: &Context<'_>) -> Result<String> {
+        let caller = ctx.require(Role::Admin)?;
+        Ok(ctx.services().secrets.webhook_secret(caller.workspace))
+    }
 }
 
 impl From<Row> for Workspace {

@@ -1,5 +1,6 @@
 //! The workspace itself: what it is called, its clock and its limits.
 
+use cadenza::channel::webhook::WebhookSecret;
 use cadenza::store::workspace;
 use serde_json::{Value, json};
 
@@ -108,3 +109,19 @@ both!(anothers_workspace_stays_as_it_is, |h: Harness| async move {
     update(&h, json!({ "maxMessagesPerPersonPerDay": 1 })).await;
     assert_eq!(theirs().await, before);
 });
+
+both!(
+    the_secret_of_webhooks_is_for_admins,
+    |h: Harness| async move {
+        let query = "{ workspace { webhookSecret } }";
+        let secret = h.data(query, json!({})).await["workspace"]["webhookSecret"].take();
+        let secret = secret.as_str().expect("a text");
+        assert!(WebhookSecret::parse(secret).is_ok());
+        let theirs = h.execute_as(&h.stranger, query, json!({})).await;
+        assert_ne!(theirs["data"]["workspace"]["webhookSecret"], secret);
+        for caller in [&h.editor, &h.viewer] {
+            let refused = h.execute_as(caller, query, json!({})).await;
+            assert_eq!(refused["errors"][0]["extensions"]["code"], "FORBIDDEN");
+        }
+    }
+);
