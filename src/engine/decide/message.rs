@@ -14,6 +14,7 @@ use crate::domain::flow::{Channel, CompiledStep, CompiledVariant, Content};
 use crate::domain::id::ExecutionId;
 use crate::domain::message::{EmailContent, TextContent};
 use crate::domain::outcome::ErrorCode;
+use crate::domain::thread::reply_subject;
 use crate::engine::Letter;
 use crate::engine::plan::RunningSender;
 use crate::store::claim::{DueLead, PersonRow};
@@ -145,18 +146,6 @@ fn text(
             idempotency_key: at.execution_id.to_string(),
         }),
     }))
-}
-
-/// RFC 5322 §3.6.5: a reply's subject begins with "Re: ", once.
-fn reply_subject(subject: &str) -> String {
-    let already = subject
-        .get(..3)
-        .is_some_and(|start| start.eq_ignore_ascii_case("re:"));
-    if already {
-        subject.to_owned()
-    } else {
-        format!("Re: {subject}")
-    }
 }
 
 /// The Message-ID is made of the execution's id, so that it is known before the message goes, is
