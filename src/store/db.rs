@@ -11,8 +11,8 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{self, Connection};
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    ConnAcquireErr, ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use tokio::time::Instant;
 
@@ -160,7 +160,21 @@ impl Db {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        Ok(self.write.begin_with_options(options).await?)
+        if !self.is_shared() {
+            return Ok(self.write.begin_with_options(options).await?);
+        }
+        // Whoever is given up while it begins must not leave the transaction behind in its connection,
+        // where the driver forgets it and whatever is written next is never committed. Begun by a task
+        // of its own, it is always begun whole, and undone when nobody takes it.
+        let write = self.write.clone();
+        let begun = tokio::spawn(async move { write.begin_with_options(options).await });
+        match begun.await {
+            Ok(begun) => Ok(begun?),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed).into()),
+            },
+        }
     }
 
     /// The same database, where `seen` is called with the text of every statement that is run.
