@@ -1,6 +1,6 @@
 //! What contacts do with messages: they open them, click, and answer.
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 
 use super::given_up::give_up;
 use super::{AppError, Services};
@@ -121,5 +121,5 @@ fn held_until(
 ) -> Option<DateTime<Utc>> {
     let hold = settings.auto_reply_hold.as_ref()?;
     let stated = stated.filter(|stated| *stated > at);
-    Some(stated.unwrap_or_else(|| at + Duration::days(i64::from(hold.days())) + hold.exact_part()))
+    Some(stated.unwrap_or_else(|| at + hold.exact()))
 }

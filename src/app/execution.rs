@@ -222,10 +222,7 @@ impl Settling<'_> {
         let in_thread = ran
             .step(&open.step_key)
             .is_some_and(|step| step.in_thread());
-        let thread = open.lead.thread.clone();
-        let mut thread: Thread = thread
-            .and_then(|thread| serde_json::from_value(thread).ok())
-            .unwrap_or_default();
+        let mut thread = open.lead.thread().unwrap_or_default();
         if let (Some(message_id), Some(subject)) = (&row.message_id, &row.subject) {
             thread = thread.with(message_id, subject, in_thread);
         }

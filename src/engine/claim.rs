@@ -112,21 +112,15 @@ impl Engine {
         let tx = self.db.begin().await?;
         let now = self.clock.now();
         let worker = self.worker();
-        let later = |at| Claim {
-            next_at: Some(at),
-            ..Claim::default()
-        };
         if !worker::holds(&tx, worker, now).await? {
-            tx.rollback().await.map_err(StoreError::from)?;
-            return Ok(later(now + NO_LEASE));
+            return put_off(tx, now + NO_LEASE).await;
         }
         let published = lane::keep_published(&tx, &[sequence]).await?;
         let current = lanes
             .iter()
             .find(|lane| published.contains(&lane.version.id));
         let Some(lane) = current else {
-            tx.rollback().await.map_err(StoreError::from)?;
-            return Ok(later(now + CONTENDED));
+            return put_off(tx, now + CONTENDED).await;
         };
         let workspace = lane.version.workspace;
         let mut taking = Taking::new(self, &tx, worker, (workspace, None), None, limit, now);
@@ -156,43 +150,23 @@ impl Engine {
         let worker = self.worker();
         // What is claimed under a name that was given up would never be rescued.
         if !worker::holds(&tx, worker, now).await? {
-            tx.rollback().await.map_err(StoreError::from)?;
-            return Ok(Claim {
-                next_at: Some(now + NO_LEASE),
-                ..Claim::default()
-            });
+            return put_off(tx, now + NO_LEASE).await;
         }
         let Some(row) = lane::keep_sender(&tx, id).await? else {
-            tx.rollback().await.map_err(StoreError::from)?;
-            return Ok(Claim {
-                next_at: Some(now + CONTENDED),
-                ..Claim::default()
-            });
+            return put_off(tx, now + CONTENDED).await;
         };
         let sender = self.running_sender(row)?;
         if lanes.iter().any(|lane| lane.limits.are_any())
             && !limits::keep_workspace(&tx, sender.workspace).await?
         {
-            tx.rollback().await.map_err(StoreError::from)?;
-            return Ok(Claim {
-                next_at: Some(now + CONTENDED),
-                ..Claim::default()
-            });
+            return put_off(tx, now + CONTENDED).await;
         }
         if let Some(until) = sender.rests_until(now) {
-            tx.rollback().await.map_err(StoreError::from)?;
-            return Ok(Claim {
-                next_at: Some(until),
-                ..Claim::default()
-            });
+            return put_off(tx, until).await;
         }
         // The pace counts from message to message, so a paced sender has one on its way at a time.
         if sender.min_gap > Duration::zero() && lane::is_sending(&tx, id).await? {
-            tx.rollback().await.map_err(StoreError::from)?;
-            return Ok(Claim {
-                next_at: Some(now + sender.min_gap.max(CONTENDED)),
-                ..Claim::default()
-            });
+            return put_off(tx, now + sender.min_gap.max(CONTENDED)).await;
         }
         // What is claimed leaves without another look: no sequence is disabled or published anew
         // before the commit, and one that was since the survey is left alone.
@@ -224,4 +198,13 @@ impl Engine {
         self.commit_claim(tx).await?;
         Ok(claim)
     }
+}
+
+/// Ends a claim before it has begun: nothing of it is to be claimed before `at`.
+async fn put_off(tx: DatabaseTransaction, at: DateTime<Utc>) -> Result<Claim> {
+    tx.rollback().await.map_err(StoreError::from)?;
+    Ok(Claim {
+        next_at: Some(at),
+        ..Claim::default()
+    })
 }

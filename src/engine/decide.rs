@@ -16,7 +16,6 @@ use crate::domain::lead::Hold;
 use crate::domain::outcome::ErrorCode;
 use crate::domain::planning::Whereabouts;
 use crate::domain::template::{MergeData, RenderError};
-use crate::domain::thread::Thread;
 use crate::store::claim::{DueLead, PersonRow};
 use crate::store::engagement::Touched;
 use crate::store::task::{TaskState, TaskText};
@@ -183,14 +182,6 @@ fn closed_until(sender: Option<&RunningSender>, at: &Circumstances<'_>) -> Optio
     let zone = sender.map_or(&at.version.zone, |sender| &sender.zone);
     let calendar = plan::calendar(at.version, zone, at.whereabouts);
     gate::window(&calendar, at.now).map(|closed| closed.until)
-}
-
-/// The thread of a lead's emails so far.
-pub fn thread_of(due: &DueLead) -> Option<Thread> {
-    due.lead
-        .thread
-        .clone()
-        .and_then(|thread| serde_json::from_value(thread).ok())
 }
 
 fn merge_data<'a>(person: &'a PersonRow, sender: Option<&'a RunningSender>) -> MergeData<'a> {

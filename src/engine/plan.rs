@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
 use sea_orm::ConnectionTrait;
-use serde::Deserialize;
 
 use super::{Engine, Result, RunningVersion};
 use crate::channel::dispatch::SenderRoute;
@@ -19,7 +18,6 @@ use crate::domain::planning::{self, Clocks, Whereabouts};
 use crate::domain::schedule::{self, Calendar};
 use crate::domain::sender::{WarmUp, daily_cap_on};
 use crate::domain::settings::WindowClock;
-use crate::domain::thread::Thread;
 use crate::domain::zone::Zone;
 use crate::store::StoreError;
 use crate::store::claim::LeadRow;
@@ -211,11 +209,11 @@ pub fn onward(
 /// Who sends a lead its message at a step: whoever sent the last one on its channel, else whoever has
 /// the lead now, else one by its bucket.
 pub fn next_sender(next: &CompiledStep, lead: &LeadRow) -> Option<SenderId> {
-    let thread: Option<Thread> = lead
-        .thread
-        .as_ref()
-        .filter(|_| next.is_message())
-        .and_then(|thread| Thread::deserialize(thread).ok());
+    let thread = if next.is_message() {
+        lead.thread()
+    } else {
+        None
+    };
     let current = lead.sender_id.map(SenderId::from_uuid);
     next.sender_in(thread.as_ref(), current, lead.bucket)
 }

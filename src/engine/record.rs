@@ -25,7 +25,6 @@ use crate::domain::lead::{Happening, LeadState, LeadStatus, StopReason};
 use crate::domain::outcome::{ErrorCode, GIVEN_UP, Outcome, Scope};
 use crate::domain::retry::retry_delay;
 use crate::domain::settings::WindowClock;
-use crate::domain::thread::Thread;
 use crate::domain::zone::Zone;
 use crate::store::StoreError;
 use crate::store::claim::LeadRow;
@@ -287,11 +286,7 @@ impl<'a> Recording<'a> {
                 .flow
                 .step(&claimed.step_key)
                 .is_some_and(|step| step.in_thread());
-            let mut thread: Thread = lead
-                .thread
-                .take()
-                .and_then(|thread| serde_json::from_value(thread).ok())
-                .unwrap_or_default();
+            let mut thread = lead.thread().unwrap_or_default();
             if let Letter::Email(email) = &claimed.letter {
                 thread = thread.with(&email.message_id, &email.subject, in_thread);
             }

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::lead::{kept, status_of};
@@ -20,6 +21,7 @@ use crate::domain::id::{
     ExecutionId, LeadId, SenderId, SequenceId, VersionId, WorkerId, WorkspaceId,
 };
 use crate::domain::lead::{Hold, LeadState, StopReason};
+use crate::domain::thread::Thread;
 
 /// A lead as the engine works on it.
 #[derive(Debug, Clone, FromQueryResult)]
@@ -73,6 +75,12 @@ impl LeadRow {
     /// Its id.
     pub const fn lead_id(&self) -> LeadId {
         LeadId::from_uuid(self.id)
+    }
+
+    /// The thread of its emails, and who has written to it; none where nothing was sent, or where what
+    /// is kept is not to be read.
+    pub fn thread(&self) -> Option<Thread> {
+        Thread::deserialize(self.thread.as_ref()?).ok()
     }
 
     /// Where it stands, for the lead machine.

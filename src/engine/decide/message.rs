@@ -1,10 +1,6 @@
 //! Messages: to whom, with what text.
 
-use chrono::Duration;
-
-use super::{
-    Circumstances, Decision, Outgoing, closed_until, merge_data, thread_of, unaddressed, unrendered,
-};
+use super::{Circumstances, Decision, Outgoing, closed_until, merge_data, unaddressed, unrendered};
 use crate::channel::email::Email;
 use crate::channel::text::TextMessage;
 use crate::clock::from_ms;
@@ -56,8 +52,7 @@ fn is_too_late(due: &DueLead, at: &Circumstances<'_>) -> bool {
     let (Some(max), Some(due_at)) = (&at.version.settings.max_lateness, due.lead.due_at) else {
         return false;
     };
-    let allowed = Duration::days(i64::from(max.days())) + max.exact_part();
-    at.now - from_ms(due_at) > allowed
+    at.now - from_ms(due_at) > max.exact()
 }
 
 fn failed(code: ErrorCode, message: &str) -> Decision {
@@ -87,7 +82,8 @@ fn email(
         Ok(rendered) => rendered,
         Err(error) => return unrendered(step, error),
     };
-    let thread = thread_of(due).filter(|thread| step.in_thread() && !thread.references.is_empty());
+    let thread = due.lead.thread();
+    let thread = thread.filter(|thread| step.in_thread() && !thread.references.is_empty());
     let subject = match &thread {
         Some(thread) if rendered.subject.is_empty() => reply_subject(&thread.subject),
         _ => rendered.subject,

@@ -1,12 +1,10 @@
 //! What the engine does by itself: conditions, splits, tasks, requests, updates and ends.
 
-use chrono::{DateTime, Duration, Utc};
 use serde_json::json;
 
 use super::{Circumstances, Decision, Outgoing, closed_until, merge_data, unaddressed, unrendered};
 use crate::channel::webhook::WebhookRequest;
 use crate::clock::from_ms;
-use crate::domain::duration::WaitDuration;
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::{
     Answer, Channel, CompiledCondition, CompiledStep, CompiledTask, CompiledWebhook, LeadFacts,
@@ -36,12 +34,6 @@ pub(super) fn decide(due: &DueLead, step: &CompiledStep, at: Circumstances<'_>) 
     }
 }
 
-/// When a wait of this length that begins now ends. Its days are of twenty-four hours: it hangs on
-/// nobody's clock.
-fn after(now: DateTime<Utc>, wait: &WaitDuration) -> DateTime<Utc> {
-    now + Duration::days(i64::from(wait.days())) + wait.exact_part()
-}
-
 fn ask(due: &DueLead, condition: &CompiledCondition, at: &Circumstances<'_>) -> Decision {
     let nothing = Default::default();
     let touched = at.touched.unwrap_or(&nothing);
@@ -60,7 +52,7 @@ fn ask(due: &DueLead, condition: &CompiledCondition, at: &Circumstances<'_>) -> 
     }
     let until = match due.lead.until_at.map(from_ms) {
         Some(until) if awaits => until,
-        _ => after(at.now, &condition.within),
+        _ => at.now + condition.within.exact(),
     };
     if until <= at.now {
         return Decision::Done {
@@ -82,21 +74,19 @@ fn give(
     at: &Circumstances<'_>,
 ) -> Decision {
     let awaits = due.lead.hold.as_deref() == Some(Hold::AwaitingTask.into());
-    let known_until = due.lead.until_at.map(from_ms).filter(|_| awaits);
     match at.task {
         Some(state) => {
             let status = match state.status {
                 TaskStatus::Completed => ExecutionStatus::Sent,
                 TaskStatus::Skipped | TaskStatus::Expired => ExecutionStatus::Skipped,
                 TaskStatus::Open => {
-                    // The task may be one that was given before the lead was moved away and back.
-                    let until = known_until.or_else(|| {
-                        let expires_at = state.expires_at.filter(|_| !awaits);
-                        expires_at.or(task
-                            .timeout
-                            .filter(|_| !awaits)
-                            .map(|it| after(at.now, &it)))
-                    });
+                    let until = if awaits {
+                        due.lead.until_at.map(from_ms)
+                    } else {
+                        // It was given before the lead was moved away and back.
+                        let timeout = task.timeout.map(|timeout| at.now + timeout.exact());
+                        state.expires_at.or(timeout)
+                    };
                     if until.is_some_and(|until| until <= at.now) {
                         ExecutionStatus::Skipped
                     } else {
@@ -138,7 +128,7 @@ fn give(
             };
             Decision::Await {
                 hold: Hold::AwaitingTask,
-                until: task.timeout.map(|timeout| after(at.now, &timeout)),
+                until: task.timeout.map(|timeout| at.now + timeout.exact()),
                 task: Some(TaskText {
                     channel: step.channel.unwrap_or(Channel::Task),
                     title,

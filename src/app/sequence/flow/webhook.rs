@@ -1,14 +1,12 @@
 //! A request to another program, as it is written.
 
 use serde_json::{Map, Value};
-use url::Url;
 
 use super::{Reader, shown};
 use crate::domain::flow::WebhookAction;
+use crate::domain::http_url::HttpUrl;
 use crate::domain::template::MAX_SOURCE_BYTES;
 
-/// The longest URL, in bytes.
-const URL_BYTES_MAX: usize = 2_048;
 /// The most headers beside those that are set anyway.
 const HEADERS_MAX: usize = 20;
 /// The longest name of a header, in bytes.
@@ -86,23 +84,12 @@ impl Reader<'_> {
 }
 
 fn sound_url(text: &str) -> Result<(), String> {
-    if text.len() > URL_BYTES_MAX {
-        return Err(format!(
-            "url is longer than {URL_BYTES_MAX} bytes: shorten it."
-        ));
-    }
     let wrong = "url is not one of the web: write one like https://example.com/hook.";
     // The reader of URLs drops them, and what is shown would not be where the request goes.
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(wrong.to_owned());
     }
-    let url = Url::parse(text).map_err(|_| wrong)?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(wrong.to_owned());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("url holds a login: give it as the header Authorization instead.".to_owned());
-    }
+    HttpUrl::parse(text).map_err(|error| format!("url: {error}"))?;
     Ok(())
 }
 
