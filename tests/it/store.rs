@@ -328,3 +328,34 @@ async fn a_file_is_made_once_however_many_begin_with_it() {
     db.migrate().await.expect("it goes on");
     db.close().await.expect("closes");
 }
+
+both!(
+    a_transaction_given_up_while_it_begins_leaves_nothing_open,
+    |h: Harness| async move {
+        let db = Db::connect(&h.url).await.expect("it opens");
+        // Each is dropped at another point of its beginning.
+        for polls in (0..8).cycle().take(80) {
+            let mut begin = std::pin::pin!(db.begin());
+            for _ in 0..polls {
+                if futures_util::poll!(begin.as_mut()).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        for number in 0..60_u32 {
+            let statement = "INSERT INTO quota (subject_id, kind, day, workspace_id, used)
+                VALUES ($1, 'SENDS', '2026-01-01', $2, 1)";
+            let arguments = Arguments::new()
+                .with(Uuid::from_u128(number.into()))
+                .with(h.admin.workspace.uuid());
+            sql::execute(db.write(), statement, arguments)
+                .await
+                .expect("written");
+        }
+        let statement = "SELECT CAST(count(*) AS BIGINT) AS n FROM quota";
+        let seen = sql::number(h.services.db.read(), statement, Arguments::new()).await;
+        assert_eq!(seen.expect("a number"), 60, "what was written is committed");
+        db.close().await.expect("it closes");
+    }
+);
