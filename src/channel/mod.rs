@@ -3,9 +3,12 @@
 //! Owns the wire formats and the connections. Never reads the database, and never decides whether
 //! a message may go.
 
+mod carrier;
 pub mod dispatch;
 pub mod email;
+mod letter;
 pub mod mime;
+mod outbox;
 mod secret;
 pub mod smtp;
 pub mod text;

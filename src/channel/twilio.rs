@@ -10,6 +10,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hyper::Method;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,6 +21,11 @@ use super::text::TextMessage;
 use super::web::{Web, WebAnswer, WebError, excerpt};
 use crate::domain::outcome::{Outcome, Phase, Scope};
 use crate::domain::sender::TWILIO_BASE_URL;
+
+mod carrier;
+mod check;
+
+pub(super) use carrier::TwilioCarrier;
 
 const IDEMPOTENCY_TOKEN: HeaderName = HeaderName::from_static("i-twilio-idempotency-token");
 /// The longest name of a message that is kept, in characters; Twilio's have 34.
@@ -37,13 +43,17 @@ pub struct TwilioAccount {
 }
 
 impl TwilioAccount {
-    /// Where messages are made.
-    fn messages_url(&self) -> String {
+    /// Where the API is.
+    fn base_url(&self) -> &str {
         let base = self.base_url.as_deref().unwrap_or(TWILIO_BASE_URL);
+        base.trim_end_matches('/')
+    }
+
+    /// Where the account is.
+    fn url(&self) -> String {
         // The account's name is a segment of the path and nothing else, whatever is in it.
         let sid: String = form_urlencoded::byte_serialize(self.account_sid.as_bytes()).collect();
-        let base = base.trim_end_matches('/');
-        format!("{base}/2010-04-01/Accounts/{sid}/Messages.json")
+        format!("{}/2010-04-01/Accounts/{sid}", self.base_url())
     }
 
     fn authorization(&self) -> Option<HeaderValue> {
@@ -75,8 +85,8 @@ impl Twilio {
         let Some(headers) = headers(account, message) else {
             return not_asked("The account's name or token cannot be sent: correct the sender.");
         };
-        let url = account.messages_url();
-        match self.web.post(&url, headers, form(message)).await {
+        let url = format!("{}/Messages.json", account.url());
+        match self.web.send(Method::POST, &url, headers, form(message)).await {
             Ok(answer) => read(&answer),
             Err(error) => unanswered(error),
         }

@@ -10,23 +10,22 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
+use hyper::Method;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use ring::hmac;
 
-use super::web::{Web, WebAnswer, WebError, is_ours};
+use super::web::{Web, WebAnswer, WebError};
+use crate::domain::http_header::{HeaderError, check_header};
 use crate::domain::outcome::{Outcome, Phase, Scope};
+
+mod carrier;
+
+pub(super) use carrier::WebhookCarrier;
 
 /// How a secret begins.
 const SECRET_PREFIX: &str = "whsec_";
 /// How long a secret is, in bytes.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
-/// How the headers of the signature begin: nobody else writes such a header.
-const OWN_PREFIX: &str = "webhook-";
-/// The most headers of a request, besides our own.
-pub const HEADERS_MAX: usize = 50;
-/// The longest value of a header, in bytes.
-pub const HEADER_BYTES_MAX: usize = 4_096;
-
 /// A request to a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookRequest {
@@ -87,46 +86,18 @@ impl fmt::Debug for WebhookSecret {
     }
 }
 
-/// Why a header cannot be sent; each names the remedy.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HeaderError {
-    /// No header has such a name.
-    #[error("\"{0}\" is no name of a header: use letters, digits and dashes, like X-Token.")]
-    Name(String),
-    /// It is ours.
-    #[error("The header {0} is written by the server itself: remove it.")]
-    Ours(String),
-    /// It would end the line, or is too long.
-    #[error(
-        "The header {0} has a value with a line break or control character, or of more than {HEADER_BYTES_MAX} bytes: correct it."
-    )]
-    Value(String),
-    /// There are too many.
-    #[error("There are {0} headers and may be {HEADERS_MAX}: remove some.")]
-    Count(usize),
-}
-
 /// Reads headers that a user wrote. One that is there twice is sent twice.
 ///
 /// # Errors
 /// [`HeaderError`] for the first that cannot be sent.
-pub fn read_headers(written: &[(String, String)]) -> Result<HeaderMap, HeaderError> {
-    if written.len() > HEADERS_MAX {
-        return Err(HeaderError::Count(written.len()));
-    }
+fn read_headers(written: &[(String, String)]) -> Result<HeaderMap, HeaderError> {
     let mut headers = HeaderMap::new();
     for (name, value) in written {
-        let shown = || name.chars().take(60).collect::<String>();
-        let read = HeaderName::from_bytes(name.trim().as_bytes());
-        let read = read.map_err(|_| HeaderError::Name(shown()))?;
-        if is_ours(&read) || read.as_str().starts_with(OWN_PREFIX) {
-            return Err(HeaderError::Ours(shown()));
-        }
-        if value.len() > HEADER_BYTES_MAX {
-            return Err(HeaderError::Value(shown()));
-        }
+        check_header(name, value)?;
+        let read = HeaderName::from_bytes(name.as_bytes());
+        let read = read.map_err(|_| HeaderError::Name(name.clone()))?;
         let value = HeaderValue::from_str(value.trim());
-        headers.append(read, value.map_err(|_| HeaderError::Value(shown()))?);
+        headers.append(read, value.map_err(|_| HeaderError::Value(name.clone()))?);
     }
     Ok(headers)
 }
@@ -150,7 +121,7 @@ impl Webhook {
             Ok(headers) => headers,
             Err(why) => return not_called(why),
         };
-        let posted = self.web.post(&request.url, headers, request.body.clone());
+        let posted = self.web.send(Method::POST, &request.url, headers, request.body.clone());
         match posted.await {
             Ok(answer) => read(&answer),
             Err(error) => unanswered(error),

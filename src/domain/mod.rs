@@ -12,6 +12,7 @@ pub mod flow;
 pub mod forecast;
 pub mod gate;
 pub mod holidays;
+pub mod http_header;
 pub mod http_url;
 pub mod id;
 pub mod import;

@@ -13,18 +13,23 @@
 //! - `wire`: a socket, its buffer, replies, time-outs.
 //! - `session`: opening a connection, and closing it.
 //! - `transaction`: one message over it, and its verdict.
+//! - `check`: all that comes before a recipient, to see whether a sender could send.
+//! - `carrier`: a pool for each sender.
 //! - `pool`: how many connections there are, and which one a message takes.
 //!
 //! [`Outcome`]: crate::domain::outcome::Outcome
 
 use std::time::Duration;
 
+mod carrier;
+mod check;
 mod pool;
 mod session;
 mod transaction;
 mod wire;
 
 pub use super::secret::Secret;
+pub(super) use carrier::SmtpCarrier;
 pub use pool::SmtpPool;
 
 /// How a connection is protected.

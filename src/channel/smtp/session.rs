@@ -206,7 +206,7 @@ impl Session {
     }
 
     /// One command and its reply, before any message.
-    async fn ask(
+    pub(super) async fn ask(
         &mut self,
         phase: Phase,
         command: &str,
@@ -240,7 +240,7 @@ impl Session {
 }
 
 /// A reply before any message that is not the wanted one.
-fn unwelcome(phase: Phase, reply: &Reply) -> Outcome {
+pub(super) fn unwelcome(phase: Phase, reply: &Reply) -> Outcome {
     if reply.is_refusal() {
         Outcome::refused(phase, reply.code, &reply.text())
     } else {

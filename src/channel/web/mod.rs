@@ -19,10 +19,7 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, USER_AGENT,
-};
+use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -32,6 +29,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use self::connect::Stream;
 use self::counted::{Begun, Counted};
+use crate::domain::http_header::OF_THE_CONNECTION;
 use crate::domain::http_url::{HttpUrl, HttpUrlError};
 use crate::domain::network::Networks;
 use crate::domain::outcome::RetryReason;
@@ -49,20 +47,6 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// How we introduce ourselves.
 const AGENT: &str = concat!("Cadenza/", env!("CARGO_PKG_VERSION"));
-/// What belongs to the connection and not to the request: nobody else writes it (RFC 9110 §7.6.1).
-const OURS: [HeaderName; 10] = [
-    HOST,
-    CONTENT_LENGTH,
-    CONNECTION,
-    TRANSFER_ENCODING,
-    TE,
-    TRAILER,
-    UPGRADE,
-    EXPECT,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
-
 /// Where requests may go, and for how long.
 #[derive(Debug, Clone)]
 pub struct WebConfig {
@@ -134,19 +118,20 @@ impl Web {
         }
     }
 
-    /// Posts `body` and reads the answer, whatever its status. Headers that belong to the
-    /// connection are ours and left out of `headers` ([`is_ours`]).
+    /// Sends a request and reads the answer, whatever its status. Headers that belong to the
+    /// connection are ours and left out of `headers` ([`OF_THE_CONNECTION`]).
     ///
     /// # Errors
     /// [`WebError`] where there is no answer, in bounded time.
-    pub async fn post(
+    pub async fn send(
         &self,
+        method: Method,
         url: &str,
         headers: HeaderMap,
         body: impl Into<Bytes>,
     ) -> Result<WebAnswer, WebError> {
         let url = HttpUrl::parse(url)?;
-        let request = request(&url, headers, body.into())?;
+        let request = request(method, &url, headers, body.into())?;
         let deadline = Instant::now() + self.config.timeout;
         let limit = self.config.connect_timeout.min(self.config.timeout);
         let connecting = timeout(limit, self.connect(&url, limit));
@@ -163,12 +148,8 @@ impl Web {
     }
 }
 
-/// Whether a header belongs to the connection, so that no user may write it.
-pub fn is_ours(name: &HeaderName) -> bool {
-    OURS.contains(name)
-}
-
 fn request(
+    method: Method,
     url: &HttpUrl,
     headers: HeaderMap,
     body: Bytes,
@@ -176,13 +157,13 @@ fn request(
     let shape = |_| WebError::Url(HttpUrlError::Shape);
     let host = HeaderValue::from_str(url.authority()).map_err(|_| HttpUrlError::Shape)?;
     let mut request = Request::builder()
-        .method(Method::POST)
+        .method(method)
         .uri(url.target())
         .body(Full::new(body))
         .map_err(shape)?;
     let ours = request.headers_mut();
     *ours = headers;
-    for name in &OURS {
+    for name in OF_THE_CONNECTION {
         ours.remove(name);
     }
     ours.insert(HOST, host);

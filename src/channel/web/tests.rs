@@ -1,7 +1,7 @@
 use super::*;
 
 async fn post(config: WebConfig, url: &str) -> WebError {
-    let posted = Web::new(config).post(url, HeaderMap::new(), "{}").await;
+    let posted = Web::new(config).send(Method::POST, url, HeaderMap::new(), "{}").await;
     posted.expect_err("nobody is there")
 }
 
@@ -61,12 +61,12 @@ async fn no_request_goes_to_this_machine_or_its_networks() {
 fn what_belongs_to_the_connection_is_nobodys_to_write() {
     let url = HttpUrl::parse("http://example.com:8080/a?b").expect("an address");
     let mut headers = HeaderMap::new();
-    for name in OURS {
-        headers.append(name.clone(), HeaderValue::from_static("evil"));
+    for name in OF_THE_CONNECTION {
+        headers.append(name, HeaderValue::from_static("evil"));
         headers.append(name, HeaderValue::from_static("twice"));
     }
     headers.insert("x-own", HeaderValue::from_static("kept"));
-    let made = request(&url, headers, Bytes::new()).expect("a request");
+    let made = request(Method::POST, &url, headers, Bytes::new()).expect("a request");
     assert!(!format!("{made:?}").contains("evil"), "{made:?}");
     let header = |name| {
         made.headers()

@@ -1,0 +1,77 @@
+//! Twilio's API as a kind of transport.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Twilio, TwilioAccount};
+use crate::channel::carrier::{Carrier, Doing, Opener, Route, SenderProbe, SenderRoute, misfit};
+use crate::channel::letter::{Prepared, Sent};
+use crate::channel::web::Web;
+use crate::domain::outcome::{Outcome, Phase};
+use crate::domain::sender::check::Finding;
+use crate::domain::sender::{Transport, TwilioTransport};
+
+/// Sends text and WhatsApp messages for senders.
+pub(in crate::channel) struct TwilioCarrier {
+    twilio: Twilio,
+    opener: Opener,
+}
+
+impl TwilioCarrier {
+    /// Sends by these requests.
+    pub fn new(web: Web, opener: Opener) -> Self {
+        let twilio = Twilio::new(web);
+        Self { twilio, opener }
+    }
+
+    fn account(
+        &self,
+        route: &SenderRoute,
+        transport: &TwilioTransport,
+    ) -> Result<TwilioAccount, Outcome> {
+        let auth_token = self
+            .opener
+            .open(&Route::Sender(route.clone()), Phase::Api)?;
+        Ok(TwilioAccount {
+            base_url: transport.base_url.clone(),
+            account_sid: transport.account_sid.clone(),
+            auth_token,
+        })
+    }
+}
+
+impl Carrier for TwilioCarrier {
+    fn send<'a>(
+        &'a self,
+        route: &'a Route,
+        message: &'a Prepared,
+        _: &'a CancellationToken,
+    ) -> Option<Doing<'a, Sent>> {
+        let Route::Sender(sender) = route else {
+            return None;
+        };
+        let Transport::Twilio(transport) = &sender.transport else {
+            return None;
+        };
+        Some(Box::pin(async move {
+            let Prepared::Text(text) = message else {
+                return misfit().into();
+            };
+            match self.account(sender, transport) {
+                Ok(account) => self.twilio.send(&account, text).await.into(),
+                Err(outcome) => outcome.into(),
+            }
+        }))
+    }
+
+    fn check<'a>(&'a self, probe: &'a SenderProbe) -> Option<Doing<'a, Vec<Finding>>> {
+        let Transport::Twilio(transport) = &probe.route.transport else {
+            return None;
+        };
+        Some(Box::pin(async move {
+            match self.account(&probe.route, transport) {
+                Ok(account) => self.twilio.check(&account, &probe.address).await,
+                Err(outcome) => Finding::of(&outcome).into_iter().collect(),
+            }
+        }))
+    }
+}
