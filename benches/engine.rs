@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cadenza::app::Services;
-use cadenza::channel::dispatch::{Channel, Transports};
+use cadenza::channel::dispatch::{Channel, TransportConfig, Transports};
 use cadenza::channel::email::Email;
 use cadenza::channel::mime::compose;
 use cadenza::channel::smtp::{Security, SmtpConfig, SmtpPool};
@@ -397,12 +397,12 @@ impl Furnished {
 
     fn engine(&self) -> Arc<Engine> {
         let s = &self.services;
-        let transports = Transports::new(
-            "bench.example".into(),
-            CONNECTIONS,
-            cadenza::channel::web::WebConfig::default(),
-            Box::new(|_| Ok(None)),
-        );
+        let config = TransportConfig {
+            hello_name: "bench.example".into(),
+            connections_max: CONNECTIONS,
+            ..TransportConfig::default()
+        };
+        let transports = Transports::new(config, Box::new(|_| Ok(None)));
         Arc::new(Engine::new(
             s.db.clone(),
             s.clock.clone(),

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::Services;
 use crate::app::token::access::RateLimit;
 use crate::bulk::runner::Runner;
-use crate::channel::dispatch::{Channel, Route, Transports};
+use crate::channel::dispatch::{Channel, TransportConfig};
 use crate::channel::web::WebConfig;
 use crate::clock::Clock;
 use crate::domain::holidays;
@@ -196,7 +196,13 @@ impl Server {
         }
         warn_of_unknown_holidays(clock.now().date_naive());
         let zones = Arc::new(ZoneDatabase::load());
-        let services = Services::new(db, clock, entropy, zones, Arc::new(secrets));
+        let transports = TransportConfig {
+            hello_name: config.hello_name.clone().unwrap_or_else(machine_name),
+            connections_max: EngineConfig::default().sends_per_sender,
+            web: config.web.clone(),
+        };
+        let secrets = Arc::new(secrets);
+        let services = Services::new(db, clock, entropy, zones, secrets, transports);
         let address = config.listen;
         let refused = |source| StartError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
@@ -234,24 +240,7 @@ impl Server {
             lease: self.config.lease,
             ..EngineConfig::default()
         };
-        let secrets = Arc::clone(&services.secrets);
-        let open_secret = move |route: &Route| match route {
-            Route::Sender(route) => {
-                let sealed = route.secret.as_deref();
-                let opened =
-                    sealed.map(|sealed| secrets.open(route.workspace, route.sender.uuid(), sealed));
-                opened.transpose().map_err(|error| error.to_string())
-            }
-            Route::Webhook(workspace) => Ok(Some(secrets.webhook_secret(*workspace))),
-        };
-        let hello_name = self.config.hello_name.clone().unwrap_or_else(machine_name);
-        let connections = engine_config.sends_per_sender;
-        let transports = Arc::new(Transports::new(
-            hello_name,
-            connections,
-            self.config.web.clone(),
-            Box::new(open_secret),
-        ));
+        let transports = Arc::clone(&services.transports);
         let engine = Arc::new(Engine::new(
             services.db.clone(),
             services.clock.clone(),

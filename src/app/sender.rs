@@ -11,8 +11,10 @@ use crate::domain::sender::{Transport, WarmUp};
 use crate::store::dialect;
 use crate::store::sender::{self, SENDERS_MAX, Sender};
 
+mod check;
 mod transport;
 
+pub use check::check;
 pub use transport::{SmtpInput, TransportInput, TwilioInput};
 
 /// The longest name, label or user name, in characters.
@@ -202,11 +204,7 @@ fn apply(
     }
     // Whoever switches a sender on, or repairs how it sends, wants it to try again now.
     if change.enabled == Some(true) || change.transport.is_some() {
-        (
-            sender.unhealthy_until,
-            sender.unhealthy_reason,
-            sender.failures,
-        ) = (None, None, 0);
+        sender.recover();
     }
     if let Some(written) = change.transport {
         wrong.extend(transport::apply(services, caller, sender, written));

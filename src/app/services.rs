@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::token::access::Access;
 use crate::bus::Bus;
+use crate::channel::dispatch::{OpenSecret, Route, TransportConfig, Transports};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::secrets::Secrets;
@@ -24,6 +25,8 @@ pub struct Services {
     pub zones: Arc<ZoneDatabase>,
     /// The keys that seal what only this installation may read.
     pub secrets: Arc<Secrets>,
+    /// The ways by which messages leave.
+    pub transports: Arc<Transports>,
     /// The bells of the process.
     pub wake: Wake,
     /// The event log, live.
@@ -41,7 +44,9 @@ impl Services {
         entropy: Entropy,
         zones: Arc<ZoneDatabase>,
         secrets: Arc<Secrets>,
+        transports: TransportConfig,
     ) -> Self {
+        let transports = Transports::new(transports, opener(Arc::clone(&secrets)));
         let wake = Wake::default();
         let bus = Bus::new(db.clone(), wake.clone());
         let access = Access::new(db.clone(), clock.clone());
@@ -51,6 +56,7 @@ impl Services {
             entropy,
             zones,
             secrets,
+            transports: Arc::new(transports),
             wake,
             bus,
             access,
@@ -67,6 +73,20 @@ impl Services {
             entropy,
             Arc::new(ZoneDatabase::bundled()),
             secrets,
+            TransportConfig::default(),
         )
     }
+}
+
+/// Opens what was sealed for senders, and makes what requests are signed with.
+fn opener(secrets: Arc<Secrets>) -> Box<OpenSecret> {
+    Box::new(move |route: &Route| match route {
+        Route::Sender(route) => {
+            let sealed = route.secret.as_deref();
+            let opened =
+                sealed.map(|sealed| secrets.open(route.workspace, route.sender.uuid(), sealed));
+            opened.transpose().map_err(|error| error.to_string())
+        }
+        Route::Webhook(workspace) => Ok(Some(secrets.webhook_secret(*workspace))),
+    })
 }

@@ -59,20 +59,44 @@ impl fmt::Debug for Transports {
     }
 }
 
+/// How transports work on this machine.
+#[derive(Debug, Clone)]
+pub struct TransportConfig {
+    /// How we introduce ourselves to mail servers: a domain name of ours (RFC 5321 §4.1.1.1).
+    pub hello_name: String,
+    /// The most connections for a sender.
+    pub connections_max: usize,
+    /// Where requests may go, and for how long.
+    pub web: WebConfig,
+}
+
+impl Default for TransportConfig {
+    fn default() -> Self {
+        Self {
+            hello_name: "localhost".to_owned(),
+            connections_max: 8,
+            web: WebConfig::default(),
+        }
+    }
+}
+
 impl Transports {
-    /// Transports that introduce themselves as `hello_name` (RFC 5321 §4.1.1.1) and open at most
-    /// `connections_max` connections for a sender; requests keep to `web`.
-    pub fn new(
-        hello_name: String,
-        connections_max: usize,
-        web: WebConfig,
-        open_secret: Box<OpenSecret>,
-    ) -> Self {
+    /// Transports that work so, and learn secrets by `open_secret`.
+    pub fn new(config: TransportConfig, open_secret: Box<OpenSecret>) -> Self {
+        let TransportConfig {
+            hello_name,
+            connections_max,
+            web,
+        } = config;
         let web = Web::new(web);
         let opener = Opener::new(open_secret);
         let carriers: Vec<Box<dyn Carrier>> = vec![
             Box::new(Outbox),
-            Box::new(SmtpCarrier::new(hello_name, connections_max, opener.clone())),
+            Box::new(SmtpCarrier::new(
+                hello_name,
+                connections_max,
+                opener.clone(),
+            )),
             Box::new(TwilioCarrier::new(web.clone(), opener.clone())),
             Box::new(WebhookCarrier::new(web, opener)),
         ];
@@ -82,7 +106,10 @@ impl Transports {
     /// Looks whether a sender could send, without sending anything: what was found, in the order in
     /// which it was looked at, up to the first that failed. It ends within seconds.
     pub async fn check(&self, probe: &SenderProbe) -> Vec<Finding> {
-        let checking = self.carriers.iter().find_map(|carrier| carrier.check(probe));
+        let checking = self
+            .carriers
+            .iter()
+            .find_map(|carrier| carrier.check(probe));
         let Some(checking) = checking else {
             return Finding::of(&misfit()).into_iter().collect();
         };

@@ -86,7 +86,11 @@ impl Twilio {
             return not_asked("The account's name or token cannot be sent: correct the sender.");
         };
         let url = format!("{}/Messages.json", account.url());
-        match self.web.send(Method::POST, &url, headers, form(message)).await {
+        match self
+            .web
+            .send(Method::POST, &url, headers, form(message))
+            .await
+        {
             Ok(answer) => read(&answer),
             Err(error) => unanswered(error),
         }

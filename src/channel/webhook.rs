@@ -121,7 +121,9 @@ impl Webhook {
             Ok(headers) => headers,
             Err(why) => return not_called(why),
         };
-        let posted = self.web.send(Method::POST, &request.url, headers, request.body.clone());
+        let posted = self
+            .web
+            .send(Method::POST, &request.url, headers, request.body.clone());
         match posted.await {
             Ok(answer) => read(&answer),
             Err(error) => unanswered(error),

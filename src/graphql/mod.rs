@@ -57,6 +57,7 @@ pub struct Mutation(
     bulk::BulkMutation,
     person::PersonMutation,
     sender::SenderMutation,
+    sender::SenderCheckMutation,
     sequence::SequenceMutation,
     lead::LeadMutation,
     execution::ExecutionMutation,

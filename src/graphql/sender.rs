@@ -1,5 +1,6 @@
 //! Senders in the API: reading them. How they are made and changed is in [`mutation`].
 
+mod check;
 mod mutation;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use crate::domain::zone::Zone;
 use crate::store;
 use crate::store::lane::{QuotaKey, QuotaKind};
 
+pub use self::check::SenderCheckMutation;
 pub use self::mutation::SenderMutation;
 
 /// A mailbox or number that messages leave from.

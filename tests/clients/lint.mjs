@@ -43,7 +43,7 @@ export const PASSED_OVER = {
     /^(EmailVariant|Flow|MessageVariant|SendWindow|SequenceSettings|Step): /,
     /^(Condition|Email|End|Message|Split|Task|Update|Webhook)Action: /,
     /^(AttributeMatch|Predicate|SplitBranch): /,
-    /^(OutboxTransport|SmtpTransport|TwilioTransport|WarmUp): /,
+    /^(OutboxTransport|SenderCheck|SenderFinding|SmtpTransport|TwilioTransport|WarmUp): /,
   ],
   "relay-edge-types": [
     /^(BulkOutcome|TokenUse)Edge: Edge type's field `node` must implement `Node` interface\.$/,

@@ -33,6 +33,7 @@ mod publishing;
 mod requests;
 mod roles;
 mod scopes;
+mod sender_check;
 mod senders;
 mod sequences;
 mod served;

@@ -37,6 +37,7 @@ pub async fn code(h: &Harness, caller: Option<&Caller>, made: &Made) -> String {
 /// What only an admin does.
 const ADMIN: &[&str] = &[
     "senderCreate",
+    "senderCheck",
     "senderUpdate",
     "tokenCreate",
     "tokenRevoke",

@@ -106,6 +106,7 @@ const WHOLE: &[&str] = &[
     "personUpdate",
     "peopleImport",
     "senderCreate",
+    "senderCheck",
     "senderUpdate",
     "sequenceCreate",
     "sequenceDuplicate",

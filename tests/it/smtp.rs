@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 #[path = "../support/smtp_sink.rs"]
-mod smtp_sink;
+pub mod smtp_sink;
 
 use smtp_sink::{Options, SmtpSink};
 

@@ -40,7 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "domain", "store", "clock", "entropy", "wake", "zones", "secrets", "bus",
+            "domain", "store", "channel", "clock", "entropy", "wake", "zones", "secrets", "bus",
         ],
     ),
     (

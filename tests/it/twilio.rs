@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 #[path = "../support/twilio_sink.rs"]
-mod twilio_sink;
+pub mod twilio_sink;
 
 use twilio_sink::{SID, TOKEN, Taken, TwilioSink};
 

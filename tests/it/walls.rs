@@ -243,6 +243,7 @@ fn mutation(name: &str, path: &str, ours: &Objects) -> Option<(String, Value)> {
             "person { id }",
             json!({ "set": { "firstName": "Eve" } }),
         ),
+        "senderCheck" => ("SenderCheckInput", "sender { id }", json!({})),
         "senderUpdate" => (
             "SenderUpdateInput",
             "sender { id }",

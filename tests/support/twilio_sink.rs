@@ -30,6 +30,9 @@ pub const SID: &str = "AC0123456789abcdef0123456789abcdef";
 /// Its token.
 pub const TOKEN: &str = "a:token";
 
+/// Its only number.
+pub const NUMBER: &str = "+15005550006";
+
 /// A message that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
@@ -77,6 +80,9 @@ fn answer(seen: &Seen, ledger: &Ledger) -> Reply {
     let path = format!("/2010-04-01/Accounts/{SID}/Messages.json");
     if seen.header("authorization") != format!("Basic {login}") {
         return refuse(401, 20003, "Authenticate");
+    }
+    if seen.method == "GET" {
+        return look(&seen.target);
     }
     if seen.method != "POST" || seen.target != path {
         return refuse(404, 20404, "The requested resource was not found");
@@ -131,6 +137,23 @@ fn answer(seen: &Seen, ledger: &Ledger) -> Reply {
         ("nameless", "") => Reply::Say(201, Vec::new(), "{}".into()),
         _ => made("queued", None),
     }
+}
+
+/// The account, and its numbers: it has [`NUMBER`].
+fn look(target: &str) -> Reply {
+    let account = format!("/2010-04-01/Accounts/{SID}");
+    let numbers = format!("{account}/IncomingPhoneNumbers.json?PhoneNumber=");
+    if target == format!("{account}.json") {
+        let body = json!({ "sid": SID, "status": "active" });
+        return Reply::Say(200, Vec::new(), body.to_string());
+    }
+    let Some(asked) = target.strip_prefix(&numbers) else {
+        return refuse(404, 20404, "The requested resource was not found");
+    };
+    let found = asked == NUMBER.replace('+', "%2B");
+    let found = found.then(|| json!({ "phone_number": NUMBER }));
+    let body = json!({ "incoming_phone_numbers": Vec::from_iter(found) });
+    Reply::Say(200, Vec::new(), body.to_string())
 }
 
 /// Takes a message, once for each key; answers its name.

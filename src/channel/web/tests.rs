@@ -1,7 +1,9 @@
 use super::*;
 
 async fn post(config: WebConfig, url: &str) -> WebError {
-    let posted = Web::new(config).send(Method::POST, url, HeaderMap::new(), "{}").await;
+    let posted = Web::new(config)
+        .send(Method::POST, url, HeaderMap::new(), "{}")
+        .await;
     posted.expect_err("nobody is there")
 }
 

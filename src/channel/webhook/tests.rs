@@ -53,7 +53,10 @@ fn a_secret_has_its_form_and_shows_itself_to_nobody() {
 fn headers_of_a_user_are_sent_as_written_or_not_at_all() {
     let made = headers(&[("Authorization", " Bearer x "), ("X-A", "1"), ("x-a", "2")]);
     let made = made.expect("headers");
-    let all: Vec<_> = made.iter().map(|(name, value)| (name.as_str(), value)).collect();
+    let all: Vec<_> = made
+        .iter()
+        .map(|(name, value)| (name.as_str(), value))
+        .collect();
     let value = HeaderValue::from_static;
     assert_eq!(
         all,

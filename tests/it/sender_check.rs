@@ -1,0 +1,209 @@
+//! Looking whether a sender could send: what is found of servers that are well, that refuse, and that
+//! are not there.
+
+use std::sync::Arc;
+
+use cadenza::channel::dispatch::{TransportConfig, Transports};
+use cadenza::channel::web::WebConfig;
+use cadenza::domain::network::Networks;
+use cadenza::store::sql::{self, Arguments};
+use serde_json::{Value, json};
+
+use crate::harness::{Harness, both};
+use crate::smtp::smtp_sink::{Options, SmtpSink};
+use crate::twilio::twilio_sink::{NUMBER, SID, TOKEN, TwilioSink};
+
+const SELECT: &str = "check { canSend findings { kind status message errorCode } }
+    sender { id enabled unhealthyUntil unhealthyReason }";
+
+/// A harness whose requests may go to this machine.
+fn local(mut h: Harness) -> Harness {
+    let web = WebConfig {
+        allowed_networks: Networks::read(["127.0.0.0/8"]).expect("a network"),
+        ..WebConfig::default()
+    };
+    let config = TransportConfig {
+        web,
+        ..TransportConfig::default()
+    };
+    let (secrets, workspace) = (Arc::clone(&h.services.secrets), h.admin.workspace);
+    let open = move |route: &cadenza::channel::dispatch::Route| {
+        let cadenza::channel::dispatch::Route::Sender(route) = route else {
+            return Ok(None);
+        };
+        assert_eq!(route.workspace, workspace);
+        let sealed = route.secret.as_deref();
+        let opened = sealed.map(|sealed| secrets.open(workspace, route.sender.uuid(), sealed));
+        opened.transpose().map_err(|error| error.to_string())
+    };
+    h.services.transports = Arc::new(Transports::new(config, Box::new(open)));
+    h.schema = cadenza::graphql::CadenzaSchema::new(h.services.clone());
+    h
+}
+
+async fn sender(h: &Harness, channel: &str, address: &str, transport: Value) -> Value {
+    let input = json!({ "name": "Ada", "channel": channel, "address": address,
+        "transport": transport });
+    let made = h
+        .mutate("senderCreate", "SenderCreateInput", input, "sender { id }")
+        .await;
+    made["sender"]["id"].clone()
+}
+
+async fn check(h: &Harness, id: &Value) -> Value {
+    let input = json!({ "id": id });
+    h.mutate("senderCheck", "SenderCheckInput", input, SELECT)
+        .await
+}
+
+/// What was found, without its words: `KIND STATUS` or `KIND STATUS CODE`.
+fn told(payload: &Value) -> Vec<String> {
+    let findings = payload["check"]["findings"].as_array().expect("findings");
+    let words = |finding: &Value| {
+        assert!(!finding["message"].as_str().unwrap_or_default().is_empty());
+        let word = |field: &str| finding[field].as_str().unwrap_or_default().to_owned();
+        let told = format!("{} {} {}", word("kind"), word("status"), word("errorCode"));
+        told.trim_end().to_owned()
+    };
+    findings.iter().map(words).collect()
+}
+
+fn smtp(port: u16, username: Option<&str>, password: Option<&str>) -> Value {
+    json!({ "smtp": { "host": "127.0.0.1", "port": port, "security": "NONE",
+        "username": username, "password": password } })
+}
+
+both!(
+    a_mail_server_is_tried_up_to_the_sender,
+    |h: Harness| async move {
+        let with_login = Options {
+            auth: true,
+            ..Options::default()
+        };
+        let sink = SmtpSink::start(with_login).await.expect("a port");
+        let good = smtp(sink.port(), Some("ada"), Some("good"));
+        let ada = sender(&h, "EMAIL", "ada@example.com", good.clone()).await;
+        let payload = check(&h, &ada).await;
+        assert_eq!(payload["check"]["canSend"], true, "{payload}");
+        assert_eq!(
+            told(&payload),
+            ["CONNECTION PASSED", "LOGIN PASSED", "ADDRESS PASSED"]
+        );
+
+        let bad = smtp(sink.port(), Some("ada"), Some("bad"));
+        let bob = sender(&h, "EMAIL", "bob@example.com", bad).await;
+        let payload = check(&h, &bob).await;
+        assert_eq!(payload["check"]["canSend"], false, "{payload}");
+        assert_eq!(
+            told(&payload),
+            ["CONNECTION PASSED", "LOGIN FAILED AUTH_FAILED"]
+        );
+
+        let eve = sender(&h, "EMAIL", "hard-mail@example.com", good).await;
+        let payload = check(&h, &eve).await;
+        let told = told(&payload);
+        assert_eq!(told[..2], ["CONNECTION PASSED", "LOGIN PASSED"]);
+        assert!(told[2].starts_with("ADDRESS FAILED"), "{payload}");
+        assert_eq!(payload["check"]["canSend"], false);
+
+        assert_eq!(sink.accepted(), 0, "a check sends nothing");
+    }
+);
+
+both!(
+    a_server_that_is_not_there_is_said_to_be,
+    |h: Harness| async move {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let address = listener.and_then(|listener| listener.local_addr());
+        let port = address.expect("a port").port();
+        let ada = sender(&h, "EMAIL", "ada@example.com", smtp(port, None, None)).await;
+        let payload = check(&h, &ada).await;
+        assert_eq!(told(&payload), ["CONNECTION FAILED CONNECTION_FAILED"]);
+        let message = &payload["check"]["findings"][0]["message"];
+        let message = message.as_str().expect("words");
+        assert!(message.contains("Check the host, the port"), "{message}");
+    }
+);
+
+both!(
+    an_account_is_asked_for_itself_and_its_number,
+    |h: Harness| async move {
+        let h = local(h);
+        let sink = TwilioSink::start().await.expect("a port");
+        let account = |token: &str| json!({ "twilio": { "baseUrl": sink.web.url(""), "accountSid": SID, "authToken": token } });
+        let ada = sender(&h, "SMS", NUMBER, account(TOKEN)).await;
+        let payload = check(&h, &ada).await;
+        assert_eq!(
+            told(&payload),
+            ["CONNECTION PASSED", "LOGIN PASSED", "ADDRESS PASSED"]
+        );
+        let other = sender(&h, "WHATSAPP", "+351912345678", account(TOKEN)).await;
+        let payload = check(&h, &other).await;
+        assert_eq!(told(&payload)[2], "ADDRESS WARNED");
+        assert_eq!(payload["check"]["canSend"], true);
+        let bad = sender(&h, "SMS", NUMBER, account("bad")).await;
+        let payload = check(&h, &bad).await;
+        assert_eq!(
+            told(&payload),
+            ["CONNECTION PASSED", "LOGIN FAILED AUTH_FAILED"]
+        );
+        assert!(sink.taken().is_empty(), "a check sends nothing");
+    }
+);
+
+both!(a_private_address_is_not_asked, |h: Harness| async move {
+    let account = json!({ "twilio": { "baseUrl": "http://127.0.0.1:9", "accountSid": SID,
+        "authToken": TOKEN } });
+    let ada = sender(&h, "SMS", NUMBER, account).await;
+    let payload = check(&h, &ada).await;
+    assert_eq!(told(&payload).len(), 1);
+    assert!(
+        payload.to_string().contains("--allow-networks"),
+        "{payload}"
+    );
+});
+
+both!(
+    an_outbox_says_that_nothing_leaves,
+    |h: Harness| async move {
+        let ada = sender(&h, "EMAIL", "ada@example.com", json!({ "outbox": {} })).await;
+        assert_eq!(told(&check(&h, &ada).await), ["CONNECTION WARNED"]);
+    }
+);
+
+both!(
+    a_sender_found_well_tries_again_at_once,
+    |h: Harness| async move {
+        let sink = SmtpSink::start(Options::default()).await.expect("a port");
+        let ada = sender(
+            &h,
+            "EMAIL",
+            "ada@example.com",
+            smtp(sink.port(), None, None),
+        )
+        .await;
+        let until = (h.clock.now() + chrono::Duration::hours(1)).timestamp_millis();
+        let statement =
+            "UPDATE sender SET unhealthy_until = $1, unhealthy_reason = $2, failures = 2,
+        enabled = $3";
+        let arguments = Arguments::new().with(until).with("535 no").with(false);
+        sql::execute(h.services.db.write(), statement, arguments)
+            .await
+            .expect("a statement");
+        let payload = check(&h, &ada).await;
+        assert_eq!(payload["sender"]["unhealthyUntil"], Value::Null);
+        assert_eq!(payload["sender"]["unhealthyReason"], Value::Null);
+        // Whoever switched it off may have had other reasons.
+        assert_eq!(payload["sender"]["enabled"], false);
+        assert_eq!(told(&payload), ["CONNECTION PASSED", "ADDRESS PASSED"]);
+    }
+);
+
+both!(nobody_checks_what_is_not_there, |h: Harness| async move {
+    let input = json!({ "id": "sender_00000000000000000000000000" });
+    let payload = h
+        .try_mutate("senderCheck", "SenderCheckInput", input, SELECT)
+        .await;
+    assert_eq!(payload["check"], Value::Null);
+    assert_eq!(payload["userErrors"][0]["code"], "NOT_FOUND");
+});
