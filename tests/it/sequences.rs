@@ -628,6 +628,29 @@ both!(a_viewer_reads_and_writes_nothing, |h: Harness| async move {
 });
 
 both!(
+    a_viewer_sees_the_names_of_headers_and_not_their_texts,
+    |h: Harness| async move {
+        let flow = json!({ "steps": [{ "key": "tell", "action": { "webhook": {
+            "url": "https://hooks.example.com/x",
+            "headers": { "Authorization": "Bearer secret" } } } }] });
+        let made = done(&h, "sequenceCreate", json!({ "name": "n", "flow": flow })).await;
+        let read = "query($id: ID!) { sequence(id: $id) { flow { steps { action {
+            ... on WebhookAction { url headers } } } } } }";
+        for (caller, shown) in [(&h.viewer, "***"), (&h.editor, "Bearer secret")] {
+            let seen = h
+                .execute_as(caller, read, json!({ "id": made["id"] }))
+                .await;
+            let action = &seen["data"]["sequence"]["flow"]["steps"][0]["action"];
+            assert_eq!(
+                action["headers"],
+                json!({ "Authorization": shown }),
+                "{seen}"
+            );
+        }
+    }
+);
+
+both!(
     two_who_publish_at_once_make_one_version,
     |h: Harness| async move {
         let ada = sender(&h, "ada").await;

@@ -1,8 +1,10 @@
 //! What steps do, as the API shows it. Everything is borrowed from the flow that is shown.
 
 use async_graphql::{Context, Object, Result, SimpleObject, Union};
+use serde_json::{Map, Value};
 
 use super::predicate::Predicate;
+use crate::app::Role;
 use crate::domain::flow as domain;
 use crate::domain::id::SenderId;
 use crate::graphql::channel::Channel;
@@ -260,24 +262,42 @@ pub struct SplitBranch<'a> {
 }
 
 /// A request to another program; the lead goes on when it was answered.
-#[derive(SimpleObject)]
-pub struct WebhookAction<'a> {
+pub struct WebhookAction<'a>(&'a domain::WebhookAction);
+
+/// A request to another program; the lead goes on when it was answered.
+#[Object]
+impl WebhookAction<'_> {
     /// Where the request goes.
-    url: Url,
+    async fn url(&self) -> Url {
+        self.0.url.as_str().into()
+    }
+
     /// Its headers, as an object of texts, beside those that are set with each request; null where
-    /// there are no others.
-    headers: Option<Json>,
+    /// there are no others. Headers often hold what lets one into another program: who has the role
+    /// VIEWER sees their names, and `***` for each of their texts.
+    async fn headers(&self, ctx: &Context<'_>) -> Result<Option<Json>> {
+        let shown = ctx.caller()?.role >= Role::Editor;
+        Ok(self.0.headers.as_ref().map(|headers| match shown {
+            true => Json(headers.clone().into()),
+            false => Json(hidden(headers)),
+        }))
+    }
+
     /// Its body: JSON with merge tags; null where it is the lead and its person.
-    body: Option<&'a str>,
+    async fn body(&self) -> Option<&str> {
+        self.0.body.as_deref()
+    }
+}
+
+/// Headers without their texts.
+fn hidden(headers: &Map<String, Value>) -> Value {
+    let names = headers.keys().cloned();
+    Value::Object(names.map(|name| (name, "***".into())).collect())
 }
 
 impl<'a> From<&'a domain::WebhookAction> for WebhookAction<'a> {
     fn from(webhook: &'a domain::WebhookAction) -> Self {
-        Self {
-            url: webhook.url.as_str().into(),
-            headers: webhook.headers.clone().map(|headers| Json(headers.into())),
-            body: webhook.body.as_deref(),
-        }
+        Self(webhook)
     }
 }
 
