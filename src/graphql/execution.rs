@@ -81,11 +81,13 @@ pub enum ExecutionErrorCode {
     ConnectionFailed,
     /// The server did not answer in time.
     Timeout,
-    /// Too many messages for now.
+    /// Too many messages for now, or a receiver that asks to come later as a matter of policy, such as
+    /// greylisting.
     RateLimited,
     /// The server had trouble of its own.
     ProviderError,
-    /// Cut off at a moment when it may have been delivered.
+    /// Cut off at a moment when it may have been delivered (UNCONFIRMED), or given up before it could be
+    /// tried again, its lead having left the step (FAILED).
     Interrupted,
 }
 

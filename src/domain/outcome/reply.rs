@@ -110,9 +110,14 @@ const SPAM: &[&str] = &[
 ];
 /// Words that mean a rate, in replies that ask to come back later.
 const RATE: &[&str] = &[
-    "rate",
+    " rate",
+    "(rate",
+    "rate limit",
+    "rate-limit",
+    "ratelimit",
     "too many",
     "too fast",
+    "too quickly",
     "throttl",
     "limit",
     "try again later, closing",
@@ -120,6 +125,9 @@ const RATE: &[&str] = &[
     "too much mail",
     "concurren",
 ];
+
+/// Words that say an address is not written as addresses are.
+const MALFORMED: &[&str] = &["syntax", "malformed", "not rfc", "invalid address"];
 
 /// The numbers of an enhanced status code.
 type Enhanced = (u16, u16, u16);
@@ -129,9 +137,7 @@ pub(super) fn read(phase: Phase, code: u16, text: &str) -> Outcome {
     let lower = text.to_lowercase();
     let (shown, enhanced) = split_enhanced(code, text);
     let scope = scope(phase, code, enhanced, &lower);
-    // RFC 5321 §4.5.3.1.10: 552 for too many recipients is to be read as 452.
-    let too_many = code == 552 && phase == Phase::Rcpt && has(&lower, &["too many"]);
-    if code < 500 || too_many {
+    if code < 500 || is_too_many(phase, code, &lower) {
         return Outcome::Retry {
             phase,
             code: Some(code),
@@ -154,6 +160,9 @@ pub(super) fn error_code(phase: Phase, code: u16, text: &str, scope: Scope) -> E
     let lower = text.to_lowercase();
     let (_, enhanced) = split_enhanced(code, text);
     let temporary = code / 100 == 4;
+    if is_too_many(phase, code, &lower) {
+        return ErrorCode::RateLimited;
+    }
     match scope {
         // No server was asked: the address or the message could not be written.
         Scope::Content if code == 0 => ErrorCode::RenderFailed,
@@ -161,9 +170,15 @@ pub(super) fn error_code(phase: Phase, code: u16, text: &str, scope: Scope) -> E
         Scope::Sender if is_login(phase, code, enhanced) => ErrorCode::AuthFailed,
         Scope::Sender if is_limit(enhanced, &lower) => ErrorCode::RateLimited,
         Scope::Recipient { .. } if is_full(enhanced, &lower) => ErrorCode::MailboxFull,
-        Scope::Recipient { .. } if is_rate(code, enhanced, &lower) => ErrorCode::RateLimited,
-        Scope::Sender if is_rate(code, enhanced, &lower) => ErrorCode::RateLimited,
-        Scope::Recipient { .. } if matches!(enhanced, Some((5, 1, 3) | (5, 6, 7))) => {
+        Scope::Recipient { .. } if is_allocation(phase, code, enhanced) => ErrorCode::MailboxFull,
+        // A server that cannot encrypt now says 454 4.7.0 (RFC 3207 §4): that is its own trouble.
+        Scope::Sender if phase == Phase::StartTls && temporary => ErrorCode::ProviderError,
+        Scope::Recipient { .. } | Scope::Sender if is_rate(code, enhanced, &lower) => {
+            ErrorCode::RateLimited
+        }
+        // The domain sends more than its reputation allows.
+        Scope::Policy if temporary && has(&lower, RATE) => ErrorCode::RateLimited,
+        Scope::Recipient { .. } if is_malformed(phase, code, enhanced, &lower) => {
             ErrorCode::InvalidEmail
         }
         Scope::Recipient { hard: true } => ErrorCode::UnknownRecipient,
@@ -242,12 +257,34 @@ fn is_full(enhanced: Option<Enhanced>, lower: &str) -> bool {
     matches!(enhanced, Some((_, 2, 2))) || has(lower, FULL)
 }
 
-/// Whether a temporary refusal is about a rate.
+/// Whether a refused recipient is one too many for one message: RFC 5321 §4.5.3.1.10 has such a 552
+/// read as 452.
+fn is_too_many(phase: Phase, code: u16, lower: &str) -> bool {
+    code == 552 && phase == Phase::Rcpt && has(lower, &["too many"])
+}
+
+/// Whether a refused recipient's mailbox has no room left, by the code alone: "exceeded storage
+/// allocation" (RFC 5321 §4.2.3).
+fn is_allocation(phase: Phase, code: u16, enhanced: Option<Enhanced>) -> bool {
+    code == 552 && phase == Phase::Rcpt && enhanced.is_none()
+}
+
+/// Whether the recipient's address is refused as one that nobody can have: by the enhanced code
+/// (RFC 3463 §3.2, RFC 6531 §3.5), or by the codes for it (RFC 5321 §4.2.2) with words that say so.
+fn is_malformed(phase: Phase, code: u16, enhanced: Option<Enhanced>, lower: &str) -> bool {
+    let said = matches!(code, 501 | 553) && phase == Phase::Rcpt && has(lower, MALFORMED);
+    matches!(enhanced, Some((5, 1, 3) | (5, 6, 7))) || enhanced.is_none() && said
+}
+
+/// Whether a temporary refusal is about a rate, or asks to come later as a matter of policy (RFC 3463
+/// §3.8), as greylisting does: the receiver has no trouble of its own.
 fn is_rate(code: u16, enhanced: Option<Enhanced>, lower: &str) -> bool {
-    let coded = code == 421 || matches!(enhanced, Some((4, 2, 1) | (4, 7, 0) | (4, 5, 3)));
-    code < 500 && coded && has(lower, RATE)
-        || matches!(enhanced, Some((4, 7, 28)))
-        || code == 421 && enhanced == Some((4, 7, 0))
+    let worded = match enhanced {
+        Some((4, 7, _)) => return true,
+        None | Some((4, 2, 1) | (4, 3, 2) | (4, 5, 3)) => true,
+        Some(_) => code == 421,
+    };
+    code / 100 == 4 && worded && has(lower, RATE)
 }
 
 fn has(lower: &str, words: &[&str]) -> bool {

@@ -69,12 +69,6 @@ fn a_full_or_busy_recipient_is_a_soft_bounce() {
     check(Phase::Dot, "552 5.2.2 quota", SOFT, ErrorCode::MailboxFull);
     check(
         Phase::Rcpt,
-        "450 4.7.1 Greylisted",
-        SOFT,
-        ErrorCode::ProviderError,
-    );
-    check(
-        Phase::Rcpt,
         "451 4.3.0 try again later",
         SOFT,
         ErrorCode::ProviderError,
@@ -91,13 +85,63 @@ fn a_full_or_busy_recipient_is_a_soft_bounce() {
         SOFT,
         ErrorCode::Rejected,
     );
+    // By the code alone (RFC 5321 §4.2.3); a message that is too big is another matter.
     check(
         Phase::Rcpt,
+        "552 no more room",
+        SOFT,
+        ErrorCode::MailboxFull,
+    );
+    check(Phase::Rcpt, "552 5.7.0 blocked", SOFT, ErrorCode::Rejected);
+    check(
+        Phase::Dot,
+        "552 no more room",
+        Scope::Content,
+        ErrorCode::Rejected,
+    );
+}
+
+#[test]
+fn who_asks_to_come_later_has_no_trouble_of_its_own() {
+    for reply in [
         "450 4.2.1 The user you are trying to contact is receiving mail at a rate that prevents \
          additional messages",
-        SOFT,
+        "450 4.2.1 The user you are trying to contact is receiving mail too quickly",
+        "450 4.7.1 Greylisted",
+        "451 4.7.650 The mail server has been temporarily rate limited due to IP reputation",
+        "452 4.5.3 Too many recipients",
+        "451 slow down",
+    ] {
+        check(Phase::Rcpt, reply, SOFT, ErrorCode::RateLimited);
+    }
+    check(
+        Phase::Rcpt,
+        "450 4.7.28 unusual rate of mail from your domain",
+        Scope::Policy,
         ErrorCode::RateLimited,
     );
+    for (reply, code) in [
+        ("450 4.2.1 mailbox busy", ErrorCode::ProviderError),
+        ("451 4.3.0 separate trouble", ErrorCode::ProviderError),
+        ("451 corporate trouble", ErrorCode::ProviderError),
+        ("550 5.7.1 too fast", ErrorCode::Rejected),
+    ] {
+        check(Phase::Rcpt, reply, SOFT, code);
+    }
+}
+
+#[test]
+fn an_address_that_nobody_can_have_is_invalid() {
+    for (reply, scope, code) in [
+        ("553 5.1.3 no", HARD, ErrorCode::InvalidEmail),
+        ("501 Syntax error in address", SOFT, ErrorCode::InvalidEmail),
+        ("553 malformed address", SOFT, ErrorCode::InvalidEmail),
+        ("553 5.6.7 no SMTPUTF8", SOFT, ErrorCode::InvalidEmail),
+        ("553 not here", SOFT, ErrorCode::Rejected),
+        ("501 5.5.4 syntax of an option", SOFT, ErrorCode::Rejected),
+    ] {
+        check(Phase::Rcpt, reply, scope, code);
+    }
 }
 
 #[test]
@@ -144,6 +188,12 @@ fn the_mailboxs_own_trouble_is_never_the_leads() {
         "554 no service",
         Scope::Sender,
         ErrorCode::Rejected,
+    );
+    check(
+        Phase::StartTls,
+        "454 4.7.0 TLS not available",
+        Scope::Sender,
+        ErrorCode::ProviderError,
     );
     check(
         Phase::Mail,
@@ -215,6 +265,7 @@ fn too_many_recipients_is_temporary_whatever_its_class() {
         ),
         "{outcome:?}"
     );
+    assert_eq!(outcome.error_code(), Some(ErrorCode::RateLimited));
 }
 
 #[test]
