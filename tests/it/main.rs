@@ -9,6 +9,7 @@ mod changed_steps;
 mod connections;
 mod contract;
 mod enrol;
+mod error_codes;
 mod events;
 mod examples;
 mod executions;

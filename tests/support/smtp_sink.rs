@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `soft-STAGE`, `hard-STAGE` | refused with 451 4.3.0, with 550 5.1.1 |
 //! | `softN-STAGE` | refused with 451 N times, then accepted |
+//! | `reply-CODE-STAGE`, `reply-CODE-X.Y.Z-STAGE` | refused with this code and this enhanced code |
 //! | `421-STAGE` | 421, then the connection is closed |
 //! | `drop-STAGE` | the connection is reset without an answer |
 //! | `hang-STAGE` | no answer, ever |
@@ -591,6 +592,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
     /// Does what `address` asks for at `stage`; whether the stage is passed.
     async fn behave(&mut self, stage: &'static str, address: &str) -> Result<bool, End> {
         let local = local_part(address);
+        if let Some(reply) = reply_for(&local, stage) {
+            self.say(&format!("{reply} on purpose"));
+            return Ok(false);
+        }
         let Some((word, times)) = word_for(&local, stage) else {
             return Ok(true);
         };
@@ -621,6 +626,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
         }
         Ok(false)
     }
+}
+
+/// The codes that `local` asks to be refused with at `stage`.
+fn reply_for(local: &str, stage: &str) -> Option<String> {
+    let asked = local.strip_prefix("reply-")?;
+    let codes = asked.strip_suffix(stage)?.strip_suffix('-')?;
+    Some(codes.replace('-', " "))
 }
 
 /// The word that `local` has for `stage`, and how many times it holds.
