@@ -17,6 +17,7 @@ use super::lane::OpenLane;
 use super::limits::{Limits, Used};
 use super::plan::{RunningSender, SenderZones};
 use super::{Engine, EngineError, Result, RunningVersion};
+use crate::clock::from_ms;
 use crate::domain::event::NewEvent;
 use crate::domain::flow::{Channel, CompiledStep, Work};
 use crate::domain::id::{LeadId, VersionId, WorkerId, WorkspaceId};
@@ -204,6 +205,14 @@ impl<'a> Taking<'a> {
         let (taken, moved): (Vec<_>, Vec<_>) = leads
             .into_iter()
             .partition(|lead| lead.worker_id.is_some() && !self.adopted.contains(&lead.id));
+        // One that has gone on may be due in another lane, which waits for no sender's pace.
+        let is_due = |lead: &LeadRow| {
+            let due_at = lead.due_at.filter(|_| lead.worker_id.is_none());
+            due_at.is_some_and(|due_at| from_ms(due_at) <= self.now)
+        };
+        if moved.iter().any(is_due) {
+            self.claim.at_latest(self.now);
+        }
         let taken: Vec<_> = taken.iter().map(LeadRow::lead_id).collect();
         rows::take_leads(self.tx, self.worker, &taken).await?;
         rows::save_leads(self.tx, &moved, None).await?;
