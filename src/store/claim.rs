@@ -538,8 +538,12 @@ pub async fn enter_executions(
         subject = excluded.subject, message_id = excluded.message_id,
         quota_day = excluded.quota_day, started_at = excluded.started_at";
     enter(tx, workspace, &begun, begins).await?;
-    let ends = "finished_at = excluded.finished_at,
-        variant = COALESCE(execution.variant, excluded.variant)";
+    // A step that was a message when it was tried before may be of another kind by now.
+    let ends = "finished_at = excluded.finished_at, version_id = excluded.version_id,
+        variant = COALESCE(excluded.variant, execution.variant),
+        subject = CASE WHEN execution.channel = excluded.channel THEN execution.subject END,
+        message_id = CASE WHEN execution.channel = excluded.channel THEN execution.message_id END, channel = excluded.channel,
+        sender_id = excluded.sender_id";
     enter(tx, workspace, &over, ends).await
 }
 
@@ -568,10 +572,7 @@ async fn enter(
                     <&str>::from(new.status).into(),
                     new.attempt.into(),
                     new.error.as_ref().map(|(code, _)| *code).into(),
-                    new.error
-                        .as_ref()
-                        .map(|(_, message)| message.clone())
-                        .into(),
+                    new.error.as_ref().map(|(_, text)| text.clone()).into(),
                     new.subject.clone().into(),
                     new.message_id.clone().into(),
                     new.worker_id.map(|id| id.uuid()).into(),

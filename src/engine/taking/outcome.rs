@@ -311,6 +311,11 @@ impl Taking<'_> {
         let next = older.zip(case.lead.step_key.as_deref());
         let next = next.and_then(|(older, key)| older.next_in(version, key));
         if is_waiting {
+            // It is told of as what it was.
+            if let Some((older, key)) = older.zip(case.lead.step_key.as_deref()) {
+                case.new.version_id = older.id;
+                case.new.channel = older.flow.step(key).and_then(|step| step.channel);
+            }
             let (code, message) = GIVEN_UP;
             self.settle(
                 &mut case,
