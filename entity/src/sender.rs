@@ -21,6 +21,7 @@ pub struct Model {
     #[sea_orm(nullable)]
     pub daily_cap: Option<i32>,
     pub min_gap_ms: i64,
+    pub gap_jitter_ms: i64,
     #[sea_orm(column_type = "JsonBinary", nullable)]
     pub warm_up: Option<Json>,
     #[sea_orm(column_type = "JsonBinary")]

@@ -124,6 +124,7 @@ const UP: &[&str] = &[
         time_zone TEXT NOT NULL,
         daily_cap INTEGER CHECK (daily_cap >= 0),
         min_gap_ms BIGINT NOT NULL CHECK (min_gap_ms >= 0),
+        gap_jitter_ms BIGINT NOT NULL CHECK (gap_jitter_ms >= 0),
         warm_up JSON,
         transport JSON NOT NULL,
         secret TEXT,

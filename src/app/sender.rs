@@ -7,6 +7,7 @@ use crate::domain::address::{EmailAddress, PhoneNumber};
 use crate::domain::duration::WaitDuration;
 use crate::domain::flow::Channel;
 use crate::domain::id::SenderId;
+use crate::domain::pace::Pace;
 use crate::domain::sender::{Transport, WarmUp};
 use crate::store::dialect;
 use crate::store::sender::{self, SENDERS_MAX, Sender};
@@ -19,8 +20,8 @@ pub use transport::{SmtpInput, TransportInput, TwilioInput};
 
 /// The longest name, label or user name, in characters.
 const TEXT_CHARS_MAX: usize = 200;
-/// The longest gap between two messages.
-const MIN_GAP_MAX: Duration = Duration::days(1);
+/// The longest least gap between two messages, and the most that chance may add to it.
+const GAP_MAX: Duration = Duration::days(1);
 
 /// A warm-up as it is written.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +45,8 @@ pub struct Change {
     pub daily_cap: Option<i32>,
     /// At least so long between two messages, as an ISO 8601 duration.
     pub min_gap: Option<String>,
+    /// The most that chance adds to it, as an ISO 8601 duration.
+    pub gap_jitter: Option<String>,
     /// The growth of the cap.
     pub warm_up: Option<WarmUpInput>,
     /// The clock of its day.
@@ -148,7 +151,7 @@ fn blank(id: SenderId, now: DateTime<Utc>) -> Sender {
         enabled: true,
         time_zone: "UTC".into(),
         daily_cap: None,
-        min_gap: Duration::zero(),
+        pace: Pace::default(),
         warm_up: None,
         transport: Transport::Outbox { label: None },
         secret: None,
@@ -184,9 +187,14 @@ fn apply(
         }
         sender.daily_cap = Some(cap);
     }
-    if let Some(gap) = change.min_gap {
-        match min_gap(&gap) {
-            Ok(gap) => sender.min_gap = gap,
+    let pace = &mut sender.pace;
+    for (written, field, kept) in [
+        (change.min_gap, "minGap", &mut pace.min_gap),
+        (change.gap_jitter, "gapJitter", &mut pace.jitter),
+    ] {
+        match written.map(|written| gap(&written, field)).transpose() {
+            Ok(Some(gap)) => *kept = gap,
+            Ok(None) => {}
             Err(refusal) => wrong.push(refusal),
         }
     }
@@ -230,14 +238,14 @@ fn text(text: &str, chars_max: usize, path: &[&str]) -> Result<String, Refusal> 
     Ok(text.to_owned())
 }
 
-fn min_gap(text: &str) -> Result<Duration, Refusal> {
-    let path = ["minGap"];
+/// A part of the pace, which `field` is called.
+fn gap(text: &str, field: &str) -> Result<Duration, Refusal> {
     let gap: WaitDuration = text
         .parse()
-        .map_err(|error| Refusal::invalid(format!("minGap: {error}."), &path))?;
-    if gap.exact() > MIN_GAP_MAX {
-        let message = "minGap is longer than a day: give P1D or less, such as PT45S.";
-        return Err(Refusal::invalid(message, &path));
+        .map_err(|error| Refusal::invalid(format!("{field}: {error}."), &[field]))?;
+    if gap.exact() > GAP_MAX {
+        let message = format!("{field} is longer than a day: give P1D or less, such as PT45S.");
+        return Err(Refusal::invalid(message, &[field]));
     }
     Ok(gap.exact())
 }

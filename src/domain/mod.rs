@@ -21,6 +21,7 @@ pub mod lead_filter;
 pub mod message;
 pub mod network;
 pub mod outcome;
+pub mod pace;
 pub mod person_filter;
 pub mod planning;
 pub mod preview;

@@ -165,8 +165,8 @@ impl Engine {
             return put_off(tx, until).await;
         }
         // The pace counts from message to message, so a paced sender has one on its way at a time.
-        if sender.min_gap > Duration::zero() && lane::is_sending(&tx, id).await? {
-            return put_off(tx, now + sender.min_gap.max(CONTENDED)).await;
+        if sender.pace.is_any() && lane::is_sending(&tx, id).await? {
+            return put_off(tx, now + sender.pace.min_gap.max(CONTENDED)).await;
         }
         // What is claimed leaves without another look: no sequence is disabled or published anew
         // before the commit, and one that was since the survey is left alone.

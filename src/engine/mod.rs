@@ -134,6 +134,8 @@ pub struct Claimed {
     pub worker: WorkerId,
     /// Who sends it; none of a request, which the engine makes by itself.
     pub sender: Option<Arc<plan::RunningSender>>,
+    /// How long the sender waits after it; none where it keeps to no pace.
+    pub gap: Option<chrono::Duration>,
     /// The version that it runs under.
     pub version: Arc<RunningVersion>,
     /// The contact's clock and country.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 use sea_orm::ConnectionTrait;
 
 use super::{Engine, Result, RunningVersion};
@@ -14,6 +14,7 @@ use crate::domain::flow::{Channel, CompiledStep};
 use crate::domain::gate;
 use crate::domain::id::{SenderId, WorkspaceId};
 use crate::domain::lead::Onward;
+use crate::domain::pace::Pace;
 use crate::domain::planning::{self, Clocks, Whereabouts};
 use crate::domain::schedule::{self, Calendar};
 use crate::domain::sender::{WarmUp, daily_cap_on};
@@ -48,8 +49,8 @@ pub struct RunningSender {
     pub zone: Zone,
     /// How often in a row it had trouble of its own.
     pub failures: i32,
-    /// At least so long between two messages.
-    pub min_gap: Duration,
+    /// How far apart its messages are.
+    pub pace: Pace,
     daily_cap: Option<u32>,
     warm_up: Option<WarmUp>,
     next_free_at: DateTime<Utc>,
@@ -123,7 +124,7 @@ impl Engine {
             // A zone that the rules no longer know must not stop the sender.
             zone: self.zones.get(&row.time_zone).unwrap_or_else(Zone::utc),
             failures: row.failures,
-            min_gap: Duration::milliseconds(row.min_gap_ms),
+            pace: Pace::of_ms(row.min_gap_ms, row.gap_jitter_ms),
             daily_cap: row.daily_cap.and_then(|cap| u32::try_from(cap).ok()),
             warm_up,
             next_free_at: from_ms(row.next_free_at),

@@ -250,11 +250,10 @@ impl<'a> Recording<'a> {
             ending,
             Ending::Released | Ending::Dispatched(Outcome::NotBegun, _)
         );
-        if let Some(sender) = &claimed.sender
-            && sender.min_gap > Duration::zero()
+        if let (Some(sender), Some(gap)) = (&claimed.sender, claimed.gap)
             && !nothing_left
         {
-            self.paced.insert(sender.id, self.now + sender.min_gap);
+            self.paced.insert(sender.id, self.now + gap);
         }
         match ending {
             Ending::Released | Ending::Dispatched(Outcome::NotBegun, _) => {

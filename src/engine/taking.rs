@@ -44,6 +44,9 @@ pub(super) struct Taking<'a> {
     sender: Option<Arc<RunningSender>>,
     now: DateTime<Utc>,
     left: usize,
+    /// How long the sender waits after its message; none where it keeps to no pace. Drawn once: what is
+    /// stored at the claim and with the result is the same gap.
+    gap: Option<Duration>,
     /// How many messages the lane may still get that is being looked at.
     lane_left: usize,
     /// What was taken of that lane and is not in the caps yet.
@@ -93,7 +96,8 @@ impl<'a> Taking<'a> {
         limit: usize,
         now: DateTime<Utc>,
     ) -> Self {
-        let is_paced = sender.is_some_and(|sender| sender.min_gap > Duration::zero());
+        let paced = sender.filter(|sender| sender.pace.is_any());
+        let gap = paced.map(|sender| sender.pace.gap(engine.entropy.unit()));
         Self {
             engine,
             tx,
@@ -101,7 +105,8 @@ impl<'a> Taking<'a> {
             workspace,
             sender: sender.cloned(),
             now,
-            left: if is_paced { limit.min(1) } else { limit },
+            left: if gap.is_some() { limit.min(1) } else { limit },
+            gap,
             lane_left: 0,
             taken: Taken::default(),
             day: sender.map(|sender| sender.day(now)),
@@ -281,14 +286,11 @@ impl<'a> Taking<'a> {
             caps.write(self.tx).await?;
         }
         self.used.write(self.tx, self.workspace).await?;
-        let gap = self
-            .sender
-            .as_ref()
-            .map(|sender| (sender.id, sender.min_gap));
-        match gap.filter(|(_, gap)| sent > 0 && *gap > Duration::zero()) {
+        let paced = self.sender.as_ref().zip(self.gap);
+        match paced.filter(|_| sent > 0) {
             Some((sender, gap)) => {
                 let next_free = self.now + gap;
-                lane::set_next_free(self.tx, sender, next_free.timestamp_millis()).await?;
+                lane::set_next_free(self.tx, sender.id, next_free.timestamp_millis()).await?;
                 self.claim.at_latest(next_free);
             }
             // There may be more than one transaction takes, and leads have new due times.

@@ -62,11 +62,13 @@ impl Sender {
 
     /// At least so long between two messages.
     async fn min_gap(&self) -> Duration {
-        let seconds = u64::try_from(self.0.min_gap.num_seconds()).unwrap_or(0);
-        WaitDuration::new(0, seconds)
-            .unwrap_or_default()
-            .to_string()
-            .into()
+        duration(self.0.pace.min_gap)
+    }
+
+    /// After each message a random share of it, from nothing to all of it, is added to `minGap`, so that
+    /// messages do not leave with the evenness of a machine.
+    async fn gap_jitter(&self) -> Duration {
+        duration(self.0.pace.jitter)
     }
 
     /// Days-long growth of the cap for a young mailbox; null where it is grown up.
@@ -141,6 +143,15 @@ impl Sender {
     }
 }
 
+/// An exact length as the API writes it.
+fn duration(exact: chrono::Duration) -> Duration {
+    let seconds = u64::try_from(exact.num_seconds()).unwrap_or(0);
+    WaitDuration::new(0, seconds)
+        .unwrap_or_default()
+        .to_string()
+        .into()
+}
+
 impl Prompt for Sender {
     const AT_ONCE: &'static [&'static str] = &[
         "id",
@@ -150,6 +161,7 @@ impl Prompt for Sender {
         "enabled",
         "dailyCap",
         "minGap",
+        "gapJitter",
         "timeZone",
         "nextFreeAt",
         "unhealthyUntil",

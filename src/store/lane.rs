@@ -137,6 +137,8 @@ pub struct SenderRow {
     pub daily_cap: Option<i32>,
     /// At least so long between two messages.
     pub min_gap_ms: i64,
+    /// The most that is added to it by chance.
+    pub gap_jitter_ms: i64,
     /// The growth of the cap.
     pub warm_up: Option<serde_json::Value>,
     /// How it sends.
@@ -155,8 +157,8 @@ pub struct SenderRow {
 
 const SENDER_COLUMNS: &str =
     "d.id, d.workspace_id, d.channel, d.name, d.address, d.time_zone, d.daily_cap,
-    d.min_gap_ms, d.warm_up, d.transport, d.secret, d.revision, d.next_free_at, d.unhealthy_until,
-    d.failures";
+    d.min_gap_ms, d.gap_jitter_ms, d.warm_up, d.transport, d.secret, d.revision, d.next_free_at,
+    d.unhealthy_until, d.failures";
 
 /// The senders with these ids that are switched on.
 ///

@@ -1,7 +1,7 @@
 //! Senders: rows read into the domain, and what changing one writes. How much a sender may send now
 //! is the engine's question ([`super::lane`]).
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 use entity::sender;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter,
@@ -13,6 +13,7 @@ use super::{Result, StoreError, dialect};
 use crate::clock::from_ms;
 use crate::domain::flow::Channel;
 use crate::domain::id::{SenderId, WorkspaceId};
+use crate::domain::pace::Pace;
 use crate::domain::sender::{Transport, WarmUp};
 
 /// The most senders of a workspace: their list is read whole.
@@ -35,8 +36,8 @@ pub struct Sender {
     pub time_zone: String,
     /// The most messages in a day; `None`, no limit.
     pub daily_cap: Option<i32>,
-    /// At least so long between two messages.
-    pub min_gap: Duration,
+    /// How far apart its messages are.
+    pub pace: Pace,
     /// The growth of the cap of a young mailbox.
     pub warm_up: Option<WarmUp>,
     /// How it sends.
@@ -84,7 +85,7 @@ impl TryFrom<sender::Model> for Sender {
             enabled: row.enabled,
             time_zone: row.time_zone,
             daily_cap: row.daily_cap,
-            min_gap: Duration::milliseconds(row.min_gap_ms),
+            pace: Pace::of_ms(row.min_gap_ms, row.gap_jitter_ms),
             warm_up: row
                 .warm_up
                 .map(serde_json::from_value)
@@ -114,7 +115,8 @@ fn row(workspace: WorkspaceId, sender: &Sender) -> Result<sender::Model> {
         enabled: sender.enabled,
         time_zone: sender.time_zone.clone(),
         daily_cap: sender.daily_cap,
-        min_gap_ms: sender.min_gap.num_milliseconds(),
+        min_gap_ms: sender.pace.min_gap.num_milliseconds(),
+        gap_jitter_ms: sender.pace.jitter.num_milliseconds(),
         warm_up: sender
             .warm_up
             .map(serde_json::to_value)

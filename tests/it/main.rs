@@ -25,6 +25,7 @@ mod import;
 mod lead_machine;
 mod leads;
 mod nodes;
+mod pace;
 mod pains;
 mod people;
 mod preview;

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::harness::{Harness, Kind, both};
 use crate::sequences::refusals;
 
-const SELECT: &str = "sender { id name channel address enabled dailyCap minGap timeZone sentToday
+const SELECT: &str =
+    "sender { id name channel address enabled dailyCap minGap gapJitter timeZone sentToday
     nextFreeAt unhealthyUntil unhealthyReason warmUp { startAt firstDayCap dailyIncrease }
     transport { __typename ... on SmtpTransport { host port security username }
                 ... on TwilioTransport { baseUrl accountSid } ... on OutboxTransport { label } } }";
@@ -57,12 +58,13 @@ both!(a_sender_is_made_and_read_again, |h: Harness| async move {
     let mut input = ada();
     input["dailyCap"] = json!(50);
     input["minGap"] = json!("PT1M30S");
+    input["gapJitter"] = json!("PT45S");
     input["timeZone"] = json!("Europe/Lisbon");
     input["warmUp"] = json!({ "startAt": "2026-03-01", "firstDayCap": 5, "dailyIncrease": 2 });
     let made = create(&h, input).await;
     assert_eq!(made["userErrors"], json!([]), "{made:#}");
     let mut expected = json!({ "name": "Ada", "channel": "EMAIL", "address": "ada@example.com",
-        "enabled": true, "dailyCap": 50, "minGap": "PT1M30S", "timeZone": "Europe/Lisbon",
+        "enabled": true, "dailyCap": 50, "minGap": "PT1M30S", "gapJitter": "PT45S", "timeZone": "Europe/Lisbon",
         "sentToday": 0, "nextFreeAt": null, "unhealthyUntil": null, "unhealthyReason": null,
         "warmUp": { "startAt": "2026-03-01", "firstDayCap": 5, "dailyIncrease": 2 },
         "transport": { "__typename": "SmtpTransport", "host": "smtp.example.com", "port": 587,
@@ -91,7 +93,7 @@ both!(
     every_wrong_field_of_a_sender_is_named_at_once,
     |h: Harness| async move {
         let made = create(&h, json!({ "name": "A\r\nBcc: x", "channel": "EMAIL", "address": "ada@",
-        "dailyCap": -1, "minGap": "P2D", "timeZone": "Mars/Base",
+        "dailyCap": -1, "minGap": "P2D", "gapJitter": "P1DT1S", "timeZone": "Mars/Base",
         "warmUp": { "startAt": "2026-03-01", "firstDayCap": -5, "dailyIncrease": -2 },
         "transport": { "smtp": { "host": " ", "port": 70000, "security": "TLS", "password": "x" } },
     })).await;
@@ -103,6 +105,7 @@ both!(
                 "name",
                 "dailyCap",
                 "minGap",
+                "gapJitter",
                 "warmUp.firstDayCap",
                 "warmUp.dailyIncrease",
                 "timeZone",

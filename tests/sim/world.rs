@@ -176,6 +176,7 @@ impl World {
                 time_zone: Set("UTC".into()),
                 daily_cap: Set(Some(i32::try_from(self.options.cap).expect("small"))),
                 min_gap_ms: Set(self.options.gap.num_milliseconds()),
+                gap_jitter_ms: Set(0),
                 warm_up: Set(None),
                 transport: Set(serde_json::json!({ "kind": "outbox" })),
                 secret: Set(None),

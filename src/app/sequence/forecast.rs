@@ -69,7 +69,7 @@ pub async fn forecast(
             zone: zone_of(services, sender),
             daily_cap: sender.daily_cap.and_then(|cap| u32::try_from(cap).ok()),
             warm_up: sender.warm_up,
-            min_gap: sender.min_gap,
+            pace: sender.pace,
             used: used(&quota(services, sender, now)),
         };
         (sender.id, known)

@@ -26,6 +26,7 @@ pub use self::days::{Day, days};
 use self::share::Shares;
 use super::flow::{Action, Answer, Flow, STEPS_MAX, Step};
 use super::id::SenderId;
+use super::pace::Pace;
 use super::planning;
 use super::schedule::{self, Calendar};
 use super::sender::{WarmUp, daily_cap_on};
@@ -44,8 +45,8 @@ pub struct ForecastSender {
     pub daily_cap: Option<u32>,
     /// The growth of its cap.
     pub warm_up: Option<WarmUp>,
-    /// At least so long between two messages.
-    pub min_gap: Duration,
+    /// How far apart its messages are.
+    pub pace: Pace,
     /// How many it has sent today.
     pub used: u64,
 }
@@ -320,7 +321,7 @@ impl<'a> Run<'a> {
                 Some((opening, open)) => {
                     let date = schedule::local_day(opening, &sender.zone);
                     let cap = daily_cap_on(date, sender.daily_cap, sender.warm_up.as_ref());
-                    left(cap, sender.used).min(by_pace(open, sender.min_gap))
+                    left(cap, sender.used).min(by_pace(open, sender.pace))
                 }
                 None => 0,
             };
@@ -491,9 +492,9 @@ fn ways(step: &Step) -> Vec<(Answer, Option<&str>, u32)> {
         .collect()
 }
 
-/// How many messages leave in so long a time, the first of them at once.
-fn by_pace(open: Duration, min_gap: Duration) -> u64 {
-    let (open, gap) = (open.num_milliseconds(), min_gap.num_milliseconds());
+/// How many messages leave in so long a time, the first of them at once, by the mean of their gaps.
+fn by_pace(open: Duration, pace: Pace) -> u64 {
+    let (open, gap) = (open.num_milliseconds(), pace.mean().num_milliseconds());
     if gap <= 0 {
         return u64::MAX;
     }

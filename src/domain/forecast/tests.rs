@@ -28,7 +28,7 @@ fn sender(cap: Option<u32>) -> ForecastSender {
         zone: Zone::utc(),
         daily_cap: cap,
         warm_up: None,
-        min_gap: Duration::zero(),
+        pace: Pace::default(),
         used: 0,
     }
 }
@@ -114,10 +114,15 @@ fn follow_ups_go_first_and_take_the_room_of_first_messages() {
 #[test]
 fn pace_windows_and_the_caps_of_the_sequence_bound_a_day() {
     let mut slow = sender(None);
-    slow.min_gap = Duration::minutes(48);
+    slow.pace.min_gap = Duration::minutes(48);
     let mut case = Case::new(chain(&[0], &[id(1)]), &[slow]);
     assert_eq!(case.sends(2, [first("s0", 0, 12)]), [10, 2]);
     assert_eq!(case.of([first("s0", 0, 12)]).bottlenecks.len(), 1);
+    let mut uneven = sender(None);
+    uneven.pace.min_gap = Duration::minutes(40);
+    uneven.pace.jitter = Duration::minutes(16);
+    let jittered = Case::new(chain(&[0], &[id(1)]), &[uneven]);
+    assert_eq!(jittered.sends(2, [first("s0", 0, 12)]), [10, 2], "the mean");
     case.settings.max_new_leads_per_day = Some(4);
     assert_eq!(case.sends(3, [first("s0", 0, 10)]), [4, 4, 2]);
     assert_eq!(case.of([first("s0", 0, 12)]).bottlenecks.len(), 0);

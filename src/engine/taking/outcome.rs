@@ -259,6 +259,7 @@ impl Taking<'_> {
             claimed_at: case.new.started_at,
             worker: self.worker,
             sender: self.sender.clone(),
+            gap: self.gap,
             version: Arc::clone(case.version),
             whereabouts: case.whereabouts,
             counted,

@@ -249,7 +249,8 @@ impl From<Closed> for Blocker {
             ),
             Gate::SenderPace => (
                 BlockerCode::SenderPacing,
-                "Its sender has sent just now and keeps its minGap to the next message.",
+                "Its sender has sent just now and keeps its minGap, and a share of its gapJitter, to \
+                 the next message.",
             ),
             Gate::SenderCap => (
                 BlockerCode::SenderDailyCap,

@@ -28,6 +28,9 @@ pub struct SenderCreateInput {
     daily_cap: Option<i32>,
     /// At least so long between two messages, at most P1D; left out, none.
     min_gap: Option<Duration>,
+    /// After each message a random share of it, from nothing to all of it, is added to `minGap`; at most
+    /// P1D; left out, none.
+    gap_jitter: Option<Duration>,
     /// Days-long growth of the cap for a young mailbox; left out, it is grown up.
     warm_up: Option<WarmUpInput>,
     /// The clock of its day; left out, UTC.
@@ -49,6 +52,9 @@ pub struct SenderUpdateInput {
     daily_cap: Option<i32>,
     /// At least so long between two messages, at most P1D.
     min_gap: Option<Duration>,
+    /// After each message a random share of it, from nothing to all of it, is added to `minGap`; at most
+    /// P1D.
+    gap_jitter: Option<Duration>,
     /// Days-long growth of the cap for a young mailbox.
     warm_up: Option<WarmUpInput>,
     /// The clock of its day.
@@ -188,6 +194,7 @@ impl SenderMutation {
             enabled: None,
             daily_cap: input.daily_cap,
             min_gap: input.min_gap.map(|gap| gap.0),
+            gap_jitter: input.gap_jitter.map(|jitter| jitter.0),
             warm_up: input.warm_up.map(Into::into),
             time_zone: input.time_zone.map(|name| name.0),
             transport: Some(input.transport.into()),
@@ -219,6 +226,7 @@ impl SenderMutation {
             enabled: input.enabled,
             daily_cap: input.daily_cap,
             min_gap: input.min_gap.map(|gap| gap.0),
+            gap_jitter: input.gap_jitter.map(|jitter| jitter.0),
             warm_up: input.warm_up.map(Into::into),
             time_zone: input.time_zone.map(|name| name.0),
             transport: input.transport.map(Into::into),
