@@ -8,7 +8,7 @@ use super::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
-use crate::domain::flow::{Answer, CompiledFlow};
+use crate::domain::flow::{Answer, CompiledFlow, Flow};
 use crate::domain::id::{ExecutionId, PersonId, SenderId, SequenceId, VersionId};
 use crate::domain::lead::{Happening, LeadStatus, Onward};
 use crate::domain::outcome::ErrorCode;
@@ -190,10 +190,29 @@ impl Settling<'_> {
         };
         dispatch::settle(tx, &[settled], None).await?;
         if let Ok(state) = let_go {
+            // Publishing may have made another step of it while the message was on its way.
+            let current = self.flow(tx, open.current_version).await?;
+            let key = state.step_key.as_deref();
+            let step = current.as_ref().zip(key);
+            let step = step.and_then(|(flow, key)| flow.step(key));
+            let whose = lead.sender_id.map(SenderId::from_uuid);
+            let sender =
+                step.and_then(|step| step.sender_in(lead.thread().as_ref(), whose, lead.bucket));
+            lead.sender_id = sender.map(SenderId::uuid);
             lead.set_state(state);
             save_leads(tx, &[lead], None).await?;
         }
         Ok(())
+    }
+
+    /// The flow of a version; none where there is no such version.
+    async fn flow(
+        &self,
+        tx: &impl ConnectionTrait,
+        id: Option<VersionId>,
+    ) -> Result<Option<CompiledFlow>, AppError> {
+        let found = sequence::version::find_many(tx, self.caller.workspace, id.as_slice()).await?;
+        found.first().map(|found| compiled(&found.flow)).transpose()
     }
 
     /// Where the lead goes after the step, under the version that its sequence runs now.
@@ -211,10 +230,6 @@ impl Settling<'_> {
         let version = |id| {
             let found = versions.iter().find(|version| version.id == id);
             found.ok_or_else(|| StoreError::corrupt("execution's version", "it is not there"))
-        };
-        let compiled = |flow| {
-            CompiledFlow::compile(flow)
-                .map_err(|error| StoreError::corrupt("sequence's version", error))
         };
         let ran = compiled(&version(ran)?.flow)?;
         let settings = &version(current)?.settings;
@@ -278,6 +293,12 @@ impl Settling<'_> {
             ..NewEvent::of_lead(self.now, kind, sequence, open.lead.lead_id())
         });
     }
+}
+
+/// A flow as its leads run it.
+fn compiled(flow: &Flow) -> Result<CompiledFlow, AppError> {
+    let corrupt = |error| StoreError::corrupt("sequence's version", error);
+    Ok(CompiledFlow::compile(flow).map_err(corrupt)?)
 }
 
 /// What follows a step.

@@ -38,6 +38,13 @@ pub enum LeadStatus {
     Stopped,
 }
 
+impl LeadStatus {
+    /// Whether nothing more becomes of a lead with it.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Completed | Self::Stopped)
+    }
+}
+
 /// Why a lead left its sequence early.
 #[derive(
     Debug,

@@ -207,6 +207,15 @@ pub fn onward(
     (onward, sender)
 }
 
+/// Who sends a lead its message at the step where it stands: its step may be another one than when its
+/// message was claimed, as the sequence was published again. None where that needs no sender, or is gone,
+/// which is found out in the sequence's own lane: no sender that is switched off keeps it from there.
+pub fn standing_sender(version: &RunningVersion, lead: &LeadRow) -> Option<SenderId> {
+    let step = lead.step_key.as_deref();
+    let step = step.and_then(|key| version.flow.step(key))?;
+    next_sender(step, lead)
+}
+
 /// Who sends a lead its message at a step: whoever sent the last one on its channel, else whoever has
 /// the lead now, else one by its bucket.
 pub fn next_sender(next: &CompiledStep, lead: &LeadRow) -> Option<SenderId> {

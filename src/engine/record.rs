@@ -258,7 +258,7 @@ impl<'a> Recording<'a> {
         match ending {
             Ending::Released | Ending::Dispatched(Outcome::NotBegun, _) => {
                 self.refund_counted(claimed);
-                self.released(open, Some(&claimed.version.zone))
+                self.released(open, Some((&claimed.version.zone, current)))
             }
             Ending::Dispatched(Outcome::Sent { response }, kept) => {
                 self.sent(open, claimed, response, kept.as_ref(), current)
@@ -343,7 +343,7 @@ impl<'a> Recording<'a> {
                 rest: outcome.retry_after(),
                 is_final: matches!(outcome, Outcome::Rejected { .. }),
             };
-            return self.sender_in_trouble(open, sender, trouble);
+            return self.sender_in_trouble(open, sender, trouble, current);
         }
         if matches!(outcome, Outcome::Retry { .. }) {
             let retry = &self.engine.config.retry;
@@ -352,7 +352,18 @@ impl<'a> Recording<'a> {
                 let delay = Duration::from_std(delay).unwrap_or(SENDER_REST.1);
                 let asked = outcome.retry_after().unwrap_or_default();
                 let due_at = self.now + delay.max(asked);
-                return self.later(open, code, message, response, due_at);
+                let settled = Settled {
+                    id: open.id,
+                    status: ExecutionStatus::Scheduled,
+                    attempt: open.attempt,
+                    error: Some((code.as_str(), message)),
+                    response,
+                    retry_at: Some(due_at),
+                    finished_at: None,
+                };
+                self.waits(&open, settled)?;
+                let retrying = true;
+                return self.stays(open, &Happening::Later { due_at, retrying }, current);
             }
         }
         self.refund_new_lead(&open, zone);
@@ -390,6 +401,7 @@ impl<'a> Recording<'a> {
         open: OpenExecution,
         sender: &RunningSender,
         trouble: Trouble,
+        current: &RunningVersion,
     ) -> Result<()> {
         let Trouble {
             code,
@@ -417,38 +429,17 @@ impl<'a> Recording<'a> {
         };
         self.waits(&open, settled)?;
         let happening = put_back(&open);
-        self.moved(open, &happening)
+        self.stays(open, &happening, current)
     }
 
-    fn later(
+    /// It was not sent: nothing left, and the lead is due as it was. `of` is the clock by which a message
+    /// was counted, and the version that runs now; none of a request, which has no sender.
+    pub(super) fn released(
         &mut self,
         open: OpenExecution,
-        code: ErrorCode,
-        message: String,
-        response: Option<String>,
-        due_at: DateTime<Utc>,
+        of: Option<(&Zone, &RunningVersion)>,
     ) -> Result<()> {
-        let settled = Settled {
-            id: open.id,
-            status: ExecutionStatus::Scheduled,
-            attempt: open.attempt,
-            error: Some((code.as_str(), message)),
-            response,
-            retry_at: Some(due_at),
-            finished_at: None,
-        };
-        self.waits(&open, settled)?;
-        self.moved(
-            open,
-            &Happening::Later {
-                due_at,
-                retrying: true,
-            },
-        )
-    }
-
-    /// It was not sent: nothing left, and the lead is due as it was.
-    pub(super) fn released(&mut self, open: OpenExecution, zone: Option<&Zone>) -> Result<()> {
+        let zone = of.map(|(zone, _)| zone);
         self.refund(&open, zone);
         self.refund_new_lead(&open, zone);
         let settled = Settled {
@@ -462,7 +453,10 @@ impl<'a> Recording<'a> {
         };
         self.waits(&open, settled)?;
         let happening = put_back(&open);
-        self.moved(open, &happening)
+        match of {
+            Some((_, current)) => self.stays(open, &happening, current),
+            None => self.moved(open, &happening),
+        }
     }
 
     /// It may or may not have left: shown, and never sent again by itself.
@@ -488,8 +482,7 @@ impl<'a> Recording<'a> {
 
     /// Another attempt follows, unless the lead is over.
     fn waits(&mut self, open: &OpenExecution, mut settled: Settled) -> Result<()> {
-        let status = open.lead.state()?.status;
-        if matches!(status, LeadStatus::Completed | LeadStatus::Stopped) {
+        if open.lead.state()?.status.is_over() {
             let (code, message) = GIVEN_UP;
             let detail = json!({ "code": code.as_str(), "message": message });
             settled.status = ExecutionStatus::Failed;
@@ -518,6 +511,20 @@ impl<'a> Recording<'a> {
             onward
         });
         self.moved(open, &Happening::StepOver(onward))
+    }
+
+    /// The lead is still at its step, in the lane that the step has in the version that runs.
+    fn stays(
+        &mut self,
+        mut open: OpenExecution,
+        happening: &Happening,
+        current: &RunningVersion,
+    ) -> Result<()> {
+        if !open.lead.state()?.status.is_over() {
+            let sender = plan::standing_sender(current, &open.lead);
+            open.lead.sender_id = sender.map(SenderId::uuid);
+        }
+        self.moved(open, happening)
     }
 
     /// Applies what happened to the lead, with the events that follow from it.
