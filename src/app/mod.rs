@@ -18,7 +18,7 @@ pub mod workspace;
 
 use strum::{Display, EnumString, IntoStaticStr};
 
-pub use self::services::Services;
+pub use self::services::{Services, transports_with};
 use crate::domain::id::{TokenId, WorkspaceId};
 use crate::domain::scope::SequenceScope;
 use crate::store::StoreError;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::token::access::Access;
 use crate::bus::Bus;
-use crate::channel::dispatch::{OpenSecret, Route, TransportConfig, Transports};
+use crate::channel::dispatch::{Route, TransportConfig, Transports};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::secrets::Secrets;
@@ -46,7 +46,7 @@ impl Services {
         secrets: Arc<Secrets>,
         transports: TransportConfig,
     ) -> Self {
-        let transports = Transports::new(transports, opener(Arc::clone(&secrets)));
+        let transports = transports_with(transports, Arc::clone(&secrets));
         let wake = Wake::default();
         let bus = Bus::new(db.clone(), wake.clone());
         let access = Access::new(db.clone(), clock.clone());
@@ -78,9 +78,10 @@ impl Services {
     }
 }
 
-/// Opens what was sealed for senders, and makes what requests are signed with.
-fn opener(secrets: Arc<Secrets>) -> Box<OpenSecret> {
-    Box::new(move |route: &Route| match route {
+/// Transports that open with these keys what was sealed for senders, and make with them what requests
+/// are signed with.
+pub fn transports_with(config: TransportConfig, secrets: Arc<Secrets>) -> Transports {
+    let open = move |route: &Route| match route {
         Route::Sender(route) => {
             let sealed = route.secret.as_deref();
             let opened =
@@ -88,5 +89,6 @@ fn opener(secrets: Arc<Secrets>) -> Box<OpenSecret> {
             opened.transpose().map_err(|error| error.to_string())
         }
         Route::Webhook(workspace) => Ok(Some(secrets.webhook_secret(*workspace))),
-    })
+    };
+    Transports::new(config, Box::new(open))
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cadenza::channel::dispatch::{Channel, Prepared, Route, Sending, Transports};
+use cadenza::app::transports_with;
+use cadenza::channel::dispatch::{Channel, Prepared, Route, Sending, TransportConfig, Transports};
 use cadenza::channel::smtp::{Security, SmtpConfig, SmtpPool, SmtpTimeouts};
 use cadenza::channel::web::WebConfig;
 use cadenza::domain::network::Networks;
@@ -98,24 +99,18 @@ impl World {
     }
 
     fn peers(&self, h: &Harness) -> Peers {
-        let secrets = Arc::clone(&h.services.secrets);
-        let open = move |route: &Route| match route {
-            Route::Sender(route) => {
-                let sealed = route.secret.as_deref();
-                let opened =
-                    sealed.map(|sealed| secrets.open(route.workspace, route.sender.uuid(), sealed));
-                opened.transpose().map_err(|error| error.to_string())
-            }
-            Route::Webhook(workspace) => Ok(Some(secrets.webhook_secret(*workspace))),
-        };
         let web = WebConfig {
             allowed_networks: Networks::read(["127.0.0.0/8"]).expect("a network"),
             connect_timeout: PATIENCE,
             timeout: PATIENCE,
             extra_roots: Vec::new(),
         };
+        let config = TransportConfig {
+            web,
+            ..TransportConfig::default()
+        };
         Peers {
-            transports: Transports::new("sender.example.com".into(), 4, web, Box::new(open)),
+            transports: transports_with(config, Arc::clone(&h.services.secrets)),
             silent: [self.mute.port(), self.silent.port()].into(),
         }
     }

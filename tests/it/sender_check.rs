@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use cadenza::channel::dispatch::{TransportConfig, Transports};
+use cadenza::app::transports_with;
+use cadenza::channel::dispatch::TransportConfig;
 use cadenza::channel::web::WebConfig;
 use cadenza::domain::network::Networks;
 use cadenza::store::sql::{self, Arguments};
@@ -26,17 +27,7 @@ fn local(mut h: Harness) -> Harness {
         web,
         ..TransportConfig::default()
     };
-    let (secrets, workspace) = (Arc::clone(&h.services.secrets), h.admin.workspace);
-    let open = move |route: &cadenza::channel::dispatch::Route| {
-        let cadenza::channel::dispatch::Route::Sender(route) = route else {
-            return Ok(None);
-        };
-        assert_eq!(route.workspace, workspace);
-        let sealed = route.secret.as_deref();
-        let opened = sealed.map(|sealed| secrets.open(workspace, route.sender.uuid(), sealed));
-        opened.transpose().map_err(|error| error.to_string())
-    };
-    h.services.transports = Arc::new(Transports::new(config, Box::new(open)));
+    h.services.transports = Arc::new(transports_with(config, Arc::clone(&h.services.secrets)));
     h.schema = cadenza::graphql::CadenzaSchema::new(h.services.clone());
     h
 }

@@ -1,25 +1,11 @@
-//! A provider that fails in every way, and the ledger of what it really accepted.
+//! A provider that fails in every way, and the ledger of what it really took.
 
 use std::sync::{Arc, Mutex};
 
 use cadenza::channel::dispatch::{Channel, Prepared, Route, Sending, Sent};
-use cadenza::clock::Clock;
-use cadenza::domain::id::SenderId;
 use cadenza::domain::outcome::{Outcome, Phase, RetryReason, Scope};
 use cadenza::entropy::Entropy;
-use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
-
-/// A message that the provider took.
-#[derive(Debug, Clone)]
-pub struct Accepted {
-    /// When.
-    pub at: DateTime<Utc>,
-    /// From whom.
-    pub sender: SenderId,
-    /// Which: our Message-IDs are one for each lead and step.
-    pub message_id: String,
-}
 
 /// How often out of 1,000 each trouble strikes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,39 +18,41 @@ pub struct Troubles {
 
 #[derive(Clone)]
 pub struct Provider {
-    pub ledger: Arc<Mutex<Vec<Accepted>>>,
+    /// The keys of what was taken, in order.
+    pub taken: Arc<Mutex<Vec<String>>>,
     pub troubles: Arc<Mutex<Troubles>>,
-    clock: Clock,
     entropy: Entropy,
 }
 
+/// By what the receiver knows a repetition.
+pub fn key(prepared: &Prepared) -> String {
+    match prepared {
+        Prepared::Email(_) => prepared
+            .content()
+            .lines()
+            .find_map(|line| line.strip_prefix("Message-ID: "))
+            .expect("every email has our Message-ID")
+            .trim()
+            .to_owned(),
+        Prepared::Text(text) => text.idempotency_key.clone(),
+        Prepared::Webhook(request) => request.id.clone(),
+    }
+}
+
 impl Provider {
-    pub fn new(clock: Clock, entropy: Entropy, troubles: Troubles) -> Self {
+    pub fn new(entropy: Entropy, troubles: Troubles) -> Self {
         Self {
-            ledger: Arc::default(),
+            taken: Arc::default(),
             troubles: Arc::new(Mutex::new(troubles)),
-            clock,
             entropy,
         }
     }
 
-    fn accept(&self, route: &Route, message: &Prepared) {
-        let text = message.content();
-        let message_id = text
-            .lines()
-            .find_map(|line| line.strip_prefix("Message-ID: "))
-            .expect("every message has our Message-ID")
-            .trim()
-            .to_owned();
-        let accepted = Accepted {
-            at: self.clock.now(),
-            sender: route.sender().expect("a message has a sender"),
-            message_id,
-        };
-        self.ledger.lock().expect("ledger").push(accepted);
+    fn take(&self, message: &Prepared) {
+        self.taken.lock().expect("ledger").push(key(message));
     }
 
-    fn verdict(&self, route: &Route, message: &Prepared) -> Outcome {
+    fn verdict(&self, message: &Prepared) -> Outcome {
         let troubles = *self.troubles.lock().expect("troubles");
         let mut drawn = self.entropy.bits() % 1_000;
         let mut strikes = |share: u64| {
@@ -75,20 +63,23 @@ impl Provider {
             }
             struck
         };
-        let refused = |code, text: &str, scope| Outcome::Retry {
-            phase: Phase::Rcpt,
-            code: Some(code),
-            response: Some(text.to_owned()),
-            reason: RetryReason::Refused4xx,
-            scope,
-        };
+        let is_request = matches!(message, Prepared::Webhook(_));
         if strikes(troubles.soft) {
+            if is_request {
+                return Outcome::refused_by_webhook(503, "later", None);
+            }
             return refused(451, "451 4.3.0 later", Scope::Recipient { hard: false });
         }
         if strikes(troubles.sender) {
+            if is_request {
+                return Outcome::refused_by_webhook(429, "slow down", None);
+            }
             return refused(421, "421 4.7.0 too many", Scope::Sender);
         }
         if strikes(troubles.hard) {
+            if is_request {
+                return Outcome::refused_by_webhook(410, "gone", None);
+            }
             return Outcome::Rejected {
                 phase: Phase::Rcpt,
                 code: 550,
@@ -100,29 +91,54 @@ impl Provider {
         if strikes(troubles.ambiguous) {
             // Half of them were taken.
             if self.entropy.bits().is_multiple_of(2) {
-                self.accept(route, message);
+                self.take(message);
             }
-            return Outcome::Ambiguous {
-                reason: "the connection broke after the dot".into(),
+            return if is_request {
+                unanswered()
+            } else {
+                Outcome::Ambiguous {
+                    reason: "the connection broke after the dot".into(),
+                }
             };
         }
-        self.accept(route, message);
+        self.take(message);
         Outcome::Sent {
             response: "250 ok".into(),
         }
     }
 }
 
+fn refused(code: u16, text: &str, scope: Scope) -> Outcome {
+    Outcome::Retry {
+        phase: Phase::Rcpt,
+        code: Some(code),
+        response: Some(text.to_owned()),
+        reason: RetryReason::Refused4xx,
+        scope,
+    }
+}
+
+/// A request of which nobody knows whether it arrived, which is made again.
+fn unanswered() -> Outcome {
+    Outcome::Retry {
+        phase: Phase::Webhook,
+        code: None,
+        response: None,
+        reason: RetryReason::Timeout,
+        scope: Scope::Content,
+    }
+}
+
 impl Channel for Provider {
     fn send<'a>(
         &'a self,
-        route: &'a Route,
+        _: &'a Route,
         message: Prepared,
         _: &'a CancellationToken,
     ) -> Sending<'a> {
         Box::pin(async move {
             Sent {
-                outcome: self.verdict(route, &message),
+                outcome: self.verdict(&message),
                 kept: None,
             }
         })

@@ -1,70 +1,30 @@
 //! A world in which the engine lives: a database, a clock, workers, people who interfere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
 use cadenza::app::token::{self, Terms};
 use cadenza::app::{Caller, Role, Services};
-use cadenza::bulk;
 use cadenza::clock::Clock;
-use cadenza::domain::bulk::BulkKind;
-use cadenza::domain::flow::{Action, EmailAction, EmailVariant, Flow, MissingPolicy, Step};
-use cadenza::domain::id::SenderId;
-use cadenza::domain::settings::{Settings, WindowClock};
-use cadenza::engine::last_look::FRESH;
 use cadenza::engine::record::Ending;
 use cadenza::engine::{Claimed, Engine, EngineConfig};
 use cadenza::entropy::Entropy;
 use cadenza::store::Db;
 use cadenza::zones::ZoneDatabase;
-use chrono::{DateTime, Duration, NaiveDate, TimeZone, Utc};
-use entity::{lane, lead, person, sender, sequence, sequence_version};
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
-use tokio_util::sync::CancellationToken;
+use chrono::{DateTime, Duration, TimeZone, Utc};
+use entity::{event, lead, person};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use uuid::Uuid;
 
-use crate::oracle;
+use crate::book::Book;
+use crate::draws::Draws;
+use crate::flows::Cast;
+use crate::options::Options;
+use crate::oracle::story::{Ears, People, Story};
+use crate::oracle::watch::Requests;
+use crate::oracle::{ending, ledger};
 use crate::provider::{Provider, Troubles};
-
-/// Where a worker can die.
-pub const CRASH_POINTS: [&str; 4] = ["claimed", "about to leave", "sent", "recorded"];
-
-/// What a seed draws.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    people: usize,
-    steps: usize,
-    senders: usize,
-    cap: u32,
-    gap: Duration,
-    troubles: Troubles,
-    crashes: u64,
-    naps: u64,
-    meddling: u64,
-}
-
-impl Options {
-    pub fn drawn(seed: u64) -> Self {
-        let entropy = Entropy::seeded(seed ^ 0x5eed);
-        let draw = |range: u64| entropy.bits() % range;
-        Self {
-            people: 6 + usize::try_from(draw(18)).expect("small"),
-            steps: 1 + usize::try_from(draw(4)).expect("small"),
-            senders: 1 + usize::try_from(draw(3)).expect("small"),
-            cap: 3 + u32::try_from(draw(12)).expect("small"),
-            gap: Duration::seconds(if draw(2) == 0 { 0 } else { 90 }),
-            troubles: Troubles {
-                soft: draw(2) * 150,
-                hard: draw(2) * 60,
-                sender: draw(2) * 60,
-                ambiguous: draw(2) * 60,
-            },
-            crashes: draw(2) * 40,
-            naps: draw(2) * 25,
-            meddling: draw(2) * 60,
-        }
-    }
-}
 
 /// What a run leaves for comparison.
 pub struct Report {
@@ -73,29 +33,46 @@ pub struct Report {
 }
 
 /// A virtual worker: an engine and what it holds between stages.
-struct Worker {
-    engine: Engine,
-    claimed: Vec<Claimed>,
-    granted: Vec<Claimed>,
-    ended: Vec<(Claimed, Ending)>,
-    asleep_until: Option<DateTime<Utc>>,
+pub struct Worker {
+    pub engine: Engine,
+    pub claimed: Vec<Claimed>,
+    pub granted: Vec<Claimed>,
+    pub ended: Vec<(Claimed, Ending)>,
+    pub asleep_until: Option<DateTime<Utc>>,
+}
+
+impl Worker {
+    /// Whether it may still send, or record, an execution.
+    pub fn holds(&self, execution: Uuid) -> bool {
+        let ended = self.ended.iter().map(|(claimed, _)| claimed);
+        let mut all = self.claimed.iter().chain(&self.granted).chain(ended);
+        all.any(|claimed| claimed.execution_id.uuid() == execution)
+    }
 }
 
 pub struct World {
-    services: Services,
-    caller: Caller,
-    clock: Clock,
-    entropy: Entropy,
-    provider: Provider,
-    options: Options,
-    workers: Vec<Worker>,
-    sequence: uuid::Uuid,
-    crossed: BTreeSet<&'static str>,
+    pub services: Services,
+    pub caller: Caller,
+    pub clock: Clock,
+    pub entropy: Entropy,
+    pub draws: Draws,
+    pub provider: Provider,
+    pub options: Options,
+    pub workers: Vec<Worker>,
+    pub cast: Cast,
+    pub book: Book,
+    /// Whether the oracles are asked. A run that only has to repeat another one needs none.
+    pub is_watched: bool,
+    pub story: Story,
+    pub requests: Requests,
+    /// People as they were when the log was last read.
+    pub people: People,
+    /// The clocks that people had when their messages were claimed, by execution.
+    pub zones_at_claim: HashMap<Uuid, Option<String>>,
+    /// Why publishing was last refused.
+    pub last_refusal: String,
+    pub crossed: BTreeSet<&'static str>,
     _folder: tempfile::TempDir,
-}
-
-fn holiday() -> NaiveDate {
-    NaiveDate::from_ymd_opt(2026, 3, 11).expect("a date")
 }
 
 async fn fresh_postgres(server: &str) -> String {
@@ -114,7 +91,8 @@ const LEASE: StdDuration = StdDuration::from_secs(60);
 
 impl World {
     /// `postgres` names a server to make a database on; without it the world is a file of its own.
-    pub async fn new(seed: u64, options: Options, postgres: Option<&str>) -> Self {
+    pub async fn new(seed: u64, postgres: Option<&str>, is_watched: bool) -> Self {
+        let options = Options::drawn(seed);
         // In memory where the machine has such a folder: the simulator is about order, not disks.
         let memory = std::path::Path::new("/dev/shm");
         let parent = if memory.is_dir() {
@@ -129,10 +107,16 @@ impl World {
         };
         let db = Db::connect(&url).await.expect("connects");
         db.migrate().await.expect("migrates");
-        // A Monday morning before the window opens.
-        let clock = Clock::manual(Utc.with_ymd_and_hms(2026, 3, 9, 8, 30, 0).unwrap());
+        let draws = Draws::seeded(seed ^ 0xf10e);
+        // A Monday morning before the window opens, or a Thursday before the clocks of Europe change.
+        let day = if options.plain {
+            9
+        } else {
+            draws.pick(&[9, 26])
+        };
+        let clock = Clock::manual(Utc.with_ymd_and_hms(2026, 3, day, 8, 30, 0).unwrap());
         let entropy = Entropy::seeded(seed);
-        let provider = Provider::new(clock.clone(), entropy.clone(), options.troubles);
+        let provider = Provider::new(entropy.clone(), options.troubles);
         let services = Services::for_tests(db, clock.clone(), entropy.clone());
         let terms = Terms::of(Role::Admin);
         let made = token::create(&services.db, &clock, &entropy, "sim", &terms).await;
@@ -142,14 +126,23 @@ impl World {
             caller,
             clock,
             entropy,
+            draws,
             provider,
             options,
             workers: Vec::new(),
-            sequence: uuid::Uuid::nil(),
+            cast: Cast::default(),
+            book: Book::default(),
+            is_watched,
+            story: Story::default(),
+            requests: Requests::default(),
+            people: People::new(),
+            zones_at_claim: HashMap::new(),
+            last_refusal: String::new(),
             crossed: BTreeSet::new(),
             _folder: folder,
         };
         world.furnish().await;
+        world.listen().await;
         for _ in 0..2 {
             let worker = world.hire().await;
             world.workers.push(worker);
@@ -157,168 +150,7 @@ impl World {
         world
     }
 
-    async fn furnish(&mut self) {
-        let db = self.services.db.clone();
-        let (now, workspace) = (
-            self.clock.now().timestamp_millis(),
-            self.caller.workspace.uuid(),
-        );
-        let mut senders = Vec::new();
-        for number in 0..self.options.senders {
-            let id: SenderId = self.entropy.id(self.clock.now());
-            sender::ActiveModel {
-                id: Set(id.uuid()),
-                workspace_id: Set(workspace),
-                name: Set(format!("Sender {number}")),
-                channel: Set("EMAIL".into()),
-                address: Set(format!("s{number}@example.com")),
-                enabled: Set(true),
-                time_zone: Set("UTC".into()),
-                daily_cap: Set(Some(i32::try_from(self.options.cap).expect("small"))),
-                min_gap_ms: Set(self.options.gap.num_milliseconds()),
-                gap_jitter_ms: Set(0),
-                warm_up: Set(None),
-                transport: Set(serde_json::json!({ "kind": "outbox" })),
-                secret: Set(None),
-                revision: Set(1),
-                next_free_at: Set(0),
-                unhealthy_until: Set(None),
-                unhealthy_reason: Set(None),
-                failures: Set(0),
-                created_at: Set(now),
-                updated_at: Set(now),
-            }
-            .insert(db.write())
-            .await
-            .expect("sender");
-            senders.push(id);
-        }
-        self.publish_sequence(&senders).await;
-        let mut people = Vec::new();
-        for number in 0..self.options.people {
-            let id = self
-                .entropy
-                .id::<cadenza::domain::id::kind::Person>(self.clock.now());
-            let email = format!("p{number}@example.org");
-            person::ActiveModel {
-                id: Set(id.uuid()),
-                workspace_id: Set(workspace),
-                email: Set(Some(email.clone())),
-                email_key: Set(Some(email.clone())),
-                first_name: Set(Some(format!("P{number}"))),
-                attributes: Set(serde_json::json!({})),
-                search_text: Set(email),
-                created_at: Set(now),
-                updated_at: Set(now),
-                ..Default::default()
-            }
-            .insert(db.write())
-            .await
-            .expect("person");
-            people.push(id.to_string());
-        }
-        // People are selected as they were a moment ago.
-        self.clock
-            .advance_to(self.clock.now() + Duration::seconds(1));
-        let sequence = cadenza::domain::id::SequenceId::from_uuid(self.sequence).to_string();
-        let request = serde_json::json!({ "sequenceId": sequence, "people": { "ids": people } });
-        self.bulk(BulkKind::Enrol, request).await;
-    }
-
-    async fn publish_sequence(&mut self, senders: &[SenderId]) {
-        let db = self.services.db.clone();
-        let (now, workspace) = (
-            self.clock.now().timestamp_millis(),
-            self.caller.workspace.uuid(),
-        );
-        let step = |number: usize| Step {
-            key: format!("step-{number}"),
-            name: None,
-            wait: if number == 0 { "PT0S" } else { "P1DT2H" }
-                .parse()
-                .expect("a duration"),
-            business_days: number == 2,
-            action: Action::Email(EmailAction {
-                senders: senders.to_vec(),
-                variants: vec![EmailVariant {
-                    key: "a".into(),
-                    weight: 1,
-                    enabled: true,
-                    subject: Some(format!("Step {number}")),
-                    html: None,
-                    text: Some("Hello {{ first_name }}".into()),
-                }],
-                in_thread: number > 0,
-                track_opens: false,
-                track_clicks: false,
-            }),
-            on_missing_address: MissingPolicy::Skip,
-            on_missing_data: MissingPolicy::Hold,
-            next: (number + 1 < self.options.steps).then(|| format!("step-{}", number + 1)),
-        };
-        let flow = Flow {
-            steps: (0..self.options.steps).map(step).collect(),
-        };
-        let settings = Settings {
-            window_clock: WindowClock::Contact,
-            holidays: [holiday()].into(),
-            ..Settings::default()
-        };
-        let (flow, settings) = (
-            serde_json::to_value(flow).expect("json"),
-            serde_json::to_value(settings).expect("json"),
-        );
-        self.sequence = self
-            .entropy
-            .id::<cadenza::domain::id::kind::Sequence>(self.clock.now())
-            .uuid();
-        let version = self
-            .entropy
-            .id::<cadenza::domain::id::kind::Version>(self.clock.now())
-            .uuid();
-        sequence::ActiveModel {
-            id: Set(self.sequence),
-            workspace_id: Set(workspace),
-            name: Set("Sim".into()),
-            search_text: Set("sim".into()),
-            status: Set("PUBLISHED".into()),
-            revision: Set(1),
-            flow: Set(flow.clone()),
-            settings: Set(settings.clone()),
-            published_version_id: Set(Some(version)),
-            created_at: Set(now),
-            updated_at: Set(now),
-            published_at: Set(Some(now)),
-        }
-        .insert(db.write())
-        .await
-        .expect("sequence");
-        sequence_version::ActiveModel {
-            id: Set(version),
-            workspace_id: Set(workspace),
-            sequence_id: Set(self.sequence),
-            number: Set(1),
-            flow: Set(flow),
-            settings: Set(settings),
-            published_at: Set(now),
-            published_by: Set("sim".into()),
-        }
-        .insert(db.write())
-        .await
-        .expect("version");
-        for sender in senders {
-            lane::ActiveModel {
-                sequence_id: Set(self.sequence),
-                sender_id: Set(sender.uuid()),
-                workspace_id: Set(workspace),
-            }
-            .insert(db.write())
-            .await
-            .expect("lane");
-        }
-    }
-
-    async fn hire(&self) -> Worker {
+    pub async fn hire(&self) -> Worker {
         let engine = Engine::new(
             self.services.db.clone(),
             self.clock.clone(),
@@ -341,11 +173,11 @@ impl World {
         }
     }
 
-    fn draw(&self, range: u64) -> u64 {
+    pub fn draw(&self, range: u64) -> u64 {
         self.entropy.bits() % range
     }
 
-    fn index(&self, length: usize) -> usize {
+    pub fn index(&self, length: usize) -> usize {
         usize::try_from(self.draw(u64::try_from(length).expect("small"))).expect("small")
     }
 
@@ -356,6 +188,7 @@ impl World {
             self.step(worker).await;
             if self.draw(1_000) < self.options.meddling {
                 self.meddle().await;
+                self.listen().await;
             }
             if self.draw(4) == 0 {
                 let span = match self.draw(4) {
@@ -366,7 +199,6 @@ impl World {
                 };
                 self.pass(span).await;
             }
-            self.check();
         }
     }
 
@@ -405,131 +237,33 @@ impl World {
         }
     }
 
-    async fn step(&mut self, index: usize) {
-        if self.workers[index].asleep_until.is_some() {
-            return;
+    /// Reads what is new in the log, and checks it.
+    pub async fn listen(&mut self) -> Vec<lead::Model> {
+        if !self.is_watched {
+            return Vec::new();
         }
-        if self.draw(1_000) < self.options.naps {
-            let until = self.clock.now() + Duration::seconds(200);
-            self.workers[index].asleep_until = Some(until);
-            return;
-        }
-        let stage = self.draw(3);
-        let worker = &mut self.workers[index];
-        let point = match stage {
-            0 => {
-                let claim = worker.engine.claim(5, &|_| 5).await.expect("claims");
-                for claimed in &claim.messages {
-                    oracle::may_go(&self.services.db, claimed.execution_id.uuid()).await;
-                }
-                let worker = &mut self.workers[index];
-                worker.claimed.extend(claim.messages);
-                "claimed"
-            }
-            1 => self.send_some(index).await,
-            _ => {
-                let ended = std::mem::take(&mut worker.ended);
-                worker.engine.record(&ended).await.expect("records");
-                "recorded"
-            }
+        let db = self.services.db.read();
+        let events = event::Entity::find()
+            .filter(event::Column::Seq.gt(self.story.heard))
+            .order_by_asc(event::Column::Seq)
+            .all(db)
+            .await
+            .expect("events");
+        let leads = lead::Entity::find().all(db).await.expect("leads");
+        let people = person::Entity::find().all(db).await.expect("people");
+        let people: People = people
+            .into_iter()
+            .map(|person| (person.id, person))
+            .collect();
+        let ears = Ears {
+            book: &self.book,
+            leads: &leads,
+            before: &self.people,
+            people: &people,
         };
-        self.maybe_crash(index, point).await;
-    }
-
-    async fn send_some(&mut self, index: usize) -> &'static str {
-        let count = self.index(self.workers[index].claimed.len() + 1);
-        let worker = &mut self.workers[index];
-        let batch: Vec<Claimed> = worker.claimed.drain(..count).collect();
-        for claimed in batch {
-            if !worker.engine.may_leave(&claimed).await.expect("looks") {
-                worker.ended.push((claimed, Ending::Released));
-                continue;
-            }
-            if self.clock.now() - claimed.claimed_at > FRESH {
-                oracle::may_go(&self.services.db, claimed.execution_id.uuid()).await;
-            }
-            worker.granted.push(claimed);
-        }
-        if self.draw(1_000) < self.options.crashes && !self.workers[index].granted.is_empty() {
-            return "about to leave";
-        }
-        let worker = &mut self.workers[index];
-        for claimed in std::mem::take(&mut worker.granted) {
-            use cadenza::channel::dispatch::Channel as _;
-            let prepared = self.provider.prepare(&claimed.letter).expect("composes");
-            let sent = self
-                .provider
-                .send(&claimed.route, prepared, &CancellationToken::new())
-                .await;
-            oracle::in_window(self.clock.now(), holiday());
-            worker
-                .ended
-                .push((claimed, Ending::Dispatched(sent.outcome, sent.kept)));
-        }
-        "sent"
-    }
-
-    async fn maybe_crash(&mut self, index: usize, point: &'static str) {
-        let dies = point == "about to leave" && !self.workers[index].granted.is_empty();
-        if dies || self.draw(1_000) < self.options.crashes {
-            self.crossed.insert(point);
-            // Whatever it held in memory is gone; a new process takes its place.
-            self.workers[index] = self.hire().await;
-        }
-    }
-
-    /// People interfere: they hold, release and take out leads, and switch the sequence off and on.
-    async fn meddle(&mut self) {
-        let filter = serde_json::json!({ "leads": { "ids": [self.some_lead().await] } });
-        match self.draw(5) {
-            0 => self.bulk(BulkKind::Pause, filter).await,
-            1 | 2 => self.bulk(BulkKind::Resume, filter).await,
-            3 => self.bulk(BulkKind::Remove, filter).await,
-            _ => {
-                let status = if self.draw(3) == 0 {
-                    "DISABLED"
-                } else {
-                    "PUBLISHED"
-                };
-                self.set_status(status).await;
-            }
-        }
-    }
-
-    async fn set_status(&self, status: &str) {
-        sequence::Entity::update_many()
-            .col_expr(
-                sequence::Column::Status,
-                sea_orm::sea_query::Expr::value(status),
-            )
-            .filter(sequence::Column::Id.eq(self.sequence))
-            .exec(self.services.db.write())
-            .await
-            .expect("status");
-    }
-
-    async fn some_lead(&self) -> String {
-        let leads = lead::Entity::find()
-            .all(self.services.db.read())
-            .await
-            .expect("leads");
-        let lead = &leads[self.index(leads.len())];
-        cadenza::domain::id::LeadId::from_uuid(lead.id).to_string()
-    }
-
-    async fn bulk(&self, kind: BulkKind, request: serde_json::Value) {
-        bulk::submit(&self.services, &self.caller, kind, request, None, None)
-            .await
-            .expect("the operation is taken");
-    }
-
-    fn check(&self) {
-        let ledger = self.provider.ledger.lock().expect("ledger");
-        oracle::nothing_twice(&ledger);
-        oracle::under_cap(&ledger, usize::try_from(self.options.cap).expect("small"));
-        if self.options.gap > Duration::zero() {
-            oracle::paced(&ledger, self.options.gap);
-        }
+        self.story.hear(&events, &ears);
+        self.people = people;
+        leads
     }
 
     /// Troubles end; everything that can must come to its end.
@@ -537,29 +271,34 @@ impl World {
         *self.provider.troubles.lock().expect("troubles") = Troubles::default();
         self.options.crashes = 0;
         self.options.naps = 0;
-        self.set_status("PUBLISHED").await;
+        for sender in 0..self.book.senders.len() {
+            self.switch(sender, true).await;
+        }
+        for sequence in 0..self.book.sequences.len() {
+            let sends = self.restore(sequence).await;
+            assert!(sends, "it can be published: {}", self.last_refusal);
+        }
+        self.listen().await;
         self.pass(Duration::minutes(10)).await;
+        let is_tidy = self.draws.percent(50);
         for _ in 0..4_000 {
             let now = self.clock.now();
             let mut next_at = now + Duration::hours(6);
             for index in 0..self.workers.len() {
-                let claim = self.workers[index]
-                    .engine
-                    .claim(50, &|_| 50)
-                    .await
-                    .expect("claims");
-                next_at = next_at.min(claim.next_at.unwrap_or(next_at));
-                self.workers[index].claimed.extend(claim.messages);
+                let at = self.claim(index, 50).await;
+                next_at = next_at.min(at.unwrap_or(next_at));
                 while !self.workers[index].claimed.is_empty() {
                     self.send_some(index).await;
                 }
-                let worker = &mut self.workers[index];
-                let ended = std::mem::take(&mut worker.ended);
-                worker.engine.record(&ended).await.expect("records");
+                self.record(index).await;
             }
-            self.check();
             if self.is_quiet().await {
                 return;
+            }
+            // Some clear away what waits for them.
+            if is_tidy && self.draws.percent(30) {
+                self.work().await;
+                self.settle().await;
             }
             self.pass((next_at - now).max(Duration::seconds(1))).await;
         }
@@ -578,18 +317,25 @@ impl World {
     }
 
     /// The last checks, and the log for comparison.
-    pub async fn finish(self) -> Report {
+    pub async fn finish(mut self) -> Report {
+        let leads = self.listen().await;
         let db = &self.services.db;
-        oracle::everything_ended(db).await;
-        let events = oracle::log_explains_state(db).await;
-        let ledger = self.provider.ledger.lock().expect("ledger").clone();
-        oracle::ledger_agrees(db, &ledger).await;
-        let log = events
-            .into_iter()
-            .map(|event| format!("{event:?}"))
-            .collect();
+        if self.is_watched {
+            ledger::check(&self.book);
+            ending::everything_ended(db, &self.book, &self.story, &leads, &self.people).await;
+            ending::log_explains_state(&self.story, &leads);
+            ending::ledger_agrees(db, &self.book, &self.requests).await;
+        }
+        let events = event::Entity::find()
+            .order_by_asc(event::Column::Seq)
+            .all(db.read())
+            .await
+            .expect("events");
         Report {
-            log,
+            log: events
+                .into_iter()
+                .map(|event| format!("{event:?}"))
+                .collect(),
             crossed: self.crossed,
         }
     }
