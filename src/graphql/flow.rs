@@ -1,6 +1,6 @@
 //! Flows in the API: the graph of steps, what is wrong with one, and how one is written.
 
-mod action;
+pub(in crate::graphql) mod action;
 mod input;
 mod predicate;
 

@@ -1,5 +1,6 @@
 //! Sequences in the API: reading them and their versions. What changes them is in [`mutation`].
 
+mod changes;
 mod mutation;
 
 use std::collections::{BTreeSet, HashMap};
@@ -25,6 +26,7 @@ use crate::app::sequence::problems;
 use crate::domain::id::{SequenceId, VersionId};
 use crate::store;
 
+use self::changes::VersionChanges;
 pub use self::mutation::SequenceMutation;
 
 /// The list that cursors of sequences belong to.
@@ -119,6 +121,12 @@ impl Sequence {
             let db = db.clone();
             async move { store::sequence::version::count(db.read(), workspace, sequence).await }
         }))
+    }
+
+    /// How the working copy differs from publishedVersion: what publishing would change. Where the
+    /// sequence was never published every step is ADDED.
+    async fn draft_changes(&self, ctx: &Context<'_>) -> Result<VersionChanges> {
+        changes::of_draft(ctx, &self.0).await
     }
 
     /// What publishing would refuse (severity ERROR) or is probably not meant (WARNING), as of now.
@@ -272,6 +280,18 @@ impl SequenceVersion {
     /// The settings of this version.
     async fn settings(&self) -> SequenceSettings {
         self.0.settings.clone().into()
+    }
+
+    /// How this version differs from an earlier one. Of the first version every step is ADDED.
+    async fn changes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "The number of the earlier version; the one right before, if it is not given."
+        )]
+        since: Option<i32>,
+    ) -> Result<VersionChanges> {
+        changes::of_version(ctx, &self.0, since).await
     }
 
     /// When it was first published.

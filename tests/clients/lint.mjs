@@ -36,7 +36,7 @@ export const PASSED_OVER = {
     // What happened, and what was wrong.
     /^(Blocker|BulkOutcome|ExecutionError|ExecutionEvent|FlowProblem|TokenUse|UserError): /,
     // Counts and plans.
-    /^(Engagement|FlowChange|Funnel|LeadCounts|PublishPlan|SequenceAnalytics): /,
+    /^(Engagement|FieldChange|FlowChange|Funnel|LeadCounts|PublishPlan|SequenceAnalytics|StepChange|VersionChanges): /,
     // What would be.
     /^(FlowPreview|Forecast|ForecastDay|PreviewAnswer|PreviewEntry|PreviewPath|SenderCount): /,
     // Parts of a sequence or of a sender.

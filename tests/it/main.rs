@@ -24,6 +24,7 @@ mod http;
 mod import;
 mod lead_machine;
 mod leads;
+mod many_waiting;
 mod nodes;
 mod pace;
 mod pains;
@@ -46,6 +47,7 @@ mod store;
 mod tidy;
 mod tokens;
 mod twilio;
+mod version_changes;
 mod walls;
 #[path = "../support/web_sink.rs"]
 mod web_sink;

@@ -33,6 +33,11 @@ impl Receiver {
         counts
     }
 
+    /// What was taken, in the order in which it came: whose, and which step.
+    pub fn in_order(&self) -> Vec<String> {
+        self.mails.lock().expect("ledger").clone()
+    }
+
     /// Whether it lets nobody log in from now on.
     pub fn refuse_logins(&self, refuse: bool) {
         self.refuses_logins.store(refuse, Ordering::SeqCst);

@@ -647,6 +647,29 @@ both!(
                 "{seen}"
             );
         }
+        // Neither does the history tell: by the header, and as a whole.
+        done(&h, "sequencePublish", json!({ "id": made["id"] })).await;
+        let mut flow = flow;
+        let mut webhook = flow["steps"][0]["action"].clone();
+        webhook["webhook"]["headers"] = json!({ "Authorization": "Other" });
+        for action in [webhook, json!({ "end": { "reason": "over" } })] {
+            flow["steps"][0]["action"] = action;
+            done(
+                &h,
+                "sequenceUpdate",
+                json!({ "id": made["id"], "flow": flow }),
+            )
+            .await;
+            let read = "query($id: ID!) { sequence(id: $id) { draftChanges { steps { fields {
+                path before after } } } } }";
+            let variables = json!({ "id": made["id"] });
+            let seen = h.execute_as(&h.viewer, read, variables.clone()).await;
+            assert!(seen.to_string().contains("***"), "{seen}");
+            assert!(!seen.to_string().contains("secret"), "{seen}");
+            assert!(!seen.to_string().contains("Other"), "{seen}");
+            let seen = h.execute_as(&h.editor, read, variables).await;
+            assert!(seen.to_string().contains("secret"), "{seen}");
+        }
     }
 );
 

@@ -90,7 +90,7 @@ const VIEWS: &[(&str, &str, usize)] = &[
 ];
 
 /// The API where every statement is noted.
-fn noted(h: &Harness) -> (CadenzaSchema, Arc<Mutex<Vec<String>>>) {
+pub fn noted(h: &Harness) -> (CadenzaSchema, Arc<Mutex<Vec<String>>>) {
     let statements = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&statements);
     let db = h.services.db.clone().observed(move |statement: &str| {

@@ -6,6 +6,7 @@
 mod action;
 mod check;
 mod compile;
+mod difference;
 mod graph;
 mod predicate;
 mod reconcile;
@@ -22,6 +23,7 @@ pub use self::compile::{
     CompiledCondition, CompiledFlow, CompiledSplit, CompiledStep, CompiledTask, CompiledVariant,
     CompiledWebhook, Content, NotRunnable, Work,
 };
+pub use self::difference::{Difference, FieldDifference, StepDifference, difference};
 pub use self::predicate::{
     ANY_STEP, DEPTH_MAX, LeadFacts, PREDICATES_MAX, PersonFacts, Predicate, WrittenMatch,
 };

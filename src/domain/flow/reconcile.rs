@@ -66,25 +66,14 @@ pub fn reconcile(old: &Flow, new: &Flow, policy: &RemovedStepPolicy) -> Vec<Step
     let mut changes = Vec::new();
     for step in &new.steps {
         let kind = match before.get(step.key.as_str()) {
-            None => StepChangeKind::Added,
-            Some(was) => {
-                let same_work = same_action(&was.action, &step.action)
-                    && was.wait == step.wait
-                    && was.business_days == step.business_days
-                    && was.on_missing_address == step.on_missing_address
-                    && was.on_missing_data == step.on_missing_data;
-                match (same_work, was.exits() == step.exits()) {
-                    (true, true) => continue,
-                    (true, false) => StepChangeKind::Rewired,
-                    (false, _) => StepChangeKind::Changed,
-                }
-            }
+            None => Some(StepChangeKind::Added),
+            Some(was) => change_of(was, step),
         };
-        changes.push(StepChange {
+        changes.extend(kind.map(|kind| StepChange {
             step_key: step.key.clone(),
             kind,
             destination: None,
-        });
+        }));
     }
     for step in old
         .steps
@@ -109,6 +98,20 @@ pub fn reconcile(old: &Flow, new: &Flow, policy: &RemovedStepPolicy) -> Vec<Step
         });
     }
     changes
+}
+
+/// How a step differs from what it was, for the leads that stand there; a new name is no difference.
+pub(super) fn change_of(was: &Step, step: &Step) -> Option<StepChangeKind> {
+    let same_work = same_action(&was.action, &step.action)
+        && was.wait == step.wait
+        && was.business_days == step.business_days
+        && was.on_missing_address == step.on_missing_address
+        && was.on_missing_data == step.on_missing_data;
+    match (same_work, was.exits() == step.exits()) {
+        (true, true) => None,
+        (true, false) => Some(StepChangeKind::Rewired),
+        (false, _) => Some(StepChangeKind::Changed),
+    }
 }
 
 /// Whether two actions do the same, wherever they lead.

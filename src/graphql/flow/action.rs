@@ -1,7 +1,7 @@
 //! What steps do, as the API shows it. Everything is borrowed from the flow that is shown.
 
 use async_graphql::{Context, Object, Result, SimpleObject, Union};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::predicate::Predicate;
 use crate::app::Role;
@@ -276,11 +276,14 @@ impl WebhookAction<'_> {
     /// there are no others. Headers often hold what lets one into another program: who has the role
     /// VIEWER sees their names, and `***` for each of their texts.
     async fn headers(&self, ctx: &Context<'_>) -> Result<Option<Json>> {
-        let shown = ctx.caller()?.role >= Role::Editor;
-        Ok(self.0.headers.as_ref().map(|headers| match shown {
-            true => Json(headers.clone().into()),
-            false => Json(hidden(headers)),
-        }))
+        let Some(headers) = &self.0.headers else {
+            return Ok(None);
+        };
+        let mut headers = Value::from(headers.clone());
+        if !sees_headers(ctx)? {
+            hide_texts(&mut headers);
+        }
+        Ok(Some(Json(headers)))
     }
 
     /// Its body: JSON with merge tags; null where it is the lead and its person.
@@ -289,10 +292,21 @@ impl WebhookAction<'_> {
     }
 }
 
-/// Headers without their texts.
-fn hidden(headers: &Map<String, Value>) -> Value {
-    let names = headers.keys().cloned();
-    Value::Object(names.map(|name| (name, "***".into())).collect())
+/// Whether the caller sees the texts of a request's headers.
+///
+/// # Errors
+/// Without a caller.
+pub(in crate::graphql) fn sees_headers(ctx: &Context<'_>) -> Result<bool> {
+    Ok(ctx.caller()?.role >= Role::Editor)
+}
+
+/// Leaves of headers their names.
+pub(in crate::graphql) fn hide_texts(headers: &mut Value) {
+    match headers {
+        Value::Object(headers) => headers.values_mut().for_each(hide_texts),
+        Value::Null => {}
+        text => *text = "***".into(),
+    }
 }
 
 impl<'a> From<&'a domain::WebhookAction> for WebhookAction<'a> {

@@ -109,6 +109,32 @@ pub async fn find_many(
         .collect()
 }
 
+/// Those of the versions, by sequence and number, that are the workspace's, in no order.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn find_numbers(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    wanted: &[(SequenceId, i32)],
+) -> Result<Vec<Version>> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut arguments = Arguments::new().with(workspace.uuid());
+    let rows = wanted.iter();
+    let rows = rows.map(|(sequence, number)| [sequence.uuid().into(), (*number).into()]);
+    let rows = arguments.table(connection, rows);
+    let statement = format!(
+        "WITH wanted (sequence_id, number) AS ({rows})
+         SELECT v.* FROM wanted
+         JOIN sequence_version v ON v.sequence_id = wanted.sequence_id AND v.number = wanted.number
+         WHERE v.workspace_id = $1"
+    );
+    let rows: Vec<sequence_version::Model> = sql::all(connection, &statement, arguments).await?;
+    rows.into_iter().map(Version::try_from).collect()
+}
+
 /// A page of a sequence's versions, newest first; the key is the version's number.
 ///
 /// # Errors
