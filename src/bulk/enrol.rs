@@ -312,8 +312,7 @@ impl Enrolling {
                 "The person has run through the sequence: ask with reEnrol to run it again.";
             return Some((BulkOutcomeCode::AlreadyEnrolled, message));
         }
-        let by_email = self.channels.contains(&Channel::Email);
-        match person.suppressed.as_deref().filter(|_| by_email) {
+        match self.closed(person) {
             Some("UNSUBSCRIBED") => {
                 let message = "The person has opted out and must not be contacted.";
                 return Some((BulkOutcomeCode::OptedOut, message));
@@ -324,16 +323,33 @@ impl Enrolling {
             }
             None => {}
         }
-        let reaches = |channel: &Channel| match channel {
-            Channel::Email => person.has_email,
-            Channel::Sms | Channel::Whatsapp | Channel::Call => person.has_phone,
-            Channel::Linkedin => person.has_linkedin,
-            Channel::Task | Channel::Webhook => true,
-        };
         // A sequence that reaches nobody, but marks people, takes everybody.
-        let reachable = self.channels.is_empty() || self.channels.iter().any(reaches);
+        let mut channels = self.channels.iter();
+        let reachable = self.channels.is_empty() || channels.any(|one| person.has_address(*one));
         let message = "No step of the sequence can reach the person: add an address.";
         (!reachable).then_some((BulkOutcomeCode::NoAddress, message))
+    }
+
+    /// Why the person must not be contacted by the sequence. Whoever must not get its emails is not
+    /// enrolled at all, as most who opt out do it there; another channel that is closed leaves the
+    /// others, and the lead stops where it comes to it. Where none is left by which the sequence could
+    /// contact the person, nothing is begun that could only stop.
+    fn closed<'p>(&self, person: &'p Candidate) -> Option<&'p str> {
+        let channels = || self.channels.iter().copied();
+        let by_email = channels().find(|channel| *channel == Channel::Email);
+        if let Some(reason) = by_email.and_then(|email| person.suppressed(email)) {
+            return Some(reason);
+        }
+        // Work and requests contact nobody.
+        let contacts = || channels().filter(|one| !matches!(one, Channel::Task | Channel::Webhook));
+        if contacts().any(|one| person.has_address(one) && person.suppressed(one).is_none()) {
+            return None;
+        }
+        let reasons = || contacts().filter_map(|channel| person.suppressed(channel));
+        // Who has opted out is told so, whatever else is wrong with the address.
+        reasons()
+            .find(|reason| *reason == "UNSUBSCRIBED")
+            .or_else(|| reasons().next())
     }
 }
 

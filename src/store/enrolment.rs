@@ -4,10 +4,12 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
 
+use super::claim::address_of;
 use super::lead::kept;
 use super::sequence::version::{self, Version};
 use super::sql::{self, Arguments};
 use super::{Result, dialect, person};
+use crate::domain::flow::Channel;
 use crate::domain::id::{LeadId, PersonId, SenderId, SequenceId, VersionId, WorkspaceId};
 use crate::domain::lead::LeadStatus;
 use crate::domain::person_filter::PersonFilter;
@@ -99,25 +101,76 @@ pub struct Candidate {
     pub time_zone: Option<String>,
     /// The person's country, as a code of ISO 3166.
     pub country: Option<String>,
-    /// Why the email address must not be contacted.
-    pub suppressed: Option<String>,
+    /// Why the email address must not be written to.
+    pub email_suppressed: Option<String>,
+    /// Why the phone number must get no SMS.
+    pub sms_suppressed: Option<String>,
+    /// Why the phone number must get no WhatsApp message.
+    pub whatsapp_suppressed: Option<String>,
+    /// Why the phone number must not be called.
+    pub call_suppressed: Option<String>,
+    /// Why the LinkedIn page must not be contacted.
+    pub linkedin_suppressed: Option<String>,
     /// The number of the person's last run through the sequence, from 1; 0, there was none.
     pub last_round: i32,
     /// Whether one of them is still under way.
     pub active: bool,
 }
 
-const CANDIDATE: &str = "SELECT p.id, (p.email_key IS NOT NULL) AS has_email,
-        (p.phone IS NOT NULL) AS has_phone, (p.linkedin_url IS NOT NULL) AS has_linkedin,
-        p.time_zone, p.country, s.reason AS suppressed,
-        COALESCE((SELECT max(l.round) FROM lead l
-                  WHERE l.sequence_id = $2 AND l.person_id = p.id), 0) AS last_round,
-        EXISTS (SELECT 1 FROM lead l WHERE l.sequence_id = $2 AND l.person_id = p.id
-                AND l.status IN ('ACTIVE', 'PAUSED')) AS active
-    FROM person p
-    LEFT JOIN suppression s ON s.workspace_id = p.workspace_id AND s.channel = 'EMAIL'
-         AND s.address = p.email_key
-    WHERE p.workspace_id = $1";
+impl Candidate {
+    /// Whether there is an address for a channel; none is needed for work and requests.
+    pub const fn has_address(&self, channel: Channel) -> bool {
+        match channel {
+            Channel::Email => self.has_email,
+            Channel::Sms | Channel::Whatsapp | Channel::Call => self.has_phone,
+            Channel::Linkedin => self.has_linkedin,
+            Channel::Task | Channel::Webhook => true,
+        }
+    }
+
+    /// Why the person must not be contacted on a channel; `None`, nothing stands in the way.
+    pub fn suppressed(&self, channel: Channel) -> Option<&str> {
+        match channel {
+            Channel::Email => self.email_suppressed.as_deref(),
+            Channel::Sms => self.sms_suppressed.as_deref(),
+            Channel::Whatsapp => self.whatsapp_suppressed.as_deref(),
+            Channel::Call => self.call_suppressed.as_deref(),
+            Channel::Linkedin => self.linkedin_suppressed.as_deref(),
+            Channel::Task | Channel::Webhook => None,
+        }
+    }
+}
+
+/// The channels whose suppressions a [`Candidate`] has, and its columns for them.
+const SUPPRESSED: [(Channel, &str); 5] = [
+    (Channel::Email, "email_suppressed"),
+    (Channel::Sms, "sms_suppressed"),
+    (Channel::Whatsapp, "whatsapp_suppressed"),
+    (Channel::Call, "call_suppressed"),
+    (Channel::Linkedin, "linkedin_suppressed"),
+];
+
+/// Reads the [`Candidate`]s `p` of the workspace $1 for the sequence $2, for conditions to follow.
+fn candidates() -> String {
+    let suppressed = SUPPRESSED.map(|(channel, column)| {
+        let address = address_of(channel);
+        format!(
+            "(SELECT s.reason FROM suppression s WHERE s.workspace_id = p.workspace_id
+                  AND s.channel = '{channel}' AND s.address = {address}) AS {column}"
+        )
+    });
+    format!(
+        "SELECT p.id, (p.email_key IS NOT NULL) AS has_email,
+             (p.phone IS NOT NULL) AS has_phone, (p.linkedin_url IS NOT NULL) AS has_linkedin,
+             p.time_zone, p.country, {},
+             COALESCE((SELECT max(l.round) FROM lead l
+                       WHERE l.sequence_id = $2 AND l.person_id = p.id), 0) AS last_round,
+             EXISTS (SELECT 1 FROM lead l WHERE l.sequence_id = $2 AND l.person_id = p.id
+                     AND l.status IN ('ACTIVE', 'PAUSED')) AS active
+         FROM person p WHERE p.workspace_id = $1",
+        suppressed.join(", ")
+    )
+}
 
 /// The people with these ids, as far as the workspace has them.
 ///
@@ -133,7 +186,7 @@ pub async fn by_ids(
         .with(workspace.uuid())
         .with(sequence.uuid());
     let list = arguments.among(connection, people.iter().map(|id| id.uuid()));
-    let statement = format!("{CANDIDATE} AND p.id {list}");
+    let statement = format!("{} AND p.id {list}", candidates());
     sql::all(connection, &statement, arguments).await
 }
 
@@ -177,7 +230,10 @@ pub async fn by_filter(
     if let Some(after) = after {
         conditions.push_str(&format!(" AND p.id > {}", arguments.add(after.uuid())));
     }
-    let statement = format!("{CANDIDATE} AND {conditions} ORDER BY p.id LIMIT {limit}");
+    let statement = format!(
+        "{} AND {conditions} ORDER BY p.id LIMIT {limit}",
+        candidates()
+    );
     sql::all(connection, &statement, arguments).await
 }
 

@@ -83,13 +83,20 @@ async fn number(h: &Harness, statement: &str) -> i64 {
         .expect("a number")
 }
 
+/// Nobody may write an email to the address.
 pub async fn suppress(h: &Harness, address: &str, reason: &str) {
+    suppress_on(h, "EMAIL", address, reason).await;
+}
+
+/// Nobody may contact the address on this channel.
+pub async fn suppress_on(h: &Harness, channel: &str, address: &str, reason: &str) {
     sql::execute(
         h.services.db.write(),
         "INSERT INTO suppression (workspace_id, channel, address, reason, created_at)
-         VALUES ($1, 'EMAIL', $2, $3, 0)",
+         VALUES ($1, $2, $3, $4, 0)",
         Arguments::new()
             .with(h.admin.workspace.uuid())
+            .with(channel)
             .with(address)
             .with(reason),
     )

@@ -26,6 +26,7 @@ mod lead_machine;
 mod leads;
 mod many_waiting;
 mod nodes;
+mod opted_out;
 mod pace;
 mod pains;
 mod people;
