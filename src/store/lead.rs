@@ -3,6 +3,7 @@
 
 pub mod change;
 mod filter;
+pub(super) mod hold;
 mod status;
 pub mod waiting;
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::filter::Scope;
-pub(super) use self::status::{STATUS, status_of};
+pub(super) use self::status::status_of;
 pub use self::status::{kept, status};
 use super::claim::parse;
 use super::sql::{self, Arguments};
@@ -224,6 +225,7 @@ pub async fn lead_counts(
     let backend = connection.get_database_backend();
     let of_execution = dialect::unindexed(backend, "e.sequence_id");
     let status = dialect::unindexed(backend, "l.status");
+    let in_step = hold::IN_STEP;
     let statement = format!(
         "WITH counted AS (SELECT q.id FROM sequence AS q
                           WHERE q.workspace_id = $1 AND q.id IN ({list}))
@@ -237,7 +239,7 @@ pub async fn lead_counts(
          GROUP BY l.sequence_id
          UNION ALL
          SELECT l.sequence_id, 'IN_PROGRESS' AS status, count(*) AS n FROM lead AS l
-         WHERE l.hold IN ('UNCONFIRMED', 'AWAITING_CONDITION', 'AWAITING_TASK')
+         WHERE l.hold IN {in_step}
            AND l.sequence_id IN (SELECT id FROM counted)
            AND {status} = 'ACTIVE' AND l.worker_id IS NULL
          GROUP BY l.sequence_id"

@@ -13,6 +13,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::claim::lock_leads_where;
+use super::lead::hold;
 use super::sql::{self, Arguments};
 use super::{Result, dialect, lane};
 use crate::domain::id::{PersonId, WorkspaceId};
@@ -370,7 +371,10 @@ pub async fn release_leads(
             .with(workspace.uuid())
             .with(now.timestamp_millis());
         let ids = arguments.among(tx, chunk.iter().copied());
-        let which = format!("workspace_id = $1 AND person_id {ids} AND {WAITS_FOR_PERSON}");
+        let which = format!(
+            "workspace_id = $1 AND person_id {ids} AND {}",
+            waits_for_person()
+        );
         lane::keep_sequences_of(tx, &which, arguments.clone()).await?;
         lock_leads_where(tx, &which, arguments.clone()).await?;
         let statement = format!("UPDATE lead SET {RELEASE} WHERE {which}");
@@ -402,10 +406,11 @@ pub async fn release_free_leads(
             .with(workspace.uuid())
             .with(now.timestamp_millis());
         let ids = arguments.among(tx, chunk.iter().copied());
+        let waiting = waits_for_person();
         let statement = format!(
             "WITH free AS MATERIALIZED (
                  SELECT l.id FROM lead AS l
-                 WHERE l.workspace_id = $1 AND l.person_id {ids} AND {WAITS_FOR_PERSON}
+                 WHERE l.workspace_id = $1 AND l.person_id {ids} AND {waiting}
                  ORDER BY l.id {}
              )
              UPDATE lead SET {RELEASE} WHERE id IN (SELECT free.id FROM free)",
@@ -417,8 +422,13 @@ pub async fn release_free_leads(
 }
 
 /// The leads that wait for something that the person may be given.
-const WAITS_FOR_PERSON: &str = "worker_id IS NULL AND status IN ('ACTIVE', 'PAUSED')
-    AND hold IN ('MISSING_MERGE_DATA', 'MISSING_ADDRESS', 'AWAITING_CONDITION')";
+fn waits_for_person() -> String {
+    format!(
+        "worker_id IS NULL AND status IN ('ACTIVE', 'PAUSED') AND hold IN {}",
+        hold::FOR_PERSON
+    )
+}
+
 /// What lets them go on; `$2` is now.
 const RELEASE: &str = "hold = CASE WHEN hold = 'AWAITING_CONDITION' THEN hold END,
     due_at = CASE WHEN status = 'ACTIVE' THEN $2 ELSE due_at END,

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
+use super::hold::AWAITING;
 use super::{Key, Scope};
 use crate::domain::id::{LeadId, WorkspaceId};
 use crate::domain::lead::{Happening, StopReason};
@@ -40,31 +41,36 @@ impl Change {
     }
 
     /// The statuses that take it, and what it sets; `$1` is now.
-    const fn statement(self) -> (&'static str, &'static str) {
+    fn statement(self) -> (&'static str, String) {
         match self {
             Self::Pause => (
                 "status = 'ACTIVE'",
-                "status = 'PAUSED', due_at = NULL,
+                format!(
+                    "status = 'PAUSED', due_at = NULL,
                  paused_rest_ms = CASE
-                     WHEN hold IN ('AWAITING_CONDITION', 'AWAITING_TASK')
+                     WHEN hold IN {AWAITING}
                          THEN CASE WHEN until_at > $1 THEN until_at - $1
                                    WHEN until_at IS NOT NULL THEN 0 END
                      WHEN due_at IS NULL THEN NULL
                      WHEN due_at > $1 THEN due_at - $1 ELSE 0 END,
-                 until_at = NULL",
+                 until_at = NULL"
+                ),
             ),
             Self::Resume => (
                 "status = 'PAUSED'",
-                "status = 'ACTIVE', paused_rest_ms = NULL,
-                 due_at = CASE WHEN hold IN ('AWAITING_CONDITION', 'AWAITING_TASK') THEN $1
+                format!(
+                    "status = 'ACTIVE', paused_rest_ms = NULL,
+                 due_at = CASE WHEN hold IN {AWAITING} THEN $1
                                ELSE $1 + paused_rest_ms END,
-                 until_at = CASE WHEN hold IN ('AWAITING_CONDITION', 'AWAITING_TASK')
-                                 THEN $1 + paused_rest_ms END",
+                 until_at = CASE WHEN hold IN {AWAITING}
+                                 THEN $1 + paused_rest_ms END"
+                ),
             ),
             Self::Remove => (
                 "status IN ('ACTIVE', 'PAUSED')",
                 "status = 'STOPPED', stop_reason = 'REMOVED', due_at = NULL, hold = NULL,
-                 paused_rest_ms = NULL, until_at = NULL, anchor_at = $1, last_action_at = $1",
+                 paused_rest_ms = NULL, until_at = NULL, anchor_at = $1, last_action_at = $1"
+                    .to_owned(),
             ),
         }
     }

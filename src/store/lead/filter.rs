@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::DbBackend;
 
-use super::{STATUS, kept};
+use super::{hold, kept, status};
 use crate::domain::id::WorkspaceId;
 use crate::domain::lead::LeadStatus;
 use crate::domain::lead_filter::LeadFilter;
@@ -45,9 +45,10 @@ impl Scope<'_> {
                               WHERE e.worker_id IS NOT NULL AND {} = {workspace}
                               UNION ALL
                               SELECT u.id FROM lead AS u
-                              WHERE u.hold IN ('UNCONFIRMED', 'AWAITING_CONDITION', 'AWAITING_TASK')
+                              WHERE u.hold IN {}
                                 AND {} = {workspace})",
                     unindexed("e.workspace_id"),
+                    hold::IN_STEP,
                     unindexed("u.workspace_id"),
                 ),
             ],
@@ -76,7 +77,7 @@ impl Scope<'_> {
         );
         if asks(LeadStatus::Pending) != asks(LeadStatus::InProgress) {
             one_of(
-                STATUS,
+                &status::of_lead(),
                 status.map(|list| arguments.list(list.iter().map(<&str>::from))),
             );
         }

@@ -7,6 +7,7 @@
 use uuid::Uuid;
 
 use super::Row;
+use super::hold::IN_STEP;
 use crate::domain::lead::{Hold, LeadStatus};
 use crate::store::Result;
 use crate::store::claim::parse;
@@ -15,10 +16,13 @@ use crate::store::claim::parse;
 const ACTIVE: &str = "ACTIVE";
 
 /// The status of the lead called `l` in the statement.
-pub(in crate::store) const STATUS: &str = "CASE WHEN l.status <> 'ACTIVE' THEN l.status
-    WHEN l.worker_id IS NOT NULL
-         OR l.hold IN ('UNCONFIRMED', 'AWAITING_CONDITION', 'AWAITING_TASK')
-    THEN 'IN_PROGRESS' ELSE 'PENDING' END";
+pub(in crate::store) fn of_lead() -> String {
+    format!(
+        "CASE WHEN l.status <> '{ACTIVE}' THEN l.status
+              WHEN l.worker_id IS NOT NULL OR l.hold IN {IN_STEP}
+              THEN 'IN_PROGRESS' ELSE 'PENDING' END"
+    )
+}
 
 /// What the row of a lead with this status says.
 pub fn kept(status: LeadStatus) -> &'static str {

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use uuid::Uuid;
 
+use super::hold::AWAITING;
 use crate::domain::id::{SequenceId, WorkspaceId};
 use crate::store::Result;
 use crate::store::sql::{self, Arguments};
@@ -45,7 +46,7 @@ pub async fn waiting(
     let statement = format!(
         "SELECT step_key, sender_id, turn, in_step, day, count(*) AS count FROM (
              SELECT l.step_key, l.sender_id, l.turn, CAST({day} AS BIGINT) AS day,
-                    CASE WHEN l.hold IN ('AWAITING_CONDITION', 'AWAITING_TASK')
+                    CASE WHEN l.hold IN {AWAITING}
                          THEN 1 ELSE 0 END AS in_step
              FROM lead l
              WHERE l.workspace_id = $1 AND l.sequence_id = $2 AND l.status = 'ACTIVE'

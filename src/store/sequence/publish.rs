@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::domain::id::{LeadId, SenderId, SequenceId, WorkspaceId};
 use crate::store::claim::lock_leads_where;
+use crate::store::lead::hold::FOR_STEP;
 use crate::store::sql::{self, Arguments};
 use crate::store::{Result, dialect};
 
@@ -155,26 +156,22 @@ pub async fn move_leads(
     to: &str,
     now: DateTime<Utc>,
 ) -> Result<Vec<LeadId>> {
-    let assignments = format!(
-        "step_key = $4, last_action_at = $5, {}",
-        DUE_AGAIN.replace("{now}", "$5")
-    );
+    let assignments = format!("step_key = $4, last_action_at = $5, {}", due_again("$5"));
     let arguments = place.arguments().with(to).with(now.timestamp_millis());
     Place::update(tx, &assignments, arguments).await
 }
 
 /// A lead that goes on is held by nothing any more; where it had no due time it has one now. Who
 /// waited for nothing keeps its time.
-const DUE_AGAIN: &str = "
-    due_at = CASE WHEN hold IN ('MISSING_MERGE_DATA', 'MISSING_ADDRESS', 'AWAITING_CONDITION',
-                                'AWAITING_TASK') AND status <> 'PAUSED'
-                  THEN {now} ELSE due_at END,
-    paused_rest_ms = CASE WHEN hold IN ('MISSING_MERGE_DATA', 'MISSING_ADDRESS',
-                                        'AWAITING_CONDITION', 'AWAITING_TASK')
-                               AND status = 'PAUSED'
-                          THEN 0 ELSE paused_rest_ms END,
-    until_at = NULL,
-    hold = NULL";
+fn due_again(now: &str) -> String {
+    format!(
+        "due_at = CASE WHEN hold IN {FOR_STEP} AND status <> 'PAUSED' THEN {now} ELSE due_at END,
+         paused_rest_ms = CASE WHEN hold IN {FOR_STEP} AND status = 'PAUSED'
+                               THEN 0 ELSE paused_rest_ms END,
+         until_at = NULL,
+         hold = NULL"
+    )
+}
 
 /// Ends the sequence for the leads of a step.
 ///
@@ -227,15 +224,10 @@ pub async fn release_held(
 ) -> Result<u64> {
     let which = format!(
         "workspace_id = $1 AND sequence_id = $2 AND step_key = $3
-         AND hold IN ('MISSING_MERGE_DATA', 'MISSING_ADDRESS', 'AWAITING_CONDITION',
-                      'AWAITING_TASK')
-         AND {MOVABLE}"
+         AND hold IN {FOR_STEP} AND {MOVABLE}"
     );
     lock_leads_where(tx, &which, place.arguments()).await?;
-    let statement = format!(
-        "UPDATE lead SET {} WHERE {which}",
-        DUE_AGAIN.replace("{now}", "$4")
-    );
+    let statement = format!("UPDATE lead SET {} WHERE {which}", due_again("$4"));
     sql::execute(
         tx,
         &statement,
