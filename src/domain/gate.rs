@@ -34,6 +34,16 @@ pub enum Gate {
     Holiday,
 }
 
+impl Gate {
+    /// Whether it is a sender's own.
+    pub const fn is_of_sender(self) -> bool {
+        matches!(
+            self,
+            Self::SenderPace | Self::SenderHealth | Self::SenderCap
+        )
+    }
+}
+
 /// A gate that is closed, and when it opens by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed {

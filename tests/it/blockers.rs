@@ -1,6 +1,8 @@
 //! Why nothing has been sent to a lead that is due: each gate through the API, and until when it tells
 //! that it is closed the engine sends nothing, and then it does.
 
+use std::collections::BTreeMap;
+
 use cadenza::domain::settings::Weekday;
 use chrono::{DateTime, Duration, TimeZone, Utc};
 use serde_json::{Value, json};
@@ -239,3 +241,136 @@ both!(every_reason_that_holds_is_told, |h: Harness| async move {
     h.clock.advance_to(at(5, 10, 0));
     assert_eq!(due.turn(&h).await, 0);
 });
+
+/// A published sequence of two steps that two senders share, and a lead of each that is due on the third
+/// of March at nine.
+struct Shared {
+    senders: [String; 2],
+    receiver: Receiver,
+}
+
+impl Shared {
+    async fn new(h: &Harness) -> Self {
+        let senders = [sender(h, "ada").await, sender(h, "bob").await];
+        let flow = flow(&["one", "two"], &[&senders[0], &senders[1]]);
+        let input = json!({ "name": "Shared", "flow": flow, "settings": always() });
+        let sequence = done(h, "sequenceCreate", input).await["id"].take();
+        done(h, "sequencePublish", json!({ "id": sequence })).await;
+        let names = ["p", "q", "r", "s", "t", "u", "v", "w"];
+        let ids = people(h, &names).await;
+        enrol(h, sequence.as_str().expect("an id"), json!({ "ids": ids })).await;
+        let shared = Self {
+            senders,
+            receiver: Receiver::default(),
+        };
+        let owners = shared.blockers(h).await;
+        assert_eq!(owners.keys().count(), 2, "each has some of the leads");
+        shared
+    }
+
+    /// The sender with this number is changed.
+    async fn change(&self, h: &Harness, number: usize, change: Value) {
+        let mut input = change;
+        input["id"] = json!(self.senders[number]);
+        let select = "sender { id }";
+        h.mutate("senderUpdate", "SenderUpdateInput", input, select)
+            .await;
+    }
+
+    /// What is told of the leads of each sender, the same for all of them.
+    async fn blockers(&self, h: &Harness) -> BTreeMap<String, Vec<(String, Value)>> {
+        let query = "query($sender: ID!) {
+            leads(first: 20, filter: { status: [PENDING], senderIds: [$sender] }) {
+                nodes { blockers { code until } } } }";
+        let mut all = BTreeMap::new();
+        for owner in &self.senders {
+            let found = h.data(query, json!({ "sender": owner })).await;
+            for lead in found["leads"]["nodes"].as_array().expect("leads") {
+                let told = lead["blockers"].as_array().expect("blockers").iter();
+                let told = told.map(|blocker| {
+                    let code = blocker["code"].as_str().expect("a code");
+                    (code.to_owned(), blocker["until"].clone())
+                });
+                let told: Vec<_> = told.collect();
+                let before = all.entry(owner.clone()).or_insert_with(|| told.clone());
+                assert_eq!(*before, told);
+            }
+        }
+        all
+    }
+
+    /// The leads of both are told the same.
+    async fn told(&self, h: &Harness, expected: &[(&str, Value)]) {
+        let expected = expected.iter().cloned();
+        let expected: Vec<_> = expected.map(|(code, at)| (code.to_owned(), at)).collect();
+        for (owner, told) in self.blockers(h).await {
+            assert_eq!(told, expected, "{owner}");
+        }
+    }
+
+    async fn turn(&self, h: &Harness) -> usize {
+        let engine = node(h, &self.receiver).await;
+        turn(&engine, &self.receiver, 50).await
+    }
+}
+
+both!(
+    a_first_message_is_kept_back_only_where_no_sender_of_its_step_is_free,
+    |h: Harness| async move {
+        let shared = Shared::new(&h).await;
+        h.clock.advance_to(at(3, 10, 0));
+        shared.told(&h, &[]).await;
+        // Both are at their caps, on clocks whose days end one after the other.
+        let (ada, bob) = (0, 1);
+        shared.change(&h, ada, json!({ "dailyCap": 0 })).await;
+        shared.told(&h, &[]).await;
+        let tokyo = json!({ "dailyCap": 0, "timeZone": "Asia/Tokyo" });
+        shared.change(&h, bob, tokyo).await;
+        let capped = |until: &str| [("SENDER_DAILY_CAP", json!(until))];
+        shared.told(&h, &capped("2026-03-03T15:00:00.000Z")).await;
+        assert_eq!(shared.turn(&h).await, 0);
+        // The one that would be free first is switched off.
+        let off = json!({ "enabled": false });
+        shared.change(&h, bob, off.clone()).await;
+        shared.told(&h, &capped("2026-03-04T00:00:00.000Z")).await;
+        assert_eq!(shared.turn(&h).await, 0);
+        shared.change(&h, ada, off).await;
+        let night = json!("2026-03-04T00:00:00.000Z");
+        let midnight = json!("2026-03-03T15:00:00.000Z");
+        for (number, until) in [(ada, night), (bob, midnight)] {
+            let told = shared.blockers(&h).await;
+            let codes: Vec<_> = told[&shared.senders[number]]
+                .iter()
+                .map(|(code, _)| code)
+                .collect();
+            assert_eq!(codes, ["SENDER_DISABLED", "SENDER_DAILY_CAP"], "{until}");
+        }
+        assert_eq!(shared.turn(&h).await, 0);
+        // One is enough for all of them.
+        shared
+            .change(&h, bob, json!({ "enabled": true, "dailyCap": 100 }))
+            .await;
+        shared.told(&h, &[]).await;
+        assert_eq!(shared.turn(&h).await, 8);
+    }
+);
+
+both!(
+    a_follow_up_waits_for_the_sender_that_wrote_whoever_else_is_free,
+    |h: Harness| async move {
+        let shared = Shared::new(&h).await;
+        h.clock.advance_to(at(3, 10, 0));
+        assert_eq!(shared.turn(&h).await, 8);
+        h.clock.advance_to(at(4, 11, 0));
+        shared.change(&h, 0, json!({ "enabled": false })).await;
+        let told = shared.blockers(&h).await;
+        assert_eq!(
+            told[&shared.senders[0]],
+            [("SENDER_DISABLED".to_owned(), Value::Null)]
+        );
+        assert_eq!(told[&shared.senders[1]], []);
+        let of_bob = shared.turn(&h).await;
+        assert!((1..8).contains(&of_bob), "{of_bob}");
+        assert_eq!(shared.turn(&h).await, 0);
+    }
+);

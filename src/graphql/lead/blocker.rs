@@ -1,6 +1,8 @@
 //! Why nothing has been sent to a lead: what its own state and its sequence tell, and for one that is
 //! due the gates that the engine asks ([`crate::domain::gate`]).
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Enum, Result, SimpleObject};
 use chrono::{DateTime, Utc};
 
@@ -9,7 +11,7 @@ use crate::clock::from_ms;
 use crate::domain::address::recipient_domain;
 use crate::domain::flow::Channel;
 use crate::domain::gate::{self, Closed, Gate};
-use crate::domain::id::{PersonId, SenderId, SequenceId, VersionId};
+use crate::domain::id::{PersonId, SenderId, SequenceId};
 use crate::domain::lead::{Hold, LeadStatus};
 use crate::domain::planning::{self, Clocks, Whereabouts};
 use crate::domain::schedule::local_day;
@@ -22,9 +24,11 @@ use crate::store::claim::Turn;
 use crate::store::lane::{QuotaKey, QuotaKind, domain_subject};
 use crate::store::lead::Row;
 use crate::store::sender::Sender;
+use crate::store::sequence::version::Version;
 use crate::store::{self, StoreError};
 
-/// Why nothing has been sent yet.
+/// Why nothing has been sent yet. A first message may leave through any sender of its step: what is told
+/// of the lead's sender then keeps each of them from sending it, and is of the one that is free soonest.
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockerCode {
     /// The step is not due yet.
@@ -93,107 +97,190 @@ pub async fn of(ctx: &Context<'_>, lead: &Row) -> Result<Vec<Blocker>> {
         return Ok(Vec::new());
     }
     let mut found = of_state(lead, status, sequence.status, now)?;
-    let Some(sender) = lead.sender_id.map(SenderId::from_uuid) else {
+    let Some(own) = lead.sender_id.map(SenderId::from_uuid) else {
         return Ok(found);
     };
-    let sender = there(loaders.load_one(sender).await?, "lead's sender")?;
-    if !sender.enabled {
-        let message = "Its sender is switched off: enable it with senderUpdate.";
-        found.push(Blocker::new(BlockerCode::SenderDisabled, message, None));
+    let version = match sequence.published_version {
+        Some(id) => Some(there(loaders.load_one(id).await?, "published version")?),
+        None => None,
+    };
+    let senders = senders(ctx, lead, own, version.as_deref()).await?;
+    let due_at = lead.due_at.map(from_ms);
+    let due_at = due_at.filter(|_| status == LeadStatus::Pending);
+    let Some((version, due_at)) = version.as_deref().zip(due_at) else {
+        found.extend(switched_off(&senders));
+        return Ok(found);
+    };
+    found.extend(switched_off(&senders));
+    let mut closed = workspace_gates(ctx, lead, &senders, now).await?;
+    // A lead that is not due was put off by its own sender.
+    let asked = senders.get(..1).filter(|_| due_at > now);
+    let asked = asked.unwrap_or(&senders);
+    closed.extend(soonest(ways(ctx, lead, asked, version, now).await?));
+    if due_at > now {
+        // Who is not due yet waits for nothing but that; who was seen at a closed gate, for its opening.
+        let waits_there = |closed: &Closed| closed.until == due_at && !closed.gate.is_of_sender();
+        closed.retain(waits_there);
+    } else {
+        closed.extend(sequence_gates(ctx, lead, version, now).await?);
     }
-    if let Some(version) = sequence.published_version
-        && let Some(due_at) = lead.due_at.map(from_ms)
-        && status == LeadStatus::Pending
-    {
-        let closed = closed_gates(ctx, lead, &sender, version, due_at, now).await?;
-        found.extend(closed.into_iter().map(Blocker::from));
-    }
+    found.extend(closed.into_iter().map(Blocker::from));
     Ok(found)
 }
 
-/// The gates that keep a lead's message from leaving. Who is not due yet waits for nothing but that, and
-/// for the window if that is when it opens.
-async fn closed_gates(
+/// Who may send the lead's message: its own sender first, and, as long as it has had none, the other
+/// senders of its step, to whom the engine offers it where its own is not free.
+async fn senders(
     ctx: &Context<'_>,
     lead: &Row,
-    sender: &Sender,
-    version: VersionId,
-    due_at: DateTime<Utc>,
+    own: SenderId,
+    version: Option<&Version>,
+) -> Result<Vec<Arc<Sender>>> {
+    let loaders = ctx.loaders()?;
+    let mut senders = vec![there(loaders.load_one(own).await?, "lead's sender")?];
+    if lead.turn != Turn::First.as_i16() {
+        return Ok(senders);
+    }
+    let steps = version.into_iter().flat_map(|version| &version.flow.steps);
+    let step = steps
+        .into_iter()
+        .find(|step| Some(&step.key) == lead.step_key.as_ref());
+    let named = step.map(|step| step.action.senders()).unwrap_or_default();
+    if named.contains(&own) {
+        let others = named.iter().copied().filter(|sender| *sender != own);
+        let mut others = loaders.load_many(others).await?;
+        senders.extend(named.iter().filter_map(|sender| others.remove(sender)));
+    }
+    Ok(senders)
+}
+
+/// Nobody may send who is switched off.
+fn switched_off(senders: &[Arc<Sender>]) -> Option<Blocker> {
+    let message = match senders {
+        _ if senders.iter().any(|sender| sender.enabled) => return None,
+        [_] => "Its sender is switched off: enable it with senderUpdate.",
+        _ => "All senders of its step are switched off: enable one with senderUpdate.",
+    };
+    Some(Blocker::new(BlockerCode::SenderDisabled, message, None))
+}
+
+/// A sender by which the message may leave, and its gates that are closed.
+type Way = (Arc<Sender>, Vec<Closed>);
+
+/// The closed gates of the way that opens first: none where one is open.
+fn soonest(ways: Vec<Way>) -> Vec<Closed> {
+    let opens_at = |(sender, closed): &Way| {
+        let last = closed.iter().map(|closed| closed.until).max();
+        (!sender.enabled, last)
+    };
+    let way = ways.into_iter().min_by_key(opens_at);
+    way.map(|(_, closed)| closed).unwrap_or_default()
+}
+
+/// For each sender what is closed of its own and on its clock; those after one that is free are not
+/// asked.
+async fn ways(
+    ctx: &Context<'_>,
+    lead: &Row,
+    senders: &[Arc<Sender>],
+    version: &Version,
     now: DateTime<Utc>,
-) -> Result<Vec<Closed>> {
+) -> Result<Vec<Way>> {
     let (loaders, zones) = (ctx.loaders()?, &ctx.services().zones);
-    let version = there(loaders.load_one(version).await?, "published version")?;
     let person = PersonId::from_uuid(lead.person_id);
     let person = there(loaders.load_one(person).await?, "lead's person")?;
-    let settings = &version.settings;
     let zone = |name: &str| zones.get(name).unwrap_or_else(Zone::utc);
-    let (of_sequence, of_sender) = (zone(&settings.time_zone), zone(&sender.time_zone));
+    let of_sequence = zone(&version.settings.time_zone);
     let of_person = person.time_zone.as_deref().and_then(|name| zones.get(name));
-    let clocks = Clocks {
-        sequence: &of_sequence,
-        sender: &of_sender,
-        person: &Whereabouts::new(of_person, person.country.as_deref()),
-    };
-    let window = gate::window(&planning::calendar(settings, clocks), now);
-    let email = person
-        .email
-        .as_deref()
-        .filter(|_| sender.channel == Channel::Email);
-    let mut closed = workspace_gates(ctx, lead, email, now).await?;
-    if due_at > now {
-        // Who was seen at a closed gate waits for its opening.
-        closed.extend(window);
-        closed.retain(|closed| closed.until == due_at);
-        return Ok(closed);
+    let whereabouts = Whereabouts::new(of_person, person.country.as_deref());
+    let mut ways = Vec::with_capacity(senders.len());
+    for sender in senders {
+        let of_sender = zone(&sender.time_zone);
+        let clocks = Clocks {
+            sequence: &of_sequence,
+            sender: &of_sender,
+            person: &whereabouts,
+        };
+        let gates = [
+            gate::window(&planning::calendar(&version.settings, clocks), now),
+            gate::health(sender.unhealthy_until, now),
+            gate::pace(sender.next_free_at, now),
+        ];
+        let mut closed: Vec<Closed> = gates.into_iter().flatten().collect();
+        let cap = sender.daily_cap.and_then(|cap| u32::try_from(cap).ok());
+        let cap = daily_cap_on(local_day(now, &of_sender), cap, sender.warm_up.as_ref());
+        let key = QuotaKey::of(sender.id.uuid(), QuotaKind::Sends, &of_sender, now);
+        closed.extend(capped(ctx, Gate::SenderCap, cap, key, &of_sender, now).await?);
+        let is_free = sender.enabled && closed.is_empty();
+        ways.push((Arc::clone(sender), closed));
+        if is_free {
+            break;
+        }
     }
-    let of_sender_now = [
-        window,
-        gate::health(sender.unhealthy_until, now),
-        gate::pace(sender.next_free_at, now),
-    ];
-    closed.extend(of_sender_now.into_iter().flatten());
-    let cap = sender.daily_cap.and_then(|cap| u32::try_from(cap).ok());
-    let cap = daily_cap_on(local_day(now, &of_sender), cap, sender.warm_up.as_ref());
+    Ok(ways)
+}
+
+/// The caps of the sequence.
+async fn sequence_gates(
+    ctx: &Context<'_>,
+    lead: &Row,
+    version: &Version,
+    now: DateTime<Utc>,
+) -> Result<Vec<Closed>> {
+    let settings = &version.settings;
+    let zone = ctx.services().zones.get(&settings.time_zone);
+    let zone = zone.unwrap_or_else(Zone::utc);
     let is_first = lead.turn == Turn::First.as_i16();
     let new_leads = settings.max_new_leads_per_day.filter(|_| is_first);
-    let (sender, sequence) = (sender.id.uuid(), lead.sequence_id);
-    for (gate, cap, subject, kind, zone) in [
-        (Gate::SenderCap, cap, sender, QuotaKind::Sends, &of_sender),
+    let mut closed = Vec::new();
+    for (gate, cap, kind) in [
         (
             Gate::SequenceCap,
             settings.max_sends_per_day,
-            sequence,
             QuotaKind::Sends,
-            &of_sequence,
         ),
-        (
-            Gate::NewLeadsCap,
-            new_leads,
-            sequence,
-            QuotaKind::NewLeads,
-            &of_sequence,
-        ),
+        (Gate::NewLeadsCap, new_leads, QuotaKind::NewLeads),
     ] {
-        if let Some(cap) = cap {
-            let key = QuotaKey::of(subject, kind, zone, now);
-            let used = loaders.load_one(key).await?.unwrap_or(0);
-            closed.extend(gate::daily(gate, cap, used, zone, now));
-        }
+        let key = QuotaKey::of(lead.sequence_id, kind, &zone, now);
+        closed.extend(capped(ctx, gate, cap, key, &zone, now).await?);
     }
     Ok(closed)
+}
+
+/// A daily cap, if there is one and it is used up.
+async fn capped(
+    ctx: &Context<'_>,
+    gate: Gate,
+    cap: Option<u32>,
+    key: QuotaKey,
+    zone: &Zone,
+    now: DateTime<Utc>,
+) -> Result<Option<Closed>> {
+    let Some(cap) = cap else {
+        return Ok(None);
+    };
+    let used = ctx.loaders()?.load_one(key).await?.unwrap_or(0);
+    Ok(gate::daily(gate, cap, used, zone, now))
 }
 
 /// The limits of the workspace, on messages to one person and on emails to one domain.
 async fn workspace_gates(
     ctx: &Context<'_>,
     lead: &Row,
-    email: Option<&str>,
+    senders: &[Arc<Sender>],
     now: DateTime<Utc>,
 ) -> Result<Vec<Closed>> {
     let (loaders, id) = (ctx.loaders()?, ctx.caller_within()?.workspace);
     let workspace = there(loaders.load_one(id).await?, "lead's workspace")?;
     let zone = ctx.services().zones.get(&workspace.time_zone);
     let zone = zone.unwrap_or_else(Zone::utc);
+    // All senders of a step are of its channel.
+    let by_email = senders
+        .iter()
+        .all(|sender| sender.channel == Channel::Email);
+    let person = PersonId::from_uuid(lead.person_id);
+    let person = there(loaders.load_one(person).await?, "lead's person")?;
+    let email = person.email.as_deref().filter(|_| by_email);
     let domain = email.and_then(recipient_domain);
     let limits = [
         (
@@ -210,10 +297,9 @@ async fn workspace_gates(
     let mut closed = Vec::new();
     for (gate, cap, subject) in limits {
         let cap = cap.and_then(|cap| u32::try_from(cap).ok());
-        if let (Some(cap), Some(subject)) = (cap, subject) {
+        if let Some(subject) = subject {
             let key = QuotaKey::of(subject, QuotaKind::Sends, &zone, now);
-            let used = loaders.load_one(key).await?.unwrap_or(0);
-            closed.extend(gate::daily(gate, cap, used, &zone, now));
+            closed.extend(capped(ctx, gate, cap, key, &zone, now).await?);
         }
     }
     Ok(closed)
