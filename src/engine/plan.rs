@@ -219,10 +219,10 @@ pub fn standing_sender(version: &RunningVersion, lead: &LeadRow) -> Option<Sende
 /// Who sends a lead its message at a step: whoever sent the last one on its channel, else whoever has
 /// the lead now, else one by its bucket.
 pub fn next_sender(next: &CompiledStep, lead: &LeadRow) -> Option<SenderId> {
-    let thread = if next.is_message() {
-        lead.thread()
-    } else {
-        None
+    // Where there is nobody to choose from, who wrote before need not be read.
+    let thread = match next.senders() {
+        [] | [_] => None,
+        _ => lead.thread(),
     };
     let current = lead.sender_id.map(SenderId::from_uuid);
     next.sender_in(thread.as_ref(), current, lead.bucket)
