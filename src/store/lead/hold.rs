@@ -24,22 +24,21 @@ mod tests {
     use super::*;
     use crate::domain::lead::Hold;
 
+    fn lists(list: &str, is_meant: impl Fn(Hold) -> bool) {
+        let words = list.trim_matches(['(', ')']).split(", ");
+        let words: BTreeSet<&str> = words.map(|word| word.trim_matches('\'')).collect();
+        let meant = Hold::iter().filter(|hold| is_meant(*hold));
+        let meant: BTreeSet<&str> = meant.map(<&str>::from).collect();
+        assert_eq!(words, meant);
+    }
+
     #[test]
     fn each_list_holds_what_the_lead_machine_says() {
-        let lists: [(&str, fn(Hold) -> bool); 4] = [
-            (AWAITING, Hold::awaits),
-            (IN_STEP, |hold| hold == Hold::Unconfirmed || hold.awaits()),
-            (FOR_PERSON, |hold| {
-                hold.lacks() || hold == Hold::AwaitingCondition
-            }),
-            (FOR_STEP, |hold| hold.lacks() || hold.awaits()),
-        ];
-        for (list, is_meant) in lists {
-            let words = list.trim_matches(['(', ')']).split(", ");
-            let words: BTreeSet<&str> = words.map(|word| word.trim_matches('\'')).collect();
-            let meant = Hold::iter().filter(|hold| is_meant(*hold));
-            let meant: BTreeSet<&str> = meant.map(<&str>::from).collect();
-            assert_eq!(words, meant);
-        }
+        lists(AWAITING, Hold::awaits);
+        lists(IN_STEP, |hold| hold == Hold::Unconfirmed || hold.awaits());
+        lists(FOR_PERSON, |hold| {
+            hold.lacks() || hold == Hold::AwaitingCondition
+        });
+        lists(FOR_STEP, |hold| hold.lacks() || hold.awaits());
     }
 }
