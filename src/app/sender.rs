@@ -212,7 +212,11 @@ fn apply(
     }
     // Whoever switches a sender on, or repairs how it sends, wants it to try again now.
     if change.enabled == Some(true) || change.transport.is_some() {
-        sender.recover();
+        (
+            sender.unhealthy_until,
+            sender.unhealthy_reason,
+            sender.failures,
+        ) = (None, None, 0);
     }
     if let Some(written) = change.transport {
         wrong.extend(transport::apply(services, caller, sender, written));

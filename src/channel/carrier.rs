@@ -76,9 +76,13 @@ pub(super) trait Carrier: Send + Sync {
         stopping: &'a CancellationToken,
     ) -> Option<Doing<'a, Sent>>;
 
-    /// Tries all that comes before a message, and sends none; `None` where the route is of another
-    /// kind.
-    fn check<'a>(&'a self, probe: &'a SenderProbe) -> Option<Doing<'a, Vec<Finding>>>;
+    /// Tries all that comes before a message, sends none, and adds what it finds up to the first
+    /// failure, as soon as it is found; `None` where the route is of another kind.
+    fn check<'a>(
+        &'a self,
+        probe: &'a SenderProbe,
+        found: &'a mut Vec<Finding>,
+    ) -> Option<Doing<'a, ()>>;
 
     /// Ends what is open and idle.
     fn close(&self) -> Doing<'_, ()> {

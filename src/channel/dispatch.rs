@@ -22,7 +22,7 @@ use crate::domain::outcome::{ErrorCode, Outcome};
 use crate::domain::sender::check::{CheckKind, Finding};
 
 /// Whoever waits for a check is answered within this.
-const CHECK_WITHIN: Duration = Duration::from_secs(20);
+const CHECK_WITHIN: Duration = Duration::from_secs(25);
 
 /// A future of a channel.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Sent> + Send + 'a>>;
@@ -106,25 +106,21 @@ impl Transports {
     /// Looks whether a sender could send, without sending anything: what was found, in the order in
     /// which it was looked at, up to the first that failed. It ends within seconds.
     pub async fn check(&self, probe: &SenderProbe) -> Vec<Finding> {
-        let checking = self
-            .carriers
-            .iter()
-            .find_map(|carrier| carrier.check(probe));
-        let Some(checking) = checking else {
-            return Finding::of(&misfit()).into_iter().collect();
-        };
-        timeout(CHECK_WITHIN, checking).await.unwrap_or_else(|_| {
-            let message = format!(
-                "The server did not answer within {} seconds: check the host and the port, or \
-                 try again later.",
-                CHECK_WITHIN.as_secs()
-            );
-            vec![Finding::failed(
-                CheckKind::Connection,
-                ErrorCode::Timeout,
-                message,
-            )]
-        })
+        let mut found = Vec::new();
+        let mut is_done = true;
+        for carrier in &self.carriers {
+            if let Some(checking) = carrier.check(probe, &mut found) {
+                is_done = timeout(CHECK_WITHIN, checking).await.is_ok();
+                break;
+            }
+        }
+        if !is_done {
+            found.push(unfinished(found.last().map(|finding| finding.kind)));
+        }
+        if found.is_empty() {
+            found.extend(Finding::of(&misfit()));
+        }
+        found
     }
 
     /// Ends every connection that is idle.
@@ -133,6 +129,21 @@ impl Transports {
             carrier.close().await;
         }
     }
+}
+
+/// The time was over while what follows `last` was looked at.
+fn unfinished(last: Option<CheckKind>) -> Finding {
+    let kind = match last {
+        None => CheckKind::Connection,
+        Some(CheckKind::Connection) => CheckKind::Login,
+        Some(CheckKind::Login | CheckKind::Address) => CheckKind::Address,
+    };
+    let message = format!(
+        "The server did not answer within {} seconds: try again later, and check the host and the \
+         port if it stays so.",
+        CHECK_WITHIN.as_secs()
+    );
+    Finding::failed(kind, ErrorCode::Timeout, message)
 }
 
 impl Channel for Transports {

@@ -92,8 +92,8 @@ impl ComposeError {
 /// # Errors
 /// Where an address or the Message-ID is malformed, or where no message can be made of the rest.
 pub fn compose(email: &Email) -> Result<Composed, ComposeError> {
-    let envelope_from = address(&email.from_address).ok_or(ComposeError::Sender)?;
-    let envelope_to = address(&email.to_address).ok_or(ComposeError::Recipient)?;
+    let envelope_from = envelope_address(&email.from_address).ok_or(ComposeError::Sender)?;
+    let envelope_to = envelope_address(&email.to_address).ok_or(ComposeError::Recipient)?;
     if !is_message_id(&email.message_id) {
         return Err(ComposeError::MessageId);
     }
@@ -161,7 +161,7 @@ fn mailbox(name: &str, address: &Address) -> Mailbox {
 /// Parses an address: a dot-atom before the `@` (RFC 5322 §3.2.3, beyond ASCII RFC 6531 §3.3), a
 /// domain name after it, which becomes its A-labels (RFC 5890). Quoted local parts and address
 /// literals are refused: nobody is reached by them, but filters are deceived.
-fn address(raw: &str) -> Option<Address> {
+pub(super) fn envelope_address(raw: &str) -> Option<Address> {
     let (local, domain) = raw.rsplit_once('@')?;
     let atom = |c: char| {
         c.is_ascii_alphanumeric()

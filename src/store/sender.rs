@@ -60,15 +60,6 @@ pub struct Sender {
     pub updated_at: DateTime<Utc>,
 }
 
-impl Sender {
-    /// Forgets its trouble: it tries again at once.
-    pub fn recover(&mut self) {
-        self.unhealthy_until = None;
-        self.unhealthy_reason = None;
-        self.failures = 0;
-    }
-}
-
 impl TryFrom<sender::Model> for Sender {
     type Error = StoreError;
 

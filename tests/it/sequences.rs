@@ -649,10 +649,11 @@ both!(
         }
         // Neither does the history tell: by the header, and as a whole.
         done(&h, "sequencePublish", json!({ "id": made["id"] })).await;
+        done(&h, "sequenceDisable", json!({ "id": made["id"] })).await;
         let mut flow = flow;
         let mut webhook = flow["steps"][0]["action"].clone();
         webhook["webhook"]["headers"] = json!({ "Authorization": "Other" });
-        for action in [webhook, json!({ "end": { "reason": "over" } })] {
+        for action in [webhook, json!({ "end": {} })] {
             flow["steps"][0]["action"] = action;
             done(
                 &h,

@@ -4,12 +4,12 @@ use super::{Caller, Sender, Services};
 use crate::app::{AppError, Refusal};
 use crate::channel::dispatch::{SenderProbe, SenderRoute};
 use crate::domain::id::SenderId;
-use crate::domain::sender::check::{Finding, can_send};
-use crate::store::{dialect, sender};
+use crate::domain::sender::check::Finding;
+use crate::store::sender;
 
 /// Connects as the sender would, logs in and names it; what was found, in that order, up to the
-/// first failure. A sender that was left alone after trouble of its own and is found well now tries
-/// again at once; it is not switched on, and nothing else changes.
+/// first failure. Nothing changes: also a sender that rests after trouble goes on to rest, for what a
+/// check finds well says nothing of limits that are met only by messages.
 ///
 /// # Errors
 /// [`AppError::Refused`] with `NOT_FOUND` if the workspace has no such sender; [`AppError::Store`]
@@ -35,27 +35,5 @@ pub async fn check(
         address: sender.address.clone(),
     };
     let findings = services.transports.check(&probe).await;
-    if sender.unhealthy_until.is_none() || !can_send(&findings) {
-        return Ok((sender, findings));
-    }
-    Ok((lift(services, caller, sender).await?, findings))
-}
-
-/// Lets a sender that is well try at once, unless it was changed while it was looked at.
-async fn lift(services: &Services, caller: &Caller, seen: Sender) -> Result<Sender, AppError> {
-    let tx = services.db.begin().await?;
-    let Some(mut sender) = sender::lock(&tx, caller.workspace, seen.id).await? else {
-        return Ok(seen);
-    };
-    if sender.revision != seen.revision {
-        return Ok(sender);
-    }
-    sender.recover();
-    sender.updated_at = services.clock.now();
-    sender::save(&tx, caller.workspace, &sender).await?;
-    // Another node may be the one that sends through it.
-    dialect::notify(&tx).await?;
-    tx.commit().await?;
-    services.wake.due();
-    Ok(sender)
+    Ok((sender, findings))
 }

@@ -91,14 +91,18 @@ impl Carrier for SmtpCarrier {
         }))
     }
 
-    fn check<'a>(&'a self, probe: &'a SenderProbe) -> Option<Doing<'a, Vec<Finding>>> {
+    fn check<'a>(
+        &'a self,
+        probe: &'a SenderProbe,
+        found: &'a mut Vec<Finding>,
+    ) -> Option<Doing<'a, ()>> {
         let Transport::Smtp(smtp) = &probe.route.transport else {
             return None;
         };
         Some(Box::pin(async move {
             match self.config(&probe.route, smtp) {
-                Ok(config) => check::check(config, &probe.address).await,
-                Err(outcome) => Finding::of(&outcome).into_iter().collect(),
+                Ok(config) => check::check(config, &probe.address, found).await,
+                Err(outcome) => found.extend(Finding::of(&outcome)),
             }
         }))
     }

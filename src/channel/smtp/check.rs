@@ -4,33 +4,37 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lettre::Address;
 use lettre::transport::smtp::commands::{Mail, Rset};
 use lettre::transport::smtp::extension::{Extension, MailParameter};
 
 use super::session::{Session, unwelcome};
 use super::{Security, SmtpConfig, SmtpTimeouts};
+use crate::channel::mime::envelope_address;
 use crate::domain::outcome::{ErrorCode, Outcome, Phase};
 use crate::domain::sender::check::{CheckKind, Finding};
 
 /// Somebody waits for the answer, so that a server gets less time than for a message.
 const STEP_WITHIN: Duration = Duration::from_secs(8);
+/// Some servers make whoever comes wait for their first words, so that the impatient give up.
+const GREETING_WITHIN: Duration = Duration::from_secs(20);
 
-/// Connects, logs in and names the sender; what was found, up to the first failure.
-pub(super) async fn check(mut config: SmtpConfig, address: &str) -> Vec<Finding> {
-    config.timeouts = SmtpTimeouts::all(STEP_WITHIN);
+/// Connects, logs in and names the sender; adds what was found, up to the first failure.
+pub(super) async fn check(mut config: SmtpConfig, address: &str, found: &mut Vec<Finding>) {
+    config.timeouts = SmtpTimeouts {
+        greeting: GREETING_WITHIN,
+        ..SmtpTimeouts::all(STEP_WITHIN)
+    };
     let mut session = match Session::open(&config).await {
         Ok(session) => session,
-        Err(outcome) => return unopened(&config, &outcome),
+        Err(outcome) => return found.extend(unopened(&config, &outcome)),
     };
-    let mut found = vec![connected(&config)];
+    found.push(connected(&config));
     if let Some(username) = &config.username {
         let message = format!("The server took the login of {username}.");
         found.push(Finding::passed(CheckKind::Login, message));
     }
     found.extend(named(&mut session, address, config.timeouts.mail).await);
     session.quit().await;
-    found
 }
 
 /// A failure at the login says that the connection is well.
@@ -69,7 +73,7 @@ fn is_this_machine(host: &str) -> bool {
 /// Names the sender (MAIL FROM) and takes it back (RSET): many servers refuse here an address that is
 /// not the login's own, though some only with the message.
 async fn named(session: &mut Session, address: &str, limit: Duration) -> Option<Finding> {
-    let Ok(from) = address.parse::<Address>() else {
+    let Some(from) = envelope_address(address) else {
         let message = format!("{address} is no email address: give the sender another.");
         return Some(Finding::failed(
             CheckKind::Address,
@@ -78,7 +82,7 @@ async fn named(session: &mut Session, address: &str, limit: Duration) -> Option<
         ));
     };
     let mut parameters = Vec::new();
-    if !address.is_ascii() {
+    if !AsRef::<str>::as_ref(&from).is_ascii() {
         if !session
             .features
             .info

@@ -63,14 +63,18 @@ impl Carrier for TwilioCarrier {
         }))
     }
 
-    fn check<'a>(&'a self, probe: &'a SenderProbe) -> Option<Doing<'a, Vec<Finding>>> {
+    fn check<'a>(
+        &'a self,
+        probe: &'a SenderProbe,
+        found: &'a mut Vec<Finding>,
+    ) -> Option<Doing<'a, ()>> {
         let Transport::Twilio(transport) = &probe.route.transport else {
             return None;
         };
         Some(Box::pin(async move {
             match self.account(&probe.route, transport) {
-                Ok(account) => self.twilio.check(&account, &probe.address).await,
-                Err(outcome) => Finding::of(&outcome).into_iter().collect(),
+                Ok(account) => self.twilio.check(&account, &probe.address, found).await,
+                Err(outcome) => found.extend(Finding::of(&outcome)),
             }
         }))
     }

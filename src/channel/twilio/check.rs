@@ -1,14 +1,20 @@
 //! Looking whether an account could send: asking for the account, and for its number.
 
+use std::time::Duration;
+
 use hyper::Method;
 use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Deserialize;
+use tokio::time::timeout;
 use url::form_urlencoded;
 
 use super::{Answer, Twilio, TwilioAccount, not_asked, refused};
 use crate::channel::web::{WebAnswer, WebError};
 use crate::domain::outcome::{ErrorCode, Outcome, Phase, RetryReason, Scope};
 use crate::domain::sender::check::{CheckKind, Finding};
+
+/// Whoever is slower to tell of the number is passed over, like those who cannot.
+const NUMBER_WITHIN: Duration = Duration::from_secs(5);
 
 /// An account, as far as it tells whether it sends.
 #[derive(Deserialize)]
@@ -23,24 +29,26 @@ struct NumbersAnswer {
 }
 
 impl Twilio {
-    /// Asks for the account and for the number it is to send from; what was found, up to the first
-    /// failure. A message is not sent.
-    pub(super) async fn check(&self, account: &TwilioAccount, number: &str) -> Vec<Finding> {
+    /// Asks for the account and for the number it is to send from; adds what was found, up to the
+    /// first failure. A message is not sent.
+    pub(super) async fn check(
+        &self,
+        account: &TwilioAccount,
+        number: &str,
+        found: &mut Vec<Finding>,
+    ) {
         let answer = match self.get(account, &format!("{}.json", account.url())).await {
             Ok(answer) => answer,
-            Err(outcome) => return Finding::of(&outcome).into_iter().collect(),
+            Err(outcome) => return found.extend(Finding::of(&outcome)),
         };
-        let mut found = vec![Finding::passed(
-            CheckKind::Connection,
-            format!("{} answers.", account.base_url()),
-        )];
+        let message = format!("{} answers.", account.base_url());
+        found.push(Finding::passed(CheckKind::Connection, message));
         let login = logged_in(account, &answer);
         let is_in = login.error_code.is_none();
         found.push(login);
-        if is_in {
-            found.extend(self.owns(account, number).await);
+        if is_in && let Ok(owns) = timeout(NUMBER_WITHIN, self.owns(account, number)).await {
+            found.extend(owns);
         }
-        found
     }
 
     /// Whether the account has the number. What does not tell is passed over: not every provider

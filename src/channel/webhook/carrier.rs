@@ -50,7 +50,7 @@ impl Carrier for WebhookCarrier {
     }
 
     /// No sender is one of webhooks.
-    fn check<'a>(&'a self, _: &'a SenderProbe) -> Option<Doing<'a, Vec<Finding>>> {
+    fn check<'a>(&'a self, _: &'a SenderProbe, _: &'a mut Vec<Finding>) -> Option<Doing<'a, ()>> {
         None
     }
 }

@@ -97,8 +97,9 @@ pub struct SenderCheckMutation;
 #[Object]
 impl SenderCheckMutation {
     /// Looks whether a sender could send: connects to its server, logs in and names its address, and
-    /// sends nothing. It answers within 20 seconds. A sender that was left alone after trouble and
-    /// is found well tries again at once; one that is switched off stays so. Needs the role ADMIN.
+    /// sends nothing. It answers within 25 seconds, and changes nothing: a sender that rests after
+    /// trouble and is found well tries at once when it is enabled again by `senderUpdate`. Needs the
+    /// role ADMIN.
     async fn sender_check(
         &self,
         ctx: &Context<'_>,
