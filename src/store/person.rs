@@ -2,7 +2,7 @@
 
 pub(in crate::store) mod filter;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use entity::person;
@@ -390,8 +390,43 @@ pub fn search_text(row: &Row) -> String {
     searchable(&parts.join(" "))
 }
 
-/// Like [`release_leads`], for a claim, which waits for nobody: a lead that somebody holds just now is
-/// left out. One that is being claimed is seen to have a person who changes, and is looked at again.
+/// Locks the leads of these people that wait for something that a person may be given, for a claim,
+/// which waits for nobody. Answers the people who have one that somebody else holds just now: were they
+/// changed, that lead would not hear of it, and nothing would look at it again. One that is being claimed
+/// is seen to have a person who changes, and is looked at again.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn held_by_others(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    people: &[Uuid],
+) -> Result<HashSet<Uuid>> {
+    let mut held = HashSet::new();
+    if !dialect::is_shared(tx) {
+        return Ok(held);
+    }
+    for chunk in people.chunks(KEYS_PER_STATEMENT) {
+        let mut arguments = Arguments::new().with(workspace.uuid());
+        let ids = arguments.among(tx, chunk.iter().copied());
+        let waiting = waits_for_person();
+        let which = format!("l.workspace_id = $1 AND l.person_id {ids} AND {waiting}");
+        let statement = format!(
+            "WITH waiting AS MATERIALIZED (SELECT l.id, l.person_id FROM lead AS l WHERE {which}),
+                  free AS MATERIALIZED (
+                      SELECT l.id FROM lead AS l WHERE {which} ORDER BY l.id {}
+                  )
+             SELECT DISTINCT w.person_id AS id FROM waiting AS w
+             WHERE w.id NOT IN (SELECT free.id FROM free)",
+            dialect::for_update_skip_locked(tx, "l")
+        );
+        held.extend(sql::ids(tx, &statement, arguments).await?);
+    }
+    Ok(held)
+}
+
+/// Like [`release_leads`], for a claim, which waits for nobody: the leads are those that
+/// [`held_by_others`] has locked.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.

@@ -48,6 +48,7 @@ mod store;
 mod tidy;
 mod tokens;
 mod twilio;
+mod updates;
 mod version_changes;
 mod walls;
 #[path = "../support/web_sink.rs"]

@@ -13,14 +13,14 @@ use crate::pains::{Receiver, settle};
 use crate::sequences::{done, kinds, sender};
 
 /// A person with these fields.
-async fn person(h: &Harness, fields: Value) -> String {
+pub async fn person(h: &Harness, fields: Value) -> String {
     let made = h
         .mutate("personCreate", "PersonInput", fields, "person { id }")
         .await;
     made["person"]["id"].as_str().expect("an id").to_owned()
 }
 
-async fn number(h: &Harness, channel: &str) -> String {
+pub async fn number(h: &Harness, channel: &str) -> String {
     let input = json!({ "name": channel, "channel": channel, "address": "+351912345678",
                         "transport": { "outbox": {} } });
     let made = h
@@ -29,18 +29,18 @@ async fn number(h: &Harness, channel: &str) -> String {
     made["sender"]["id"].as_str().expect("an id").to_owned()
 }
 
-fn email(key: &str, wait: &str, senders: &[&str]) -> Value {
+pub fn email(key: &str, wait: &str, senders: &[&str]) -> Value {
     json!({ "key": key, "wait": wait, "action": { "email": { "senderIds": senders,
         "variants": [{ "subject": format!("Subject of {key}"), "text": "Hello" }] } } })
 }
 
-fn sms(key: &str, sender: &str, body: &str) -> Value {
+pub fn sms(key: &str, sender: &str, body: &str) -> Value {
     json!({ "key": key, "action": { "sms": { "senderIds": [sender],
         "variants": [{ "body": body }] } } })
 }
 
 /// A sequence of these steps that sends at any time, with these people enrolled; their leads, in order.
-async fn running(h: &Harness, steps: Value, settings: Value, people: &[&str]) -> Vec<String> {
+pub async fn running(h: &Harness, steps: Value, settings: Value, people: &[&str]) -> Vec<String> {
     let mut all = always();
     let settings = settings.as_object().cloned().unwrap_or_default();
     all.as_object_mut().expect("settings").extend(settings);
@@ -60,7 +60,7 @@ async fn running(h: &Harness, steps: Value, settings: Value, people: &[&str]) ->
     leads
 }
 
-async fn seen(h: &Harness, lead: &str) -> Value {
+pub async fn seen(h: &Harness, lead: &str) -> Value {
     let query = "query($id: ID!) { lead(id: $id) { status stopReason dueAt messagesSent
         currentStep { key } blockers { code until }
         executions { nodes { id stepKey status variant channel sender { name } error { code } } } } }";
@@ -68,7 +68,7 @@ async fn seen(h: &Harness, lead: &str) -> Value {
 }
 
 /// Step and status of each execution, oldest first, with the variant where there is one.
-fn ran(lead: &Value) -> Vec<String> {
+pub fn ran(lead: &Value) -> Vec<String> {
     let nodes = lead["executions"]["nodes"].as_array().expect("executions");
     let told = |node: &Value| {
         let text = |field: &str| node[field].as_str().unwrap_or_default().to_owned();
@@ -88,7 +88,7 @@ fn ran(lead: &Value) -> Vec<String> {
     nodes.iter().rev().map(told).collect()
 }
 
-fn codes(lead: &Value) -> Vec<&str> {
+pub fn codes(lead: &Value) -> Vec<&str> {
     let blockers = lead["blockers"].as_array().expect("blockers").iter();
     blockers
         .filter_map(|blocker| blocker["code"].as_str())
@@ -111,7 +111,7 @@ async fn engage(h: &Harness, lead: &str, step: &str, what: Engagement) {
     assert!(known.expect("is recorded"));
 }
 
-fn at(value: &Value) -> DateTime<Utc> {
+pub fn at(value: &Value) -> DateTime<Utc> {
     value
         .as_str()
         .expect("an instant")

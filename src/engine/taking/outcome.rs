@@ -453,7 +453,8 @@ impl Taking<'_> {
     }
 
     /// Writes into people what their leads' steps say. Answers the leads whose person somebody is
-    /// changing just now: they stay as they are.
+    /// changing just now, or has another lead that waits for such a change and that somebody holds: they
+    /// stay as they are.
     pub(super) async fn write_updates(&mut self) -> Result<HashSet<LeadId>> {
         let updates = std::mem::take(&mut self.updates);
         if updates.is_empty() {
@@ -463,6 +464,9 @@ impl Taking<'_> {
         ids.sort_unstable();
         ids.dedup();
         let mut people: Vec<person::Row> = person::lock_free(self.tx, &ids).await?;
+        let locked: Vec<Uuid> = people.iter().map(|person| person.id).collect();
+        let held = person::held_by_others(self.tx, self.workspace, &locked).await?;
+        people.retain(|person| !held.contains(&person.id));
         let mut waiting = HashSet::new();
         for (lead, id, set) in updates {
             match people.iter_mut().find(|person| person.id == id) {
