@@ -18,7 +18,7 @@ use crate::domain::outcome::GIVEN_UP;
 use crate::domain::planning::Whereabouts;
 use crate::engine::decide::{Circumstances, Decision, Outgoing, decide};
 use crate::engine::{Claimed, Result, RunningVersion, plan};
-use crate::store::claim::{DueLead, LeadRow, NewExecution, Turn};
+use crate::store::claim::{DueLead, LeadRow, NewExecution, PersonRow, Turn};
 use crate::store::lane::QuotaKey;
 use crate::store::person;
 use crate::store::task::{NewTask, TaskText};
@@ -167,6 +167,7 @@ impl Taking<'_> {
                 return Ok(Some(self.over(case, answer)));
             }
             Decision::Update(set) => {
+                case.whereabouts = self.engine.whereabouts(&moved(person, &set));
                 self.settle(&mut case, ExecutionStatus::Sent, None, "");
                 self.updates
                     .push((case.lead.lead_id(), case.lead.person_id, set));
@@ -511,6 +512,19 @@ impl Case<'_> {
     /// Whose task the step is, and at which step.
     fn task(&self) -> (Uuid, String) {
         (self.lead.id, self.new.step_key.clone())
+    }
+}
+
+/// The person where an update puts it: what comes next is planned on the clock and the holidays there.
+fn moved(person: PersonRow, set: &serde_json::Map<String, Value>) -> PersonRow {
+    let now = |field, before| match set.get(field) {
+        Some(value) => value.as_str().map(str::to_owned),
+        None => before,
+    };
+    PersonRow {
+        time_zone: now("timeZone", person.time_zone),
+        country: now("country", person.country),
+        ..person
     }
 }
 
