@@ -25,6 +25,9 @@ pub struct Model {
     pub anchor_at: i64,
     #[sea_orm(nullable)]
     pub due_at: Option<i64>,
+    /// When its step was first due, where that was put off since.
+    #[sea_orm(nullable)]
+    pub first_due_at: Option<i64>,
     #[sea_orm(column_type = "Text", nullable)]
     pub hold: Option<String>,
     #[sea_orm(nullable)]

@@ -200,6 +200,7 @@ const UP: &[&str] = &[
         bucket INTEGER NOT NULL,
         anchor_at BIGINT NOT NULL,
         due_at BIGINT,
+        first_due_at BIGINT,
         hold TEXT CHECK (hold IN ('MISSING_MERGE_DATA', 'UNCONFIRMED', 'RETRYING',
             'MISSING_ADDRESS', 'AWAITING_CONDITION', 'AWAITING_TASK', 'AUTO_REPLY')),
         paused_rest_ms BIGINT,

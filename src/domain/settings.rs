@@ -39,7 +39,8 @@ pub struct Settings {
     pub max_new_leads_per_day: Option<u32>,
     /// At most so many messages leave in a day; none, no limit.
     pub max_sends_per_day: Option<u32>,
-    /// A message that is later than this is skipped; none, no message is too late.
+    /// A message that is later than this is skipped, reckoned from when its step was first due; none, no
+    /// message is too late.
     pub max_lateness: Option<WaitDuration>,
     /// A reply stops the lead.
     pub stop_on_reply: bool,

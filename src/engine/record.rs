@@ -539,7 +539,7 @@ impl<'a> Recording<'a> {
                     lead.anchor_at = self.now.timestamp_millis();
                     lead.last_action_at = Some(lead.anchor_at);
                 }
-                lead.set_state(after);
+                lead.set_state_after(happening, after);
             }
             // Over meanwhile: only its counts change.
             Err(refused) => tracing::debug!(lead.id = %lead.lead_id(), %refused, "a lead is over"),

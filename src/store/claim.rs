@@ -18,7 +18,7 @@ use crate::clock::from_ms;
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
 use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId, VersionId, WorkerId};
-use crate::domain::lead::{Hold, LeadState, StopReason};
+use crate::domain::lead::{Happening, Hold, LeadState, StopReason};
 use crate::domain::thread::Thread;
 
 mod entering;
@@ -50,6 +50,8 @@ pub struct LeadRow {
     pub anchor_at: i64,
     /// When the step is due.
     pub due_at: Option<i64>,
+    /// When the step was first due, where a window, a limit or a failure has put it off since.
+    pub first_due_at: Option<i64>,
     /// What holds it.
     pub hold: Option<String>,
     /// The rest of its wait while it is paused.
@@ -70,7 +72,8 @@ pub struct LeadRow {
 
 pub(super) const LEAD_COLUMNS: &str =
     "l.id, l.sequence_id, l.person_id, l.status, l.stop_reason, l.step_key,
-    l.turn, l.sender_id, l.bucket, l.anchor_at, l.due_at, l.hold, l.paused_rest_ms, l.until_at, l.worker_id,
+    l.turn, l.sender_id, l.bucket, l.anchor_at, l.due_at, l.first_due_at, l.hold,
+    l.paused_rest_ms, l.until_at, l.worker_id,
     l.thread, l.messages_sent, l.bounced, l.last_action_at";
 
 impl LeadRow {
@@ -118,6 +121,26 @@ impl LeadRow {
         self.hold = state.hold.map(|hold| hold.to_string());
         self.paused_rest_ms = state.paused_rest.map(|rest| rest.num_milliseconds());
         self.until_at = state.until.map(|at| at.timestamp_millis());
+        self.first_due_at = None;
+    }
+
+    /// Like [`Self::set_state`], of what this happening made of it: a lead whose step is only put off, or
+    /// being tried, keeps the time at which that was first due.
+    pub fn set_state_after(&mut self, happening: &Happening, state: LeadState) {
+        let is_at_it = match happening {
+            Happening::Later { .. } | Happening::Released | Happening::Claimed => {
+                state.due_at.is_some()
+            }
+            _ => false,
+        };
+        let first = self.first_due_at.or(self.due_at).filter(|_| is_at_it);
+        self.set_state(state);
+        self.first_due_at = first.filter(|first| self.due_at != Some(*first));
+    }
+
+    /// When its step was first due.
+    pub fn first_due(&self) -> Option<DateTime<Utc>> {
+        self.first_due_at.or(self.due_at).map(from_ms)
     }
 }
 
@@ -430,7 +453,7 @@ pub async fn save_leads(
         let mut arguments = Arguments::new();
         let rows = arguments.table(
             tx,
-            chunk.iter().map(|lead| -> [Value; 16] {
+            chunk.iter().map(|lead| -> [Value; 17] {
                 [
                     lead.id.into(),
                     lead.status.as_str().into(),
@@ -440,6 +463,7 @@ pub async fn save_leads(
                     lead.sender_id.into(),
                     lead.anchor_at.into(),
                     lead.due_at.into(),
+                    lead.first_due_at.into(),
                     lead.hold.clone().into(),
                     lead.paused_rest_ms.into(),
                     lead.until_at.into(),
@@ -457,12 +481,14 @@ pub async fn save_leads(
             format!(" AND {}", sql::of_found("v.id", &still_in_step))
         });
         let statement = format!(
-            "WITH v (id, status, stop_reason, step_key, turn, sender_id, anchor_at, due_at, hold,
-                     paused_rest_ms, until_at, worker_id, thread, messages_sent, bounced, last_action_at)
+            "WITH v (id, status, stop_reason, step_key, turn, sender_id, anchor_at, due_at,
+                     first_due_at, hold, paused_rest_ms, until_at, worker_id, thread, messages_sent,
+                     bounced, last_action_at)
                  AS ({rows})
              UPDATE lead SET status = v.status, stop_reason = v.stop_reason,
                  step_key = v.step_key, turn = v.turn, sender_id = v.sender_id,
-                 anchor_at = v.anchor_at, due_at = v.due_at, hold = v.hold,
+                 anchor_at = v.anchor_at, due_at = v.due_at,
+                 first_due_at = v.first_due_at, hold = v.hold,
                  paused_rest_ms = v.paused_rest_ms, until_at = v.until_at,
                  worker_id = v.worker_id, thread = v.thread,
                  messages_sent = v.messages_sent, bounced = v.bounced,

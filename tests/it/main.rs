@@ -22,6 +22,7 @@ mod holidays;
 mod hostile_values;
 mod http;
 mod import;
+mod lateness;
 mod lead_machine;
 mod leads;
 mod many_waiting;

@@ -53,7 +53,7 @@ pub struct Sender {
 pub struct Handed {
     pub at: DateTime<Utc>,
     pub claimed_at: DateTime<Utc>,
-    /// When it was due.
+    /// When its step was first due.
     pub due_at: Option<DateTime<Utc>>,
     /// Whether the provider took it, whatever it said.
     pub taken: bool,

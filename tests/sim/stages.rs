@@ -139,10 +139,7 @@ impl World {
             self.book.handed.push(Handed {
                 at: self.clock.now(),
                 claimed_at: claimed.claimed_at,
-                due_at: claimed
-                    .lead
-                    .due_at
-                    .and_then(DateTime::from_timestamp_millis),
+                due_at: claimed.lead.first_due(),
                 taken,
                 channel,
                 sender: Route::sender(&claimed.route),

@@ -3,7 +3,6 @@
 use super::{Circumstances, Decision, Outgoing, closed_until, merge_data, unaddressed, unrendered};
 use crate::channel::email::Email;
 use crate::channel::text::TextMessage;
-use crate::clock::from_ms;
 use crate::domain::address::{EmailAddress, PhoneNumber};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::{Channel, CompiledStep, CompiledVariant, Content};
@@ -25,15 +24,16 @@ pub(super) fn decide(
     if due.suppressed {
         return Decision::Suppressed;
     }
-    if let Some(until) = closed_until(Some(sender), &at) {
-        return Decision::Later(until);
-    }
+    // Asked first: whoever waits for the next opening is later still.
     if is_too_late(due, &at) {
         return Decision::Over {
             status: ExecutionStatus::Skipped,
             code: None,
             message: "It is later than the sequence's maxLateness allows.".into(),
         };
+    }
+    if let Some(until) = closed_until(Some(sender), &at) {
+        return Decision::Later(until);
     }
     let Some(variant) = step.variant(due.lead.bucket) else {
         return failed(
@@ -47,12 +47,14 @@ pub(super) fn decide(
     }
 }
 
-/// Whether the message is so late that the settings forbid it.
+/// Whether the message is so late that the settings forbid it, reckoned from when its step was first
+/// due: to be put off makes nobody less late.
 fn is_too_late(due: &DueLead, at: &Circumstances<'_>) -> bool {
-    let (Some(max), Some(due_at)) = (&at.version.settings.max_lateness, due.lead.due_at) else {
+    let (Some(max), Some(due_at)) = (&at.version.settings.max_lateness, due.lead.first_due())
+    else {
         return false;
     };
-    at.now - from_ms(due_at) > max.exact()
+    at.now - due_at > max.exact()
 }
 
 fn failed(code: ErrorCode, message: &str) -> Decision {

@@ -412,7 +412,9 @@ impl Taking<'_> {
             step_key: next.key.clone(),
             due_at: lead.due_at.map_or(self.now, from_ms),
         };
+        let first_due_at = lead.first_due_at;
         self.apply(lead, &Happening::StepOver(Some(onward)));
+        lead.first_due_at = first_due_at.filter(|_| lead.due_at.is_some());
     }
 
     /// The lead goes on without a message: where to, with the event that says so.
@@ -442,7 +444,7 @@ impl Taking<'_> {
     fn apply(&self, lead: &mut LeadRow, happening: &Happening) -> bool {
         match lead.state().map(|state| state.apply(happening, self.now)) {
             Ok(Ok(state)) => {
-                lead.set_state(state);
+                lead.set_state_after(happening, state);
                 return true;
             }
             Ok(Err(refused)) => {

@@ -46,7 +46,7 @@ impl Change {
             Self::Pause => (
                 "status = 'ACTIVE'",
                 format!(
-                    "status = 'PAUSED', due_at = NULL,
+                    "status = 'PAUSED', due_at = NULL, first_due_at = NULL,
                  paused_rest_ms = CASE
                      WHEN hold IN {AWAITING}
                          THEN CASE WHEN until_at > $1 THEN until_at - $1
