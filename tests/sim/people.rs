@@ -55,7 +55,9 @@ impl World {
     }
 
     async fn some_lead(&self) -> LeadId {
+        // PostgreSQL tells rows in an order of its own, which is not the same twice.
         let leads = lead::Entity::find()
+            .order_by_asc(lead::Column::Id)
             .all(self.services.db.read())
             .await
             .expect("leads");
