@@ -1,8 +1,9 @@
 //! Which lanes are open: reckoned before any lead is touched, so that a closed lane with a million
 //! due leads costs nothing.
 //!
-//! A lead that has had no message is bound to no sender: where the one that it was given to is switched
-//! off, at its cap or at rest, its first message goes through another sender of its step that is free.
+//! A lead that has had no message on a channel is bound to no sender of it: where the one that it was given
+//! to is switched off, at its cap or at rest, its first message there goes through another sender of its
+//! step that is free.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -148,7 +149,7 @@ impl Engine {
                 continue;
             };
             ids.insert(id);
-            if row.first_due.is_some() {
+            if row.first_due.is_some() || version.flow.begins_without(id) {
                 ids.extend(version.flow.colleagues(id));
             }
         }
@@ -171,7 +172,8 @@ impl Engine {
         Ok(senders)
     }
 
-    /// Offers the first messages of a closed lane to the other senders of their steps.
+    /// Offers the first messages of a closed lane to the other senders of their steps. Who had a message,
+    /// but none on the lane's channel, is looked for only where a sequence begins on another channel.
     async fn offer(
         &self,
         id: SenderId,
@@ -182,10 +184,12 @@ impl Engine {
         (claim, open, counts): (&mut Claim, &mut Open, &mut Counts),
     ) -> Result<()> {
         let row = LaneRow {
-            follow_up_due: None,
+            follow_up_due: row
+                .follow_up_due
+                .filter(|_| version.flow.begins_without(id)),
             ..row
         };
-        if row.first_due.is_none() {
+        if row.earliest().is_none() {
             return Ok(());
         }
         for colleague in version.flow.colleagues(id) {

@@ -226,8 +226,9 @@ impl Turn {
 pub enum Source<'a> {
     /// Leads whose message this sender sends, by this channel.
     Sender(SenderId, Channel),
-    /// First messages that another sender was to send, at one of these steps, which this one may send
-    /// as well.
+    /// Messages that another sender was to send, at one of these steps, which this one may send as well:
+    /// those to leads that had none on this channel. Of leads that had one on another channel, only among
+    /// the [`WALKED_MAX`] that are due longest.
     Colleague(SenderId, Channel, &'a [&'a str]),
     /// Leads whose step needs no sender, but for those at these steps.
     Own(&'a [&'a str]),
@@ -257,7 +258,10 @@ pub async fn due(
         Source::Colleague(sender, channel, steps) => {
             let sender = arguments.add(sender.uuid());
             let steps = arguments.list(steps.iter().copied());
-            let lane = format!("d.sender_id = {sender} AND d.step_key IN ({steps})");
+            let mut lane = format!("d.sender_id = {sender} AND d.step_key IN ({steps})");
+            if turn == Turn::FollowUp {
+                lane.push_str(&unbound(&sender, channel));
+            }
             (lane, channel)
         }
         // Only work for a person asks whether it may be done.
@@ -314,6 +318,22 @@ pub async fn due(
             })
         })
         .collect()
+}
+
+/// The most leads of another sender's lane that are looked through for those that nobody has written to
+/// on its channel: those that have a sender there wait in the same lane, perhaps in any number.
+const WALKED_MAX: u32 = 1_000;
+
+/// What leads `d` of a sender's lane fulfil that had a message, but none on this channel.
+fn unbound(sender: &str, channel: Channel) -> String {
+    format!(
+        " AND (d.thread -> 'senders' ->> '{channel}') IS NULL AND d.id IN (
+              SELECT w.id FROM lead AS w
+              WHERE w.sender_id = {sender} AND w.sequence_id = $1 AND w.turn = {turn}
+                AND w.due_at IS NOT NULL AND w.due_at <= $2 AND w.worker_id IS NULL
+              ORDER BY w.due_at, w.id LIMIT {WALKED_MAX})",
+        turn = Turn::FollowUp.as_i16(),
+    )
 }
 
 /// Those of the people who are no longer as they were read, or whom somebody is changing just now. The

@@ -49,6 +49,7 @@ mod store;
 mod tidy;
 mod tokens;
 mod twilio;
+mod unbound;
 mod updates;
 mod version_changes;
 mod walls;

@@ -1,0 +1,76 @@
+//! Leads that nobody has written to on a channel: any sender of their step may be the first.
+
+use chrono::Duration;
+use serde_json::{Value, json};
+
+use crate::harness::{Harness, both};
+use crate::leads::later;
+use crate::pains::{Receiver, settle};
+use crate::sequences::sender;
+use crate::steps::{number, person, ran, running, seen};
+
+fn sms(key: &str, numbers: &[String]) -> Value {
+    json!({ "key": key, "wait": "P1D", "action": { "sms": { "senderIds": numbers,
+        "variants": [{ "body": format!("Text of {key}") }] } } })
+}
+
+async fn enable(h: &Harness, sender: &str, enabled: bool) {
+    let input = json!({ "id": sender, "enabled": enabled });
+    h.mutate("senderUpdate", "SenderUpdateInput", input, "sender { id }")
+        .await;
+}
+
+/// Who sent the lead's texts, by their ids, oldest first.
+async fn texters(h: &Harness, lead: &str) -> Vec<String> {
+    let query =
+        "query($id: ID!) { lead(id: $id) { executions { nodes { channel sender { id } } } } }";
+    let found = h.data(query, json!({ "id": lead })).await;
+    let nodes = found["lead"]["executions"]["nodes"].as_array();
+    let texts = nodes.expect("executions").iter();
+    let texts = texts.filter(|node| node["channel"] == "SMS");
+    texts
+        .map(|node| node["sender"]["id"].as_str().expect("a sender").to_owned())
+        .collect()
+}
+
+both!(
+    a_number_that_is_off_keeps_nobody_who_never_heard_from_it,
+    |h: Harness| async move {
+        let (receiver, ada) = (Receiver::default(), sender(&h, "ada").await);
+        let numbers = [number(&h, "SMS").await, number(&h, "SMS").await];
+        let mut people = Vec::new();
+        for n in 0..8 {
+            let fields = json!({ "email": format!("p{n}@example.com"),
+                                 "phone": format!("+35191000000{n}") });
+            people.push(person(&h, fields).await);
+        }
+        let people: Vec<&str> = people.iter().map(String::as_str).collect();
+        let steps = json!([
+            crate::steps::email("hello", "PT0S", &[&ada]),
+            sms("first", &numbers),
+            sms("second", &numbers)
+        ]);
+        let leads = running(&h, steps, json!({}), &people).await;
+        settle(&h, &receiver).await;
+        enable(&h, &numbers[0], false).await;
+        later(&h, Duration::days(1));
+        settle(&h, &receiver).await;
+        // Every lead's first text comes from the number that is there.
+        for lead in &leads {
+            assert_eq!(texters(&h, lead).await, [numbers[1].as_str()]);
+        }
+        enable(&h, &numbers[0], true).await;
+        enable(&h, &numbers[1], false).await;
+        later(&h, Duration::days(1));
+        settle(&h, &receiver).await;
+        // By then all are bound to it, and wait for it.
+        for lead in &leads {
+            assert_eq!(ran(&seen(&h, lead).await).len(), 2);
+        }
+        enable(&h, &numbers[1], true).await;
+        settle(&h, &receiver).await;
+        for lead in &leads {
+            assert_eq!(texters(&h, lead).await, [numbers[1].as_str(), &numbers[1]]);
+        }
+    }
+);
