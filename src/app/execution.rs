@@ -192,14 +192,9 @@ impl Settling<'_> {
         if let Ok(state) = let_go {
             // Publishing may have made another step of it while the message was on its way.
             let current = self.flow(tx, open.current_version).await?;
-            let key = state.step_key.as_deref();
-            let step = current.as_ref().zip(key);
-            let step = step.and_then(|(flow, key)| flow.step(key));
-            let whose = lead.sender_id.map(SenderId::from_uuid);
-            let sender =
-                step.and_then(|step| step.sender_in(lead.thread().as_ref(), whose, lead.bucket));
-            lead.sender_id = sender.map(SenderId::uuid);
             lead.set_state(state);
+            let sender = current.and_then(|flow| lead.standing_sender(&flow));
+            lead.sender_id = sender.map(SenderId::uuid);
             save_leads(tx, &[lead], None).await?;
         }
         Ok(())

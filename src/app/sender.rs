@@ -103,8 +103,7 @@ pub async fn update(
 ) -> Result<Sender, AppError> {
     let tx = services.db.begin().await?;
     let Some(before) = sender::lock(&tx, caller.workspace, id).await? else {
-        let message = "There is no sender with this id: take the id from an answer of this API.";
-        return Err(Refusal::not_found(message, &["id"]).into());
+        return Err(not_there().into());
     };
     let mut changed = before.clone();
     let wrong = apply(services, caller, &mut changed, change);
@@ -122,6 +121,11 @@ pub async fn update(
     tx.commit().await?;
     services.wake.due();
     Ok(changed)
+}
+
+fn not_there() -> Refusal {
+    let message = "There is no sender with this id: take the id from an answer of this API.";
+    Refusal::not_found(message, &["id"])
 }
 
 /// The address of a sender, as its channel writes it.

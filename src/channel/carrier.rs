@@ -31,6 +31,14 @@ impl Route {
             Self::Webhook(_) => None,
         }
     }
+
+    /// The sender's way with its transport, where there is one.
+    pub(super) const fn through(&self) -> Option<(&SenderRoute, &Transport)> {
+        match self {
+            Self::Sender(route) => Some((route, &route.transport)),
+            Self::Webhook(_) => None,
+        }
+    }
 }
 
 /// How a sender sends, as a channel needs it.

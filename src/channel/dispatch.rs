@@ -3,14 +3,12 @@
 //! The engine knows only [`Channel`]; which kind carries a message is found by asking each.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::carrier::{Carrier, Opener, misfit};
+use super::carrier::{Carrier, Doing, Opener, misfit};
 pub use super::carrier::{OpenSecret, Route, SenderProbe, SenderRoute};
 pub use super::letter::{Kept, Letter, Prepared, Sent};
 use super::outbox::Outbox;
@@ -25,7 +23,7 @@ use crate::domain::sender::check::{CheckKind, Finding};
 const CHECK_WITHIN: Duration = Duration::from_secs(25);
 
 /// A future of a channel.
-pub type Sending<'a> = Pin<Box<dyn Future<Output = Sent> + Send + 'a>>;
+pub type Sending<'a> = Doing<'a, Sent>;
 
 /// Sends messages.
 pub trait Channel: Send + Sync {

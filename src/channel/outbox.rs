@@ -19,10 +19,7 @@ impl Carrier for Outbox {
         message: &'a Prepared,
         _: &'a CancellationToken,
     ) -> Option<Doing<'a, Sent>> {
-        let Route::Sender(sender) = route else {
-            return None;
-        };
-        let Transport::Outbox { .. } = sender.transport else {
+        let Some((_, Transport::Outbox { .. })) = route.through() else {
             return None;
         };
         let kept = Kept {

@@ -197,7 +197,7 @@ pub fn onward(
     zones: &SenderZones,
     anchor: DateTime<Utc>,
 ) -> (Onward, Option<SenderId>) {
-    let sender = next_sender(next, lead);
+    let sender = lead.sender_at(next);
     let zone = sender.and_then(|sender| zones.get(&sender));
     let calendar = calendar(version, zone.unwrap_or(&version.zone), whereabouts);
     let onward = Onward {
@@ -205,25 +205,4 @@ pub fn onward(
         due_at: due_at(next, anchor, &calendar),
     };
     (onward, sender)
-}
-
-/// Who sends a lead its message at the step where it stands: its step may be another one than when its
-/// message was claimed, as the sequence was published again. None where that needs no sender, or is gone,
-/// which is found out in the sequence's own lane: no sender that is switched off keeps it from there.
-pub fn standing_sender(version: &RunningVersion, lead: &LeadRow) -> Option<SenderId> {
-    let step = lead.step_key.as_deref();
-    let step = step.and_then(|key| version.flow.step(key))?;
-    next_sender(step, lead)
-}
-
-/// Who sends a lead its message at a step: whoever sent the last one on its channel, else whoever has
-/// the lead now, else one by its bucket.
-pub fn next_sender(next: &CompiledStep, lead: &LeadRow) -> Option<SenderId> {
-    // Where there is nobody to choose from, who wrote before need not be read.
-    let thread = match next.senders() {
-        [] | [_] => None,
-        _ => lead.thread(),
-    };
-    let current = lead.sender_id.map(SenderId::from_uuid);
-    next.sender_in(thread.as_ref(), current, lead.bucket)
 }

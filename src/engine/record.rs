@@ -521,7 +521,7 @@ impl<'a> Recording<'a> {
         current: &RunningVersion,
     ) -> Result<()> {
         if !open.lead.state()?.status.is_over() {
-            let sender = plan::standing_sender(current, &open.lead);
+            let sender = open.lead.standing_sender(&current.flow);
             open.lead.sender_id = sender.map(SenderId::uuid);
         }
         self.moved(open, happening)

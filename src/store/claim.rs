@@ -16,7 +16,7 @@ use super::sql::{self, Arguments};
 use super::{Result, StoreError, dialect};
 use crate::clock::from_ms;
 use crate::domain::execution::ExecutionStatus;
-use crate::domain::flow::Channel;
+use crate::domain::flow::{Channel, CompiledFlow, CompiledStep};
 use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId, VersionId, WorkerId};
 use crate::domain::lead::{Happening, Hold, LeadState, StopReason};
 use crate::domain::thread::Thread;
@@ -86,6 +86,25 @@ impl LeadRow {
     /// is kept is not to be read.
     pub fn thread(&self) -> Option<Thread> {
         Thread::deserialize(self.thread.as_ref()?).ok()
+    }
+
+    /// Who sends it its message at a step: whoever sent the last one on the step's channel, else whoever
+    /// has the lead now, else one by its bucket.
+    pub fn sender_at(&self, step: &CompiledStep) -> Option<SenderId> {
+        // Where there is nobody to choose from, who wrote before need not be read.
+        let thread = match step.senders() {
+            [] | [_] => None,
+            _ => self.thread(),
+        };
+        let current = self.sender_id.map(SenderId::from_uuid);
+        step.sender_in(thread.as_ref(), current, self.bucket)
+    }
+
+    /// Who sends it its message where it stands: its step may be another one than when its message was
+    /// claimed, as the sequence was published again. None where that needs no sender, or is gone, which
+    /// is found out in the sequence's own lane: no sender that is switched off keeps it from there.
+    pub fn standing_sender(&self, flow: &CompiledFlow) -> Option<SenderId> {
+        self.sender_at(flow.step(self.step_key.as_deref()?)?)
     }
 
     /// Where it stands, for the lead machine.

@@ -1,7 +1,7 @@
 //! Looking whether a sender could send, without sending anything.
 
-use super::{Caller, Sender, Services};
-use crate::app::{AppError, Refusal};
+use super::{Caller, Sender, Services, not_there};
+use crate::app::AppError;
 use crate::channel::dispatch::{SenderProbe, SenderRoute};
 use crate::domain::id::SenderId;
 use crate::domain::sender::check::Finding;
@@ -21,8 +21,7 @@ pub async fn check(
 ) -> Result<(Sender, Vec<Finding>), AppError> {
     let found = sender::find_many(services.db.read(), caller.workspace, &[id]).await?;
     let Some(sender) = found.into_iter().next() else {
-        let message = "There is no sender with this id: take the id from an answer of this API.";
-        return Err(Refusal::not_found(message, &["id"]).into());
+        return Err(not_there().into());
     };
     let probe = SenderProbe {
         route: SenderRoute {

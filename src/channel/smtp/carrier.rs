@@ -74,10 +74,7 @@ impl Carrier for SmtpCarrier {
         message: &'a Prepared,
         stopping: &'a CancellationToken,
     ) -> Option<Doing<'a, Sent>> {
-        let Route::Sender(sender) = route else {
-            return None;
-        };
-        let Transport::Smtp(smtp) = &sender.transport else {
+        let Some((sender, Transport::Smtp(smtp))) = route.through() else {
             return None;
         };
         Some(Box::pin(async move {

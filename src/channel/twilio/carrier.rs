@@ -46,10 +46,7 @@ impl Carrier for TwilioCarrier {
         message: &'a Prepared,
         _: &'a CancellationToken,
     ) -> Option<Doing<'a, Sent>> {
-        let Route::Sender(sender) = route else {
-            return None;
-        };
-        let Transport::Twilio(transport) = &sender.transport else {
+        let Some((sender, Transport::Twilio(transport))) = route.through() else {
             return None;
         };
         Some(Box::pin(async move {

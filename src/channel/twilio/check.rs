@@ -131,11 +131,9 @@ fn logged_in(account: &TwilioAccount, answer: &WebAnswer) -> Finding {
 fn strange(answer: &WebAnswer) -> Finding {
     let what = format!("{} {}", answer.status, answer.excerpt());
     let outcome = Outcome::broken(Phase::Api, RetryReason::Protocol, what);
-    Finding::of(&outcome).unwrap_or_else(|| {
-        Finding::failed(
-            CheckKind::Login,
-            ErrorCode::ProviderError,
-            outcome.explain(),
-        )
-    })
+    Finding::failed(
+        CheckKind::Login,
+        ErrorCode::ProviderError,
+        outcome.explain(),
+    )
 }

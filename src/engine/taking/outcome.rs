@@ -121,7 +121,7 @@ impl Taking<'_> {
             Decision::Elsewhere => {
                 let step = case.lead.step_key.as_deref();
                 let step = step.and_then(|key| version.flow.step(key));
-                let sender = step.and_then(|step| plan::next_sender(step, &case.lead));
+                let sender = step.and_then(|step| case.lead.sender_at(step));
                 case.lead.sender_id = sender.map(SenderId::uuid);
                 return Ok(Some((case.lead, None)));
             }
@@ -407,7 +407,7 @@ impl Taking<'_> {
         );
         self.events.push(event.at_step(&next.key));
         lead.last_action_at = Some(self.now.timestamp_millis());
-        lead.sender_id = plan::next_sender(next, lead).map(SenderId::uuid);
+        lead.sender_id = lead.sender_at(next).map(SenderId::uuid);
         let onward = Onward {
             step_key: next.key.clone(),
             due_at: lead.due_at.map_or(self.now, from_ms),

@@ -105,13 +105,12 @@ pub async fn of(ctx: &Context<'_>, lead: &Row) -> Result<Vec<Blocker>> {
         None => None,
     };
     let senders = senders(ctx, lead, own, version.as_deref()).await?;
+    found.extend(switched_off(&senders));
     let due_at = lead.due_at.map(from_ms);
     let due_at = due_at.filter(|_| status == LeadStatus::Pending);
     let Some((version, due_at)) = version.as_deref().zip(due_at) else {
-        found.extend(switched_off(&senders));
         return Ok(found);
     };
-    found.extend(switched_off(&senders));
     let mut closed = workspace_gates(ctx, lead, &senders, now).await?;
     // A lead that is not due was put off by its own sender.
     let asked = senders.get(..1).filter(|_| due_at > now);
