@@ -17,6 +17,9 @@ const TABLES: &[&str] = &[
     "api_token",
     "token_use",
     "person",
+    "pipeline",
+    "stage",
+    "opportunity",
     "suppression",
     "sender",
     "sequence",
@@ -106,6 +109,39 @@ const UP: &[&str] = &[
     )",
     "CREATE UNIQUE INDEX person_email ON person (workspace_id, email_key)",
     "CREATE INDEX person_page ON person (workspace_id, id)",
+    "CREATE TABLE pipeline (
+        id UUID PRIMARY KEY,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        name TEXT NOT NULL,
+        created_at BIGINT NOT NULL
+    )",
+    "CREATE INDEX pipeline_list ON pipeline (workspace_id, id)",
+    "CREATE TABLE stage (
+        id UUID PRIMARY KEY,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        pipeline_id UUID NOT NULL REFERENCES pipeline (id),
+        position INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('OPEN', 'WON', 'LOST'))
+    )",
+    "CREATE UNIQUE INDEX stage_position ON stage (pipeline_id, position)",
+    // The pipeline is the stage's; it is kept here too, so that all of one are a range of an index.
+    "CREATE TABLE opportunity (
+        id UUID PRIMARY KEY,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        person_id UUID NOT NULL REFERENCES person (id),
+        pipeline_id UUID NOT NULL REFERENCES pipeline (id),
+        stage_id UUID NOT NULL REFERENCES stage (id),
+        name TEXT NOT NULL,
+        amount DOUBLE PRECISION,
+        search_text TEXT NOT NULL,
+        created_at BIGINT NOT NULL,
+        updated_at BIGINT NOT NULL
+    )",
+    "CREATE INDEX opportunity_page ON opportunity (workspace_id, id)",
+    "CREATE INDEX opportunity_pipeline ON opportunity (pipeline_id, id)",
+    "CREATE INDEX opportunity_stage ON opportunity (stage_id, id)",
+    "CREATE INDEX opportunity_person ON opportunity (person_id, id)",
     "CREATE TABLE suppression (
         workspace_id UUID NOT NULL REFERENCES workspace (id),
         channel TEXT NOT NULL,

@@ -7,7 +7,10 @@
 pub mod engagement;
 pub mod execution;
 pub mod given_up;
+mod name;
+pub mod opportunity;
 pub mod person;
+pub mod pipeline;
 pub mod sender;
 pub mod sequence;
 mod services;

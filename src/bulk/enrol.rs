@@ -15,8 +15,9 @@ use crate::app::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::bulk::{BulkKind, BulkOutcomeCode};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::{Channel, CompiledFlow};
-use crate::domain::id::{BulkId, LeadId, PersonId, SequenceId};
+use crate::domain::id::{BulkId, LeadId, OpportunityId, PersonId, SequenceId, WorkspaceId};
 use crate::domain::person_filter::PersonFilter;
+use crate::domain::pipeline::OpportunityFilter;
 use crate::domain::sequence::{SequenceAction, SequenceStatus};
 use crate::domain::settings::Settings;
 use crate::store::enrolment::{self, Candidate, NewLead, Target};
@@ -44,6 +45,24 @@ pub enum People {
     Ids(Vec<PersonId>),
     /// By filter: those who were there when it was asked.
     Filter(PersonFilter),
+    /// By their opportunities.
+    OpportunityIds(Vec<OpportunityId>),
+    /// By a filter of opportunities: those who had one of them when it was asked.
+    Opportunities(OpportunityFilter),
+}
+
+impl People {
+    /// What is told where there is nobody under a name.
+    const fn missing(&self) -> &'static str {
+        match self {
+            Self::Ids(_) | Self::Filter(_) => {
+                "There is no such person: take the id from an answer of this API."
+            }
+            Self::OpportunityIds(_) | Self::Opportunities(_) => {
+                "There is no such opportunity: take the id from an answer of this API."
+            }
+        }
+    }
 }
 
 /// Where the next chunk begins.
@@ -70,20 +89,7 @@ pub async fn submit(
     if !caller.scope.admits(request.sequence_id) {
         return Err(missing().into());
     }
-    if let People::Filter(filter) = &request.people {
-        // Whom it means would tell of people whom the caller does not see.
-        if !caller.scope.is_all() {
-            let message = "A token that is limited to sequences enrols people by their ids: choose \
-                           them with a token of the whole workspace.";
-            return Err(Refusal::invalid(message, &["people", "filter"]).into());
-        }
-        if filter.is_empty() {
-            // A variable that was left out must not write to everybody.
-            let message = "The filter is empty and would mean everybody: name at least one condition, \
-                           such as has or createdAt.";
-            return Err(Refusal::invalid(message, &["people", "filter"]).into());
-        }
-    }
+    check(caller, &request.people)?;
     if let Some(refusal) = refused(services, caller, request.sequence_id).await? {
         let db = services.db.read();
         // What was submitted before is answered as it was, whatever became of the sequence.
@@ -108,6 +114,29 @@ pub async fn submit(
         idempotency_key,
     )
     .await
+}
+
+/// Whether a caller may choose people so.
+fn check(caller: &Caller, people: &People) -> Result<(), Refusal> {
+    let (field, is_empty) = match people {
+        People::Ids(_) => return Ok(()),
+        People::Filter(filter) => ("filter", filter.is_empty()),
+        People::OpportunityIds(_) => ("opportunityIds", false),
+        People::Opportunities(filter) => ("opportunities", filter.is_empty()),
+    };
+    // Whom it means would tell of people whom the caller does not see.
+    if !caller.scope.is_all() {
+        let message = "A token that is limited to sequences enrols people by their ids: choose \
+                       them with a token of the whole workspace.";
+        return Err(Refusal::invalid(message, &["people", field]));
+    }
+    if is_empty {
+        // A variable that was left out must not write to everybody.
+        let message = "The filter is empty and would mean everybody: name at least one condition, \
+                       such as createdAt.";
+        return Err(Refusal::invalid(message, &["people", field]));
+    }
+    Ok(())
 }
 
 async fn refused(
@@ -175,8 +204,8 @@ pub(super) async fn chunk(
         refused => {
             let gone = || "There is no such sequence any more: enrol into another one.".to_owned();
             let message = refused.and_then(Result::err).unwrap_or_else(gone);
-            let refused = |(id, _): (PersonId, _)| Outcome {
-                subject: id.to_string(),
+            let refused = |chosen: Chosen| Outcome {
+                subject: chosen.subject,
                 code: BulkOutcomeCode::Invalid,
                 message: message.clone(),
             };
@@ -186,9 +215,26 @@ pub(super) async fn chunk(
     Ok(chunk)
 }
 
-/// The people of one chunk, as far as the workspace has them.
+/// Somebody who was chosen.
+struct Chosen {
+    /// The person's id; that by which they were chosen, where there is nobody.
+    subject: String,
+    /// The person, if the workspace has them.
+    person: Option<Candidate>,
+}
+
+impl From<Candidate> for Chosen {
+    fn from(person: Candidate) -> Self {
+        Self {
+            subject: PersonId::from_uuid(person.id).to_string(),
+            person: Some(person),
+        }
+    }
+}
+
+/// The people of one chunk.
 struct Selection {
-    people: Vec<(PersonId, Option<Candidate>)>,
+    people: Vec<Chosen>,
     next: Option<Progress>,
     total: Option<i64>,
 }
@@ -202,62 +248,113 @@ async fn select(
     let (workspace, sequence) = (operation.workspace, request.sequence_id);
     match &request.people {
         People::Ids(ids) => {
-            let asked: Vec<PersonId> = ids
-                .iter()
-                .skip(progress.ids_done)
-                .take(CHUNK_MAX)
-                .copied()
-                .collect();
-            let found = enrolment::by_ids(tx, workspace, sequence, &asked).await?;
-            let found: HashMap<Uuid, Candidate> = found
-                .into_iter()
-                .map(|person| (person.id, person))
-                .collect();
-            let ids_done = progress.ids_done + asked.len();
-            let next = (ids_done < ids.len()).then_some(Progress {
-                ids_done,
-                ..progress
+            let (asked, next) = progress.part(ids);
+            let found = by_id(tx, workspace, sequence, asked).await?;
+            let people = asked.iter().map(|id| match found.get(&id.uuid()) {
+                Some(person) => person.clone().into(),
+                None => nobody(id),
             });
-            let people = asked
-                .into_iter()
-                .map(|id| (id, found.get(&id.uuid()).cloned()))
-                .collect();
             Ok(Selection {
-                people,
+                people: people.collect(),
+                next,
+                total: i64::try_from(ids.len()).ok(),
+            })
+        }
+        People::OpportunityIds(ids) => {
+            let (asked, next) = progress.part(ids);
+            let opportunities = store::opportunity::find_many(tx, workspace, asked).await?;
+            let owners: HashMap<Uuid, Uuid> = opportunities
+                .iter()
+                .map(|row| (row.id, row.person_id))
+                .collect();
+            let people: Vec<PersonId> = owners.values().copied().map(PersonId::from_uuid).collect();
+            let found = by_id(tx, workspace, sequence, &people).await?;
+            let people = asked.iter().map(|id| {
+                let owner = owners.get(&id.uuid());
+                match owner.and_then(|owner| found.get(owner)) {
+                    Some(person) => person.clone().into(),
+                    None => nobody(id),
+                }
+            });
+            Ok(Selection {
+                people: people.collect(),
                 next,
                 total: i64::try_from(ids.len()).ok(),
             })
         }
         People::Filter(filter) => {
-            let as_of = operation.submitted_at;
-            let window = (progress.after, as_of);
-            let found =
-                enrolment::by_filter(tx, workspace, sequence, filter, window, CHUNK_MAX).await?;
-            let last = found.last().map(|person| PersonId::from_uuid(person.id));
-            let more = found.len() == CHUNK_MAX;
-            let total = match operation.total {
-                // What was counted at first is corrected at the end: people change meanwhile.
-                _ if !more => i64::try_from(found.len())
-                    .ok()
-                    .map(|n| n + operation.processed),
-                Some(_) => None,
-                None => Some(enrolment::count(tx, workspace, filter, as_of).await?),
-            };
-            let people = found
-                .into_iter()
-                .map(|one| (PersonId::from_uuid(one.id), Some(one)))
-                .collect();
-            let next = more.then_some(Progress {
-                after: last,
-                ..progress
-            });
-            Ok(Selection {
-                people,
-                next,
-                total,
-            })
+            let filter = enrolment::Filter::People(filter);
+            by_filter(tx, operation, sequence, filter, progress).await
+        }
+        People::Opportunities(filter) => {
+            let filter = enrolment::Filter::Opportunities(filter);
+            by_filter(tx, operation, sequence, filter, progress).await
         }
     }
+}
+
+fn nobody(id: &impl ToString) -> Chosen {
+    Chosen {
+        subject: id.to_string(),
+        person: None,
+    }
+}
+
+impl Progress {
+    /// The next of a list of ids, and where the chunk after that begins.
+    fn part<T>(self, ids: &[T]) -> (&[T], Option<Self>) {
+        let rest = ids.get(self.ids_done..).unwrap_or_default();
+        let asked = rest.get(..CHUNK_MAX).unwrap_or(rest);
+        let next = (asked.len() < rest.len()).then_some(Self {
+            ids_done: self.ids_done + asked.len(),
+            ..self
+        });
+        (asked, next)
+    }
+}
+
+async fn by_id(
+    tx: &DatabaseTransaction,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+    ids: &[PersonId],
+) -> Result<HashMap<Uuid, Candidate>, StoreError> {
+    let found = enrolment::by_ids(tx, workspace, sequence, ids).await?;
+    Ok(found
+        .into_iter()
+        .map(|person| (person.id, person))
+        .collect())
+}
+
+async fn by_filter(
+    tx: &DatabaseTransaction,
+    operation: &Operation,
+    sequence: SequenceId,
+    filter: enrolment::Filter<'_>,
+    progress: Progress,
+) -> Result<Selection, StoreError> {
+    let (workspace, as_of) = (operation.workspace, operation.submitted_at);
+    let window = (progress.after, as_of);
+    let found = enrolment::by_filter(tx, workspace, sequence, filter, window, CHUNK_MAX).await?;
+    let last = found.last().map(|person| PersonId::from_uuid(person.id));
+    let more = found.len() == CHUNK_MAX;
+    let total = match operation.total {
+        // What was counted at first is corrected at the end: people change meanwhile.
+        _ if !more => i64::try_from(found.len())
+            .ok()
+            .map(|n| n + operation.processed),
+        Some(_) => None,
+        None => Some(enrolment::count(tx, workspace, filter, as_of).await?),
+    };
+    let next = more.then_some(Progress {
+        after: last,
+        ..progress
+    });
+    Ok(Selection {
+        people: found.into_iter().map(Chosen::from).collect(),
+        next,
+        total,
+    })
 }
 
 /// A sequence that takes leads.
@@ -298,16 +395,15 @@ impl Enrolling {
     fn refusal(
         &self,
         person: Option<&Candidate>,
-        re_enrol: bool,
+        request: &EnrolRequest,
     ) -> Option<(BulkOutcomeCode, &'static str)> {
         let Some(person) = person else {
-            let message = "There is no such person: take the id from an answer of this API.";
-            return Some((BulkOutcomeCode::NotFound, message));
+            return Some((BulkOutcomeCode::NotFound, request.people.missing()));
         };
         if person.active {
             return Some((BulkOutcomeCode::AlreadyEnrolled, ALREADY));
         }
-        if person.last_round > 0 && !re_enrol {
+        if person.last_round > 0 && !request.re_enrol {
             let message =
                 "The person has run through the sequence: ask with reEnrol to run it again.";
             return Some((BulkOutcomeCode::AlreadyEnrolled, message));
@@ -361,7 +457,7 @@ async fn enrol(
     operation: &Operation,
     request: &EnrolRequest,
     target: &Enrolling,
-    people: Vec<(PersonId, Option<Candidate>)>,
+    people: Vec<Chosen>,
     chunk: &mut Chunk,
 ) -> Result<(), ChunkError> {
     let now = services.clock.now();
@@ -373,8 +469,8 @@ async fn enrol(
     let mut leads: Vec<NewLead> = Vec::new();
     let mut named = HashSet::new();
     let mut decided = Vec::with_capacity(people.len());
-    for (id, person) in people {
-        let refusal = target.refusal(person.as_ref(), request.re_enrol);
+    for Chosen { subject, person } in people {
+        let refusal = target.refusal(person.as_ref(), request);
         let made = match (refusal, person.as_ref()) {
             (Some(refusal), _) => Err(refusal),
             (None, Some(person)) if named.insert(person.id) => planner.lead(person),
@@ -382,7 +478,7 @@ async fn enrol(
             (None, _) => Err((BulkOutcomeCode::AlreadyEnrolled, ALREADY)),
         };
         decided.push((
-            id,
+            subject,
             made.as_ref()
                 .map(|lead| lead.id)
                 .map_err(|refusal| *refusal),
@@ -401,7 +497,7 @@ async fn enrol(
     }
     chunk
         .outcomes
-        .extend(decided.into_iter().map(|(id, decided)| {
+        .extend(decided.into_iter().map(|(subject, decided)| {
             let (code, message) = match decided {
                 Ok(lead) if made.contains(&lead) => (BulkOutcomeCode::Done, "Enrolled."),
                 // Somebody else enrolled the person in the same moment.
@@ -409,7 +505,7 @@ async fn enrol(
                 Err(refusal) => refusal,
             };
             Outcome {
-                subject: id.to_string(),
+                subject,
                 code,
                 message: message.to_owned(),
             }

@@ -33,6 +33,12 @@ kinds! {
     Workspace, WorkspaceId, "ws";
     /// A person.
     Person, PersonId, "person";
+    /// A pipeline.
+    Pipeline, PipelineId, "pipeline";
+    /// A stage of a pipeline.
+    Stage, StageId, "stage";
+    /// A person's place in a pipeline.
+    Opportunity, OpportunityId, "opp";
     /// A sender.
     Sender, SenderId, "sender";
     /// A sequence.

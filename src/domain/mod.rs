@@ -23,6 +23,7 @@ pub mod network;
 pub mod outcome;
 pub mod pace;
 pub mod person_filter;
+pub mod pipeline;
 pub mod planning;
 pub mod preview;
 pub mod retry;

@@ -251,7 +251,7 @@ pub(super) fn parsed<T: FromStr>(what: &'static str, text: &str) -> Result<T, St
 }
 
 /// The part that a page of a list that begins with the newest asks for.
-pub(super) fn part<K>(page: &Page<Id<K>>) -> Part
+pub(in crate::graphql) fn part<K>(page: &Page<Id<K>>) -> Part
 where
     Id<K>: serde::Serialize,
 {

@@ -16,8 +16,10 @@ pub mod forecast;
 pub mod lead;
 pub mod loader;
 pub mod node;
+pub mod opportunity;
 pub mod page;
 pub mod person;
+pub mod pipeline;
 pub mod preview;
 pub mod problems;
 pub mod prompt;
@@ -42,6 +44,8 @@ pub struct Query(
     event::EventQuery,
     bulk::BulkQuery,
     person::PersonQuery,
+    pipeline::PipelineQuery,
+    opportunity::OpportunityQuery,
     sender::SenderQuery,
     sequence::SequenceQuery,
     lead::LeadQuery,
@@ -56,6 +60,8 @@ pub struct Query(
 pub struct Mutation(
     bulk::BulkMutation,
     person::PersonMutation,
+    pipeline::PipelineMutation,
+    opportunity::OpportunityMutation,
     sender::SenderMutation,
     sender::SenderCheckMutation,
     sequence::SequenceMutation,

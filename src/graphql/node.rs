@@ -10,8 +10,10 @@ use super::context::ContextExt;
 use super::error::{UserError, UserErrorCode, bad_input};
 use super::execution::{self, Execution};
 use super::lead::{self, Lead};
+use super::opportunity::{self, Opportunity};
 use super::page::PAGE_MAX;
 use super::person::{self, Person};
+use super::pipeline::{self, Pipeline, Stage};
 use super::sender::{self, Sender};
 use super::sequence::{self, Sequence, SequenceVersion};
 use super::task::{self, Task};
@@ -62,6 +64,12 @@ pub enum Node {
     Sender(Sender),
     /// A person.
     Person(Person),
+    /// A pipeline.
+    Pipeline(Pipeline),
+    /// A stage of a pipeline.
+    Stage(Stage),
+    /// An opportunity.
+    Opportunity(Opportunity),
     /// A bulk operation.
     BulkOperation(BulkOperation),
     /// An API token.
@@ -78,8 +86,8 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
     };
     let is_limited = !ctx.caller_within()?.scope.is_all();
     Ok(match prefix {
-        // Senders are the whole workspace's; whoever may see one of them sees it where it is used.
-        "sender" if is_limited => None,
+        // These are the whole workspace's; whoever may see a sender sees it where it is used.
+        "sender" | "pipeline" | "stage" | "opp" if is_limited => None,
         "seq" => match maybe(id) {
             Some(id) => sequence::load(ctx, id).await?.map(Node::Sequence),
             None => None,
@@ -108,6 +116,18 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
         },
         "person" => match maybe(id) {
             Some(id) => person::load_seen(ctx, id).await?.map(Node::Person),
+            None => None,
+        },
+        "pipeline" => match maybe(id) {
+            Some(id) => pipeline::load(ctx, id).await?.map(Node::Pipeline),
+            None => None,
+        },
+        "stage" => match maybe(id) {
+            Some(id) => pipeline::load_stage(ctx, id).await?.map(Node::Stage),
+            None => None,
+        },
+        "opp" => match maybe(id) {
+            Some(id) => opportunity::load(ctx, id).await?.map(Node::Opportunity),
             None => None,
         },
         "bulk" => match maybe(id) {

@@ -17,7 +17,9 @@ use super::error::{UserError, bad_input, user_errors};
 use super::lead::{self, Lead};
 use super::loader::{LoadError, Loaders};
 use super::node;
+use super::opportunity::{self, Opportunity};
 use super::page::{Connection, PageArgs};
+use super::problems::told;
 use super::prompt::Prompt;
 use super::scalar::{CountryCode, DateTime, EmailAddress, Json, PhoneNumber, TimeZone, Url};
 use crate::app::{self, AppError, Role};
@@ -115,6 +117,30 @@ impl Person {
         #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
     ) -> Result<Connection<Lead>> {
         lead::of_person(
+            ctx,
+            self.person_id(),
+            PageArgs {
+                first,
+                after,
+                last,
+                before,
+            },
+        )
+        .await
+    }
+
+    /// The person's opportunities, newest first. With a token that is limited to sequences there are
+    /// none.
+    async fn opportunities(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first so many, from 1 to 250; 50 if nothing is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many, from 1 to 250.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
+    ) -> Result<Connection<Opportunity>> {
+        opportunity::of_person(
             ctx,
             self.person_id(),
             PageArgs {
@@ -262,19 +288,7 @@ impl PersonQuery {
         let filter = filter
             .unwrap_or_default()
             .read(&["filter"])
-            .map_err(|problems| {
-                let messages: Vec<String> = problems
-                    .into_iter()
-                    .map(|problem| {
-                        format!(
-                            "{}: {}",
-                            problem.path.unwrap_or_default().join("."),
-                            problem.message
-                        )
-                    })
-                    .collect();
-                bad_input(messages.join(" "))
-            })?;
+            .map_err(|problems| bad_input(told(problems)))?;
         let page = PageArgs {
             first,
             after,

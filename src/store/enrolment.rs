@@ -8,11 +8,12 @@ use super::claim::address_of;
 use super::lead::kept;
 use super::sequence::version::{self, Version};
 use super::sql::{self, Arguments};
-use super::{Result, dialect, person};
+use super::{Result, dialect, opportunity, person};
 use crate::domain::flow::Channel;
 use crate::domain::id::{LeadId, PersonId, SenderId, SequenceId, VersionId, WorkspaceId};
 use crate::domain::lead::LeadStatus;
 use crate::domain::person_filter::PersonFilter;
+use crate::domain::pipeline::OpportunityFilter;
 
 /// What enrolling into a sequence takes to know of it; locked, so that it stays as it is.
 #[derive(Debug)]
@@ -190,20 +191,37 @@ pub async fn by_ids(
     sql::all(connection, &statement, arguments).await
 }
 
-/// The conditions that bind `p` to a filter and to an instant by which the person was there.
+/// By what people are chosen.
+#[derive(Debug, Clone, Copy)]
+pub enum Filter<'a> {
+    /// By what is known of them.
+    People(&'a PersonFilter),
+    /// By their opportunities: those who have one that it chooses.
+    Opportunities(&'a OpportunityFilter),
+}
+
+/// The conditions that bind `p` to a filter and to an instant by which the person, or the opportunity,
+/// was there.
 fn chosen(
     connection: &impl ConnectionTrait,
     workspace: WorkspaceId,
-    filter: &PersonFilter,
+    filter: Filter<'_>,
     as_of: DateTime<Utc>,
     arguments: &mut Arguments,
 ) -> String {
-    let mut text = format!(
-        "p.created_at <= {}",
-        arguments.add(as_of.timestamp_millis())
-    );
+    let as_of = arguments.add(as_of.timestamp_millis());
+    let mut text = format!("p.created_at <= {as_of}");
     let backend = connection.get_database_backend();
-    let more = person::condition(backend, workspace, filter, "p", arguments);
+    let more = match filter {
+        Filter::People(filter) => person::condition(backend, workspace, filter, "p", arguments),
+        Filter::Opportunities(filter) => {
+            let chosen = opportunity::filter::condition(workspace, filter, "o", arguments);
+            format!(
+                "EXISTS (SELECT 1 FROM opportunity AS o WHERE o.person_id = p.id
+                     AND o.created_at <= {as_of} AND {chosen})"
+            )
+        }
+    };
     if !more.is_empty() {
         text.push_str(" AND ");
         text.push_str(&more);
@@ -219,7 +237,7 @@ pub async fn by_filter(
     connection: &impl ConnectionTrait,
     workspace: WorkspaceId,
     sequence: SequenceId,
-    filter: &PersonFilter,
+    filter: Filter<'_>,
     (after, as_of): (Option<PersonId>, DateTime<Utc>),
     limit: usize,
 ) -> Result<Vec<Candidate>> {
@@ -244,7 +262,7 @@ pub async fn by_filter(
 pub async fn count(
     connection: &impl ConnectionTrait,
     workspace: WorkspaceId,
-    filter: &PersonFilter,
+    filter: Filter<'_>,
     as_of: DateTime<Utc>,
 ) -> Result<i64> {
     let mut arguments = Arguments::new().with(workspace.uuid());

@@ -31,6 +31,7 @@ mod opted_out;
 mod pace;
 mod pains;
 mod people;
+mod pipelines;
 mod preview;
 mod prompt;
 mod protocols;

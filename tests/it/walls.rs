@@ -109,6 +109,9 @@ pub async fn objects(h: &Harness, names: &[&str]) -> Objects {
             json!({ "id": leads[0] }),
         )
         .await;
+    let pipeline = crate::pipelines::pipeline(h, names[0]).await;
+    let stage = &pipeline["stages"][0]["id"];
+    let opportunity = crate::pipelines::opportunity(h, names[0], &person, stage).await;
     let input = json!({ "csv": format!("email\n{}-three@example.com\n", names[0]) });
     let bulk = h
         .mutate(
@@ -149,6 +152,9 @@ pub async fn objects(h: &Harness, names: &[&str]) -> Objects {
         ("task", task.to_string()),
         ("person", text(&person_of["lead"]["person"]["id"])),
         ("free person", person),
+        ("pipeline", text(&pipeline["id"])),
+        ("stage", text(stage)),
+        ("opp", opportunity),
         ("bulk", text(&bulk["operation"]["id"])),
         ("token", h.admin.token.to_string()),
         ("ws", h.admin.workspace.to_string()),
@@ -171,7 +177,8 @@ pub struct Probe {
 }
 
 const EVERY: &[&str] = &[
-    "seq", "ver", "sender", "lead", "exec", "task", "person", "bulk", "token", "ws",
+    "seq", "ver", "sender", "lead", "exec", "task", "person", "pipeline", "stage", "opp", "bulk",
+    "token", "ws",
 ];
 
 pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
@@ -180,8 +187,13 @@ pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
     let last = path.rsplit('.').next()?;
     let kinds: &[&str] = match (field, last) {
         ("Query.node" | "Query.nodes", _) => EVERY,
+        ("Mutation.leadsEnrol", "ids") if path.contains(".opportunities.") => &["opp"],
         ("Mutation.leadsEnrol", "ids") | (_, "personId") => &["person", "free person"],
         ("Query.people", "ids") => &["person"],
+        ("Query.opportunities", "ids") | (_, "opportunityIds") => &["opp"],
+        (_, "pipelineId") => &["pipeline"],
+        (_, "stageId" | "stageIds") => &["stage"],
+        (_, "id") if name.starts_with("opportunity") => &["opp"],
         ("Mutation.leadsPause" | "Mutation.leadsResume" | "Mutation.leadsRemove", "ids")
         | (_, "leadId") => &["lead"],
         (_, "sequenceIds" | "sequenceId" | "notInSequenceId") => &["seq"],
@@ -202,6 +214,7 @@ pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
         "Query.nodes" => ("query ($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }".into(), json!({})),
         "Query.events" => ("query ($filter: EventFilter) { events(first: 250, filter: $filter) { cursor kind } }".into(), json!({})),
         "Query.people" => (format!("query ($filter: PersonFilter) {{ people{page} }}"), json!({})),
+        "Query.opportunities" => (format!("query ($filter: OpportunityFilter) {{ opportunities{page} }}"), json!({})),
         "Query.leads" => (format!("query ($filter: LeadFilter) {{ leads{page} }}"), json!({})),
         "Query.executions" => (format!("query ($filter: ExecutionFilter) {{ executions{page} }}"), json!({})),
         "Sequence.leads" => (
@@ -243,6 +256,16 @@ fn mutation(name: &str, path: &str, ours: &Objects) -> Option<(String, Value)> {
             "person { id }",
             json!({ "set": { "firstName": "Eve" } }),
         ),
+        "opportunityCreate" => (
+            "OpportunityCreateInput",
+            "opportunity { name }",
+            json!({ "name": "Eve", "personId": ours.id("person"), "stageId": ours.id("stage") }),
+        ),
+        "opportunityMove" => (
+            "OpportunityMoveInput",
+            "opportunity { name }",
+            json!({ "id": ours.id("opp"), "stageId": ours.id("stage") }),
+        ),
         "senderCheck" => ("SenderCheckInput", "sender { id }", json!({})),
         "senderUpdate" => (
             "SenderUpdateInput",
@@ -269,9 +292,11 @@ fn mutation(name: &str, path: &str, ours: &Objects) -> Option<(String, Value)> {
             ("SequenceIdInput", "sequence { id }", json!({}))
         }
         "leadsEnrol" => {
-            let people = match path.contains(".filter.") {
-                true => json!({ "filter": { "search": "ours" } }),
-                false => json!({ "ids": [ours.id("person")] }),
+            let people = match path.split('.').nth(2) {
+                Some("filter") => json!({ "filter": { "search": "ours" } }),
+                Some("opportunities") => json!({ "opportunities": {} }),
+                Some("opportunityIds") => json!({ "opportunityIds": [] }),
+                _ => json!({ "ids": [ours.id("person")] }),
             };
             (
                 "LeadsEnrolInput",
@@ -393,6 +418,8 @@ async fn everything(h: &Harness) -> Value {
         leads(first: 250) { nodes { id status stopReason dueAt person { id } } }
         people(first: 250) { nodes { id email firstName updatedAt } }
         senders { id name enabled dailyCap }
+        pipelines { id name stages { id name } }
+        opportunities(first: 250) { nodes { id name stage { id } updatedAt } }
         executions(first: 250) { nodes { id status error { code } } }
         events(first: 250) { cursor kind }
         tokens { nodes { id revokedAt } }

@@ -21,7 +21,7 @@ pub use self::flow::{
     VariantInput, WebhookInput,
 };
 pub use self::settings::{SettingsChange, WindowInput};
-use super::{AppError, Caller, Refusal, RefusalCode, Services};
+use super::{AppError, Caller, Refusal, RefusalCode, Services, name};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::Flow;
 use crate::domain::id::{SenderId, SequenceId, VersionId, WorkspaceId};
@@ -31,8 +31,6 @@ use crate::store::event;
 use crate::store::sequence::{self, Sequence};
 use crate::zones::ZoneDatabase;
 
-/// The longest name of a sequence, in characters.
-pub const NAME_CHARS_MAX: usize = 200;
 /// What the name of a duplicate ends with.
 const COPY: &str = " (copy)";
 
@@ -65,7 +63,7 @@ pub struct Content {
 pub fn read(zones: &ZoneDatabase, change: Change) -> Result<Content, Vec<Refusal>> {
     let mut wrong = Vec::new();
     let mut note = |refusals| wrong.extend(refusals);
-    let name = read_name(&change.name.unwrap_or_default());
+    let name = name::read(&change.name.unwrap_or_default(), &["name"]);
     let name = name.map_err(|refusal| note(vec![refusal]));
     let flow = flow::read(change.flow.unwrap_or_default(), zones).map_err(&mut note);
     let settings = change.settings.unwrap_or_default();
@@ -138,7 +136,7 @@ pub async fn duplicate(
     let original = sequence::find(services.db.read(), caller.workspace, id).await?;
     let original = original.filter(|original| caller.scope.admits(original.id));
     let original = original.ok_or_else(missing)?;
-    let room = NAME_CHARS_MAX - COPY.chars().count();
+    let room = name::NAME_CHARS_MAX - COPY.chars().count();
     let name: String = original.name.chars().take(room).collect();
     let copy = Sequence {
         flow: original.flow,
@@ -331,7 +329,7 @@ fn missing() -> Refusal {
 fn apply(services: &Services, row: &mut Sequence, change: Change) -> Result<(), AppError> {
     let mut wrong = Vec::new();
     if let Some(name) = change.name {
-        match read_name(&name) {
+        match name::read(&name, &["name"]) {
             Ok(name) => row.name = name,
             Err(refusal) => wrong.push(refusal),
         }
@@ -353,17 +351,4 @@ fn apply(services: &Services, row: &mut Sequence, change: Change) -> Result<(), 
     } else {
         Err(AppError::Refused(wrong))
     }
-}
-
-fn read_name(name: &str) -> Result<String, Refusal> {
-    let name = name.trim();
-    if name.is_empty() || name.chars().count() > NAME_CHARS_MAX {
-        let message = format!("name has from 1 to {NAME_CHARS_MAX} characters: correct it.");
-        return Err(Refusal::invalid(message, &["name"]));
-    }
-    if name.chars().any(char::is_control) {
-        let message = "name is a single line without control characters: correct it.";
-        return Err(Refusal::invalid(message, &["name"]));
-    }
-    Ok(name.to_owned())
 }

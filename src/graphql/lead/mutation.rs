@@ -12,6 +12,7 @@ use crate::graphql::bulk::BulkPayload;
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::{UserError, UserErrorCode};
 use crate::graphql::node;
+use crate::graphql::opportunity::OpportunityFilterInput;
 use crate::graphql::person::PersonFilterInput;
 use crate::graphql::problems::Problems;
 use crate::store::lead::change::Change;
@@ -23,6 +24,11 @@ pub enum PeopleSelection {
     Ids(Vec<ID>),
     /// The people that match and are there when the mutation is called.
     Filter(PersonFilterInput),
+    /// The people of these opportunities, at most 20,000; the outcomes tell of each one.
+    OpportunityIds(Vec<ID>),
+    /// A whole pipeline segment: the people of the opportunities that match and are there when the
+    /// mutation is called, each once; at least one condition must be given.
+    Opportunities(OpportunityFilterInput),
 }
 
 /// Exactly one way of choosing leads.
@@ -60,19 +66,22 @@ pub struct LeadsBulkInput {
     idempotency_key: Option<String>,
 }
 
+/// Where a list stands in the input: what it is part of, and its name there.
+type ListAt<'a> = (&'a [&'a str], &'a str);
+
 /// Reads the ids of a selection; every id is one of the kind, or all are refused.
-fn ids<K: Kind>(ids: &[ID], path: &[&str]) -> Result<Vec<Id<K>>, Vec<UserError>> {
+fn ids<K: Kind>(ids: &[ID], (path, name): ListAt<'_>) -> Result<Vec<Id<K>>, Vec<UserError>> {
     let mut problems = Problems::of(path);
     if ids.is_empty() {
-        problems.add(&["ids"], "ids is empty: name at least one.".into());
+        problems.add(&[name], format!("{name} is empty: name at least one."));
     }
     if ids.len() > SELECTION_MAX {
         let message =
-            format!("ids has at most {SELECTION_MAX} entries: split them, or choose by filter.");
-        let path = [path, &["ids"]].concat();
+            format!("{name} has at most {SELECTION_MAX} entries: split them, or choose by filter.");
+        let path = [path, &[name]].concat();
         return Err(vec![UserError::new(UserErrorCode::Limit, message, &path)]);
     }
-    let read = problems.each(ids, "ids", node::id);
+    let read = problems.each(ids, name, node::id);
     // A wrong kind of id is wrong everywhere: the first few say so.
     problems.found.truncate(20);
     if problems.found.is_empty() {
@@ -86,10 +95,16 @@ impl LeadsEnrolInput {
     fn read(self) -> Result<(EnrolRequest, Option<String>), Vec<UserError>> {
         let sequence = node::id(&self.sequence_id, &["sequenceId"]);
         let people = match self.people {
-            PeopleSelection::Ids(list) => ids(&list, &["people"]).map(People::Ids),
+            PeopleSelection::Ids(list) => ids(&list, (&["people"], "ids")).map(People::Ids),
             PeopleSelection::Filter(filter) => {
                 filter.read(&["people", "filter"]).map(People::Filter)
             }
+            PeopleSelection::OpportunityIds(list) => {
+                ids(&list, (&["people"], "opportunityIds")).map(People::OpportunityIds)
+            }
+            PeopleSelection::Opportunities(filter) => filter
+                .read(&["people", "opportunities"])
+                .map(People::Opportunities),
         };
         match (sequence, people) {
             (Ok(sequence_id), Ok(people)) => {
@@ -115,7 +130,7 @@ impl LeadsEnrolInput {
 async fn change(ctx: &Context<'_>, change: Change, input: LeadsBulkInput) -> Result<BulkPayload> {
     let caller = ctx.require_within(Role::Editor)?;
     let leads = match input.leads {
-        LeadSelection::Ids(list) => ids(&list, &["leads"]).map(Leads::Ids),
+        LeadSelection::Ids(list) => ids(&list, (&["leads"], "ids")).map(Leads::Ids),
         LeadSelection::Filter(filter) => filter.read(&["leads", "filter"]).map(Leads::Filter),
     };
     let request = match leads {
