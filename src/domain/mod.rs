@@ -4,6 +4,7 @@
 //! as arguments. The same input gives the same output, on any machine.
 
 pub mod address;
+pub mod analytics;
 pub mod bulk;
 pub mod duration;
 pub mod event;
