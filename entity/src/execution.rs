@@ -45,6 +45,12 @@ pub struct Model {
     pub started_at: Option<i64>,
     #[sea_orm(nullable)]
     pub finished_at: Option<i64>,
+    /// What the contact did with the message.
+    pub opens: i32,
+    pub clicks: i32,
+    pub replies: i32,
+    pub bounced: bool,
+    pub unsubscribed: bool,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

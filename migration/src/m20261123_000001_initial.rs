@@ -298,6 +298,11 @@ const UP: &[&str] = &[
         scheduled_at BIGINT,
         started_at BIGINT,
         finished_at BIGINT,
+        opens INTEGER NOT NULL DEFAULT 0,
+        clicks INTEGER NOT NULL DEFAULT 0,
+        replies INTEGER NOT NULL DEFAULT 0,
+        bounced BOOLEAN NOT NULL DEFAULT FALSE,
+        unsubscribed BOOLEAN NOT NULL DEFAULT FALSE,
         UNIQUE (lead_id, step_key),
         CHECK ((worker_id IS NOT NULL) = (status = 'SENDING')),
         CHECK (error_code IS NOT NULL OR status <> 'FAILED')

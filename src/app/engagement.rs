@@ -54,10 +54,7 @@ pub async fn record(
         Engagement::AutoReplied { .. } => (None, EventKind::AutoReplied),
     };
     // What was done with a message is told of its step, wherever the lead is by now.
-    let message = match execution {
-        Some(execution) => engagement::engaging(&tx, lead, execution).await?,
-        None => None,
-    };
+    let message = engagement::engaging(&tx, lead, execution).await?;
     let channel = match message
         .as_ref()
         .and_then(|message| message.channel.as_deref())
@@ -68,8 +65,11 @@ pub async fn record(
         None => Channel::Email,
     };
     let sequence = SequenceId::from_uuid(row.sequence_id);
+    let answered = message
+        .as_ref()
+        .map(|message| ExecutionId::from_uuid(message.id));
     let mut events = vec![NewEvent {
-        execution_id: execution,
+        execution_id: execution.or(answered),
         channel: Some(channel),
         sender_id: match &message {
             Some(message) => message.sender_id.map(SenderId::from_uuid),
@@ -103,6 +103,9 @@ pub async fn record(
     }
     if let Some(count) = count {
         engagement::count(&tx, row.id, count, at).await?;
+        if let Some(message) = &message {
+            engagement::count_of_message(&tx, message.id, count).await?;
+        }
     }
     event::append(&tx, workspace, events).await?;
     tx.commit().await.map_err(StoreError::from)?;

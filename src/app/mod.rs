@@ -4,6 +4,7 @@
 //! events are appended as the last statement before the commit, and the bells of
 //! [`crate::wake::Wake`] ring after it.
 
+pub mod analytics;
 pub mod engagement;
 pub mod execution;
 pub mod given_up;

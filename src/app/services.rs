@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::analytics::Analytics;
 use super::token::access::Access;
 use crate::bus::Bus;
 use crate::channel::dispatch::{Route, TransportConfig, Transports};
@@ -33,6 +34,8 @@ pub struct Services {
     pub bus: Bus,
     /// Who may come in.
     pub access: Access,
+    /// What came of sequences.
+    pub analytics: Analytics,
 }
 
 impl Services {
@@ -50,6 +53,7 @@ impl Services {
         let wake = Wake::default();
         let bus = Bus::new(db.clone(), wake.clone());
         let access = Access::new(db.clone(), clock.clone());
+        let analytics = Analytics::new(db.clone());
         Self {
             db,
             clock,
@@ -60,6 +64,7 @@ impl Services {
             wake,
             bus,
             access,
+            analytics,
         }
     }
 

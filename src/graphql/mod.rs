@@ -74,4 +74,8 @@ pub struct Mutation(
 
 /// Everything that can be followed live.
 #[derive(MergedSubscription, Default)]
-pub struct Subscription(event::EventSubscription, bulk::BulkSubscription);
+pub struct Subscription(
+    event::EventSubscription,
+    bulk::BulkSubscription,
+    analytics::AnalyticsSubscription,
+);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, Object, Result, dataloader};
 
-use super::analytics::SequenceAnalytics;
+use super::analytics::{self, AnalyticsFilterInput, SequenceAnalytics};
 use super::context::ContextExt;
 use super::execution::{self, Execution, ExecutionFilterInput};
 use super::flow::{Flow, FlowProblem};
@@ -236,8 +236,14 @@ impl Sequence {
     }
 
     /// What came of the sequence.
-    async fn analytics(&self) -> SequenceAnalytics {
-        SequenceAnalytics(self.0.id)
+    async fn analytics(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which messages count; all, if it is not given.")] filter: Option<
+            AnalyticsFilterInput,
+        >,
+    ) -> Result<SequenceAnalytics> {
+        analytics::of_sequence(ctx, &self.0, filter).await
     }
 
     /// When it was made.

@@ -91,6 +91,25 @@ pub async fn count(
     Ok(())
 }
 
+/// Adds one engagement to what the contact did with a message.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn count_of_message(
+    tx: &impl ConnectionTrait,
+    execution: Uuid,
+    count: Count,
+) -> Result<()> {
+    let column = match count {
+        Count::Opens => "opens",
+        Count::Clicks => "clicks",
+        Count::Replies => "replies",
+    };
+    let statement = format!("UPDATE execution SET {column} = {column} + 1 WHERE id = $1");
+    sql::execute(tx, &statement, Arguments::new().with(execution)).await?;
+    Ok(())
+}
+
 /// What a lead has done with messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Touched {
@@ -148,6 +167,8 @@ pub async fn touched(
 /// The message that an engagement is about.
 #[derive(Debug, Clone, FromQueryResult)]
 pub struct Engaging {
+    /// Its execution.
+    pub id: Uuid,
     /// Its step.
     pub step_key: String,
     /// Its channel.
@@ -156,19 +177,25 @@ pub struct Engaging {
     pub sender_id: Option<Uuid>,
 }
 
-/// The message of a lead with this execution.
+/// The message of a lead with this execution; without one, the last that the lead was sent.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
 pub async fn engaging(
     connection: &impl ConnectionTrait,
     lead: LeadId,
-    execution: ExecutionId,
+    execution: Option<ExecutionId>,
 ) -> Result<Option<Engaging>> {
-    sql::one(
-        connection,
-        "SELECT step_key, channel, sender_id FROM execution WHERE id = $1 AND lead_id = $2",
-        Arguments::new().with(execution.uuid()).with(lead.uuid()),
-    )
-    .await
+    let mut arguments = Arguments::new().with(lead.uuid());
+    let which = match execution {
+        Some(execution) => format!("id = {}", arguments.add(execution.uuid())),
+        None => {
+            "status IN ('SENT', 'DELIVERED') AND channel IN ('EMAIL', 'SMS', 'WHATSAPP')".into()
+        }
+    };
+    let statement = format!(
+        "SELECT id, step_key, channel, sender_id FROM execution WHERE lead_id = $1 AND {which}
+         ORDER BY id DESC LIMIT 1"
+    );
+    sql::one(connection, &statement, arguments).await
 }

@@ -4,6 +4,7 @@
 //! that they run inside or outside a transaction; who opens a transaction says so in its doc.
 //! Every function that reads or writes a workspace's rows takes the workspace's id.
 
+pub mod analytics;
 pub mod bulk;
 pub mod claim;
 pub mod db;

@@ -287,33 +287,3 @@ pub async fn count(
     let statement = format!("SELECT count(*) AS n FROM sequence WHERE {conditions}");
     sql::number(connection, &statement, arguments).await
 }
-
-/// How many leads of each of the sequences got at least one message; a sequence without any is
-/// left out.
-///
-/// # Errors
-/// [`StoreError`] as the database has it.
-pub async fn contacted(
-    connection: &impl ConnectionTrait,
-    workspace: WorkspaceId,
-    sequences: &[SequenceId],
-) -> Result<Vec<(SequenceId, i64)>> {
-    let mut arguments = Arguments::new().with(workspace.uuid());
-    let list = arguments.list(sequences.iter().map(|id| id.uuid()));
-    let statement = format!(
-        "SELECT sequence_id, count(*) AS n FROM lead
-         WHERE workspace_id = $1 AND sequence_id IN ({list}) AND messages_sent > 0
-         GROUP BY sequence_id"
-    );
-    let rows: Vec<Counted> = sql::all(connection, &statement, arguments).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (SequenceId::from_uuid(row.sequence_id), row.n))
-        .collect())
-}
-
-#[derive(sea_orm::FromQueryResult)]
-struct Counted {
-    sequence_id: uuid::Uuid,
-    n: i64,
-}

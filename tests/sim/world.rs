@@ -23,7 +23,7 @@ use crate::flows::Cast;
 use crate::options::Options;
 use crate::oracle::story::{Ears, People, Story};
 use crate::oracle::watch::Requests;
-use crate::oracle::{ending, ledger};
+use crate::oracle::{ending, ledger, numbers};
 use crate::provider::{Provider, Troubles};
 
 /// What a run leaves for comparison.
@@ -325,6 +325,7 @@ impl World {
             ending::everything_ended(db, &self.book, &self.story, &leads, &self.people).await;
             ending::log_explains_state(&self.story, &leads);
             ending::ledger_agrees(db, &self.book, &self.requests).await;
+            numbers::add_up(&self.services, self.caller.workspace, &self.draws).await;
         }
         let events = event::Entity::find()
             .order_by_asc(event::Column::Seq)

@@ -13,7 +13,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 pub use self::comparison::{Comparison, SignificanceTest, Trial, compare};
 pub use self::report::{Bucket, Funnel, MessageCounts, Report, StepReport};
-pub use self::table::Table;
+pub use self::table::{Loaded, Table};
 use super::flow::Channel;
 use super::id::{LeadId, SenderId};
 use super::zone::Zone;
@@ -70,7 +70,7 @@ pub struct LeadFacts {
 }
 
 /// Which messages count; a list means "any of these", so that an empty one means none.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
     /// Sent by one of these.
     pub senders: Option<Vec<SenderId>>,

@@ -37,6 +37,10 @@ pub struct Table {
     senders: Known<SenderId>,
 }
 
+/// Messages that are not laid out yet.
+#[derive(Debug, Default)]
+pub struct Loaded(Vec<(u32, Message)>);
+
 /// Where the messages of a lead lie, and where it stands.
 #[derive(Debug, Clone, Copy)]
 struct Lead {
@@ -153,6 +157,39 @@ impl Table {
         }
         self.messages = messages;
         self.gaps = 0;
+    }
+
+    /// Reads messages of leads that were put before without any, to be laid out by [`Table::lay_out`]; one
+    /// of a lead that was not put is left out. Those of one lead come oldest first.
+    pub fn load<'f>(
+        &mut self,
+        messages: impl IntoIterator<Item = &'f (LeadId, MessageFacts)>,
+    ) -> Loaded {
+        let mut loaded = Loaded::default();
+        for (lead, facts) in messages {
+            if let Some(&number) = self.by_id.get(&lead.uuid()) {
+                loaded.0.push((number, self.message(facts)));
+            }
+        }
+        loaded
+    }
+
+    /// Lays out what was loaded.
+    pub fn lay_out(&mut self, loaded: Vec<Loaded>) {
+        let mut all: Vec<(u32, Message)> = loaded.into_iter().flat_map(|part| part.0).collect();
+        // Stable: the messages of a lead stay in their order.
+        all.sort_by_key(|(lead, _)| *lead);
+        self.messages.reserve_exact(all.len());
+        for (number, message) in all {
+            let first = self.messages.len();
+            self.messages.push(message);
+            if let Some(lead) = self.leads.get_mut(index(number)) {
+                if lead.count == 0 {
+                    lead.first = place(first);
+                }
+                lead.count += 1;
+            }
+        }
     }
 
     fn message(&mut self, facts: &MessageFacts) -> Message {

@@ -236,6 +236,28 @@ proptest! {
     }
 
     #[test]
+    fn loading_is_putting(
+        leads in prop::collection::vec(lead(), 0..20),
+        filter in filter(),
+    ) {
+        let leads: BTreeMap<LeadId, LeadFacts> =
+            leads.into_iter().map(|lead| (lead.lead, lead)).collect();
+        let mut table = Table::default();
+        let mut messages: Vec<(LeadId, MessageFacts)> = Vec::new();
+        for lead in leads.values() {
+            let bare = LeadFacts { messages: Vec::new(), ..lead.clone() };
+            table.put(&bare);
+            messages.extend(lead.messages.iter().map(|message| (lead.lead, message.clone())));
+        }
+        messages.sort_by_key(|(_, message)| message.at);
+        let stranger = LeadId::from_uuid(Uuid::from_u128(99));
+        messages.extend(messages.first().cloned().map(|(_, message)| (stranger, message)));
+        let loaded = messages.chunks(7).map(|part| table.load(part)).collect();
+        table.lay_out(loaded);
+        prop_assert_eq!(table.report(&filter), by_hand(&leads, &filter));
+    }
+
+    #[test]
     fn a_comparison_is_a_probability(
         trials in prop::collection::vec((0..2_000_u64, 0..=100_u64), 0..5),
     ) {
