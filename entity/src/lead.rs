@@ -34,6 +34,9 @@ pub struct Model {
     pub paused_rest_ms: Option<i64>,
     #[sea_orm(nullable)]
     pub until_at: Option<i64>,
+    /// Until when its contact is away, as a machine said.
+    #[sea_orm(nullable)]
+    pub quiet_until: Option<i64>,
     #[sea_orm(nullable)]
     pub worker_id: Option<Uuid>,
     #[sea_orm(column_type = "JsonBinary", nullable)]

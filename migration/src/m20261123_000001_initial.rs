@@ -238,9 +238,10 @@ const UP: &[&str] = &[
         due_at BIGINT,
         first_due_at BIGINT,
         hold TEXT CHECK (hold IN ('MISSING_MERGE_DATA', 'UNCONFIRMED', 'RETRYING',
-            'MISSING_ADDRESS', 'AWAITING_CONDITION', 'AWAITING_TASK', 'AUTO_REPLY')),
+            'MISSING_ADDRESS', 'AWAITING_CONDITION', 'AWAITING_TASK')),
         paused_rest_ms BIGINT,
         until_at BIGINT,
+        quiet_until BIGINT,
         worker_id UUID,
         thread JSON,
         messages_sent INTEGER NOT NULL,
@@ -258,6 +259,7 @@ const UP: &[&str] = &[
         CHECK (due_at IS NULL OR status = 'ACTIVE'),
         CHECK (paused_rest_ms IS NULL OR status = 'PAUSED'),
         CHECK (until_at IS NULL OR status = 'ACTIVE'),
+        CHECK (quiet_until IS NULL OR status IN ('ACTIVE', 'PAUSED')),
         CHECK (step_key IS NOT NULL OR status = 'COMPLETED')
     )",
     "CREATE UNIQUE INDEX lead_active ON lead (sequence_id, person_id)

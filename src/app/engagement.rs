@@ -1,16 +1,22 @@
 //! What contacts do with messages: they open them, click, and answer.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
+use sea_orm::ConnectionTrait;
 
 use super::given_up::give_up;
-use super::{AppError, Services};
+use super::{AppError, Services, calendar};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::Channel;
-use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId, WorkspaceId};
+use crate::domain::id::{
+    ExecutionId, LeadId, PersonId, SenderId, SequenceId, VersionId, WorkspaceId,
+};
 use crate::domain::lead::{Happening, StopReason};
+use crate::domain::planning;
+use crate::domain::schedule::Calendar;
 use crate::domain::settings::Settings;
+use crate::store::claim::LeadRow;
 use crate::store::engagement::{self, Count};
-use crate::store::{StoreError, claim, event};
+use crate::store::{StoreError, claim, event, sequence};
 
 /// What a contact did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +27,8 @@ pub enum Engagement {
     Clicked,
     /// Answered; stops the lead where its sequence says so.
     Replied,
-    /// Had a machine answer, which holds the lead until then, or as long as its sequence says.
+    /// Had a machine answer: what reaches the contact waits until then, or as long as its sequence says,
+    /// wherever the lead is by now.
     AutoReplied {
         /// The date of return that the answer states.
         until: Option<DateTime<Utc>>,
@@ -68,7 +75,12 @@ pub async fn record(
     let answered = message
         .as_ref()
         .map(|message| ExecutionId::from_uuid(message.id));
+    let quiet_until = match engagement {
+        Engagement::AutoReplied { until } => quiet_until(&settings, until, at),
+        Engagement::Opened | Engagement::Clicked | Engagement::Replied => None,
+    };
     let mut events = vec![NewEvent {
+        detail: quiet_until.map(|until| serde_json::json!({ "quietUntil": shown(until) })),
         execution_id: execution.or(answered),
         channel: Some(channel),
         sender_id: match &message {
@@ -93,13 +105,15 @@ pub async fn record(
             events.push(stopped.with_detail(serde_json::json!({ "reason": "REPLIED" })));
         }
     }
-    if let Engagement::AutoReplied { until } = engagement
-        && let Some(until) = held_until(&settings, until, at)
-        && let Ok(held) = row.state()?.apply(&Happening::AutoReplied { until }, at)
-    {
-        row.set_state(held);
-        row.last_action_at = Some(at.timestamp_millis());
-        claim::save_leads(&tx, std::slice::from_ref(&row), None).await?;
+    if let Some(until) = quiet_until {
+        let due_at = due_at_back(services, &tx, workspace, &row, (engaged.version, until)).await?;
+        let happening = Happening::AutoReplied { until, due_at };
+        // A lead that is over has nothing left to wait.
+        if let Ok(quiet) = row.state()?.apply(&happening, at) {
+            row.set_state_after(&happening, quiet);
+            row.last_action_at = Some(at.timestamp_millis());
+            claim::save_leads(&tx, std::slice::from_ref(&row), None).await?;
+        }
     }
     if let Some(count) = count {
         engagement::count(&tx, row.id, count, at).await?;
@@ -115,9 +129,9 @@ pub async fn record(
     Ok(true)
 }
 
-/// Until when an automatic reply holds a lead: to the stated date, else as long as the settings say;
-/// `None` where they say to ignore it.
-fn held_until(
+/// Until when the contact is away of whom a machine answered: to the stated date, else as long as the
+/// settings say; `None` where they say to ignore it.
+fn quiet_until(
     settings: &Settings,
     stated: Option<DateTime<Utc>>,
     at: DateTime<Utc>,
@@ -125,4 +139,33 @@ fn held_until(
     let hold = settings.auto_reply_hold.as_ref()?;
     let stated = stated.filter(|stated| *stated > at);
     Some(stated.unwrap_or_else(|| at + hold.exact()))
+}
+
+/// When the lead's step may come once its contact is back, if it waits for that.
+async fn due_at_back(
+    services: &Services,
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    lead: &LeadRow,
+    (version, until): (VersionId, DateTime<Utc>),
+) -> Result<Option<DateTime<Utc>>, AppError> {
+    let versions = sequence::version::find_many(tx, workspace, &[version]).await?;
+    let step = versions.iter().flat_map(|version| &version.flow.steps);
+    let step = step
+        .filter(|step| step.action.keeps_windows())
+        .find(|step| Some(step.key.as_str()) == lead.step_key.as_deref());
+    let Some((version, _)) = versions.first().zip(step) else {
+        return Ok(None);
+    };
+    let sender = lead.sender_id.map(SenderId::from_uuid);
+    let person = PersonId::from_uuid(lead.person_id);
+    let opens = |calendar: &Calendar<'_>| planning::reopens_at(until, calendar);
+    let (around, settings) = ((services, tx), &version.settings);
+    let opens_at = calendar::ask(around, workspace, settings, (sender, person), opens).await?;
+    Ok(Some(opens_at))
+}
+
+/// An instant as the API shows it.
+fn shown(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
-use super::{AppError, Caller, Refusal, RefusalCode, Services};
+use super::{AppError, Caller, Refusal, RefusalCode, Services, calendar};
 use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
@@ -12,13 +12,13 @@ use crate::domain::flow::{Answer, CompiledFlow, Flow};
 use crate::domain::id::{ExecutionId, PersonId, SenderId, SequenceId, VersionId};
 use crate::domain::lead::{Happening, LeadStatus, Onward};
 use crate::domain::outcome::ErrorCode;
-use crate::domain::planning::{self, Clocks, Whereabouts};
+use crate::domain::planning;
+use crate::domain::schedule::Calendar;
 use crate::domain::thread::Thread;
-use crate::domain::zone::Zone;
 use crate::store::claim::{LeadRow, save_leads};
 use crate::store::dispatch::{self, OpenExecution, Settled};
 use crate::store::execution::{self, Row};
-use crate::store::{StoreError, dialect, event, lane, person, sender, sequence};
+use crate::store::{StoreError, dialect, event, lane, sequence};
 
 /// Settles an UNCONFIRMED execution. Where the message was sent, the lead goes on as if that had
 /// been known at once; where it was not, it is sent again. Settling twice alike is no error.
@@ -192,7 +192,7 @@ impl Settling<'_> {
         if let Ok(state) = let_go {
             // Publishing may have made another step of it while the message was on its way.
             let current = self.flow(tx, open.current_version).await?;
-            lead.set_state(state);
+            lead.set_state_after(&Happening::SettledUnsent, state);
             let sender = current.and_then(|flow| lead.standing_sender(&flow));
             lead.sender_id = sender.map(SenderId::uuid);
             save_leads(tx, &[lead], None).await?;
@@ -246,22 +246,14 @@ impl Settling<'_> {
                 sender: None,
             });
         };
-        let zone = |name: &str| self.services.zones.get(name);
         let sender = next.sender_in(Some(&thread), open.sender_id, open.lead.bucket);
-        let found = sender::find_many(tx, workspace, sender.as_slice()).await?;
-        let someone = person::find(tx, workspace, PersonId::from_uuid(open.lead.person_id)).await?;
-        let whereabouts = someone.map_or_else(Whereabouts::default, |someone| {
-            let zone = someone.time_zone.as_deref().and_then(zone);
-            Whereabouts::new(zone, someone.country.as_deref())
-        });
-        let sender_zone = found.first().and_then(|sender| zone(&sender.time_zone));
-        let of_sequence = zone(&settings.time_zone).unwrap_or_else(Zone::utc);
-        let clocks = Clocks {
-            sequence: &of_sequence,
-            sender: sender_zone.as_ref().unwrap_or(&of_sequence),
-            person: &whereabouts,
+        let person = PersonId::from_uuid(open.lead.person_id);
+        let quiet_until = open.lead.quiet_until.map(from_ms);
+        let slot = |calendar: &Calendar<'_>| {
+            planning::due_at_back(next, done_at, quiet_until, calendar)
         };
-        let due_at = planning::due_at(next, done_at, &planning::calendar(settings, clocks));
+        let around = (self.services, tx);
+        let due_at = calendar::ask(around, workspace, settings, (sender, person), slot).await?;
         Ok(Plan {
             thread,
             onward: Some(Onward {

@@ -5,6 +5,7 @@
 //! [`crate::wake::Wake`] ring after it.
 
 pub mod analytics;
+mod calendar;
 pub mod engagement;
 pub mod execution;
 pub mod given_up;

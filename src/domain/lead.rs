@@ -109,8 +109,6 @@ pub enum Hold {
     AwaitingCondition,
     /// Waits for a person to do a task, or for its time to be up.
     AwaitingTask,
-    /// A machine answered, as for somebody who is away; goes on at its due time.
-    AutoReply,
 }
 
 impl Hold {
@@ -143,6 +141,11 @@ pub struct LeadState {
     /// When what it waits for in its step is given up; none where nothing is, or never. Its due time
     /// is no later: it is earlier when something happened that the wait may end by.
     pub until: Option<DateTime<Utc>>,
+    /// Until when a machine has said that the contact is away, which may be over; none where it has not,
+    /// and of a lead that is over. What reaches the person waits for it: messages, and work that
+    /// would be given to somebody. Whatever else the lead does goes on meanwhile, and so does a wait that
+    /// it is in; whoever claims the lead holds back what must wait, however the lead got there.
+    pub quiet_until: Option<DateTime<Utc>>,
 }
 
 /// A step to go to and when it is due.
@@ -183,10 +186,13 @@ pub enum Happening {
     },
     /// Something happened that such a wait may end by.
     Stirred,
-    /// A machine answered: nothing is sent before then.
+    /// A machine answered: the contact is away.
     AutoReplied {
-        /// When it goes on.
+        /// Until when.
         until: DateTime<Utc>,
+        /// When the step at which it is may come at the earliest, where that waits for it; none where it
+        /// goes on meanwhile.
+        due_at: Option<DateTime<Utc>>,
     },
     /// The message may or may not have left.
     Ambiguous,
@@ -225,6 +231,7 @@ impl LeadState {
             hold: None,
             paused_rest: None,
             until: None,
+            quiet_until: None,
         }
     }
 
@@ -278,19 +285,14 @@ impl LeadState {
             // Whoever resumes it has it asked again.
             (Paused, H::Stirred) if self.awaits() => Err(Refused::Already),
             (Pending | InProgress | Paused, H::Stirred) => Err(Refused::Senseless),
-            (Pending, H::AutoReplied { until }) if self.due_at.is_some() => Ok(Self {
-                due_at: self.due_at.map(|due_at| due_at.max(*until)),
-                hold: Some(Hold::AutoReply),
-                ..self.clone()
+            (Pending, H::AutoReplied { until, due_at }) => Ok(Self {
+                // A step that is due before is planned anew.
+                due_at: self.due_at.map(|planned| due_at.map_or(planned, |back| planned.max(back))),
+                ..self.quiet(*until)
             }),
-            (Paused, H::AutoReplied { until }) if self.paused_rest.is_some() && !self.awaits() => {
-                Ok(Self {
-                    paused_rest: self.paused_rest.map(|kept| kept.max(rest(*until, now))),
-                    ..self.clone()
-                })
-            }
-            // What waits for somebody sends nothing, and a message on its way cannot be held.
-            (Pending | InProgress | Paused, H::AutoReplied { .. }) => Err(Refused::Senseless),
+            // It waits in its step, its message is on its way, or somebody holds it: what comes next is
+            // held back when it comes.
+            (InProgress | Paused, H::AutoReplied { until, .. }) => Ok(self.quiet(*until)),
             // Nobody works on a lead that waits in its step, or for somebody to settle its message.
             (_, H::Released) if self.awaits() || self.hold == Some(Hold::Unconfirmed) => {
                 Err(Refused::Senseless)
@@ -346,6 +348,14 @@ impl LeadState {
         self.hold.is_some_and(Hold::awaits)
     }
 
+    /// Away at least until then: who is away longer by what was said before stays so.
+    fn quiet(&self, until: DateTime<Utc>) -> Self {
+        Self {
+            quiet_until: Some(self.quiet_until.map_or(until, |known| known.max(until))),
+            ..self.clone()
+        }
+    }
+
     fn stopped(&self, reason: StopReason) -> Self {
         Self {
             status: LeadStatus::Stopped,
@@ -355,6 +365,7 @@ impl LeadState {
             hold: None,
             paused_rest: None,
             until: None,
+            quiet_until: None,
         }
     }
 
@@ -408,6 +419,7 @@ impl LeadState {
                 hold: None,
                 paused_rest: None,
                 until: None,
+                quiet_until: None,
             };
         };
         let paused = self.status == LeadStatus::Paused;
@@ -423,6 +435,7 @@ impl LeadState {
             hold: None,
             paused_rest: paused.then(|| rest(onward.due_at, now)),
             until: None,
+            quiet_until: self.quiet_until,
         }
     }
 

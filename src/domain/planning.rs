@@ -64,6 +64,21 @@ pub fn due_at(
     due_after(anchor, wait, business_days, step.keeps_windows(), calendar)
 }
 
+/// The same of a step of a lead whose contact is away until then, if that is known: what reaches the
+/// person, which is what keeps to the windows, comes at the first slot after that.
+pub fn due_at_back(
+    step: &CompiledStep,
+    anchor: DateTime<Utc>,
+    quiet_until: Option<DateTime<Utc>>,
+    calendar: &Calendar<'_>,
+) -> DateTime<Utc> {
+    let planned = due_at(step, anchor, calendar);
+    match quiet_until {
+        Some(until) if step.keeps_windows() && until > planned => reopens_at(until, calendar),
+        Some(_) | None => planned,
+    }
+}
+
 /// The same for a step of a working copy, which may have texts that cannot be sent.
 pub fn draft_due_at(step: &Step, anchor: DateTime<Utc>, calendar: &Calendar<'_>) -> DateTime<Utc> {
     let (wait, business_days) = (&step.wait, step.business_days);

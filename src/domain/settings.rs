@@ -46,7 +46,7 @@ pub struct Settings {
     pub stop_on_reply: bool,
     /// A reply stops the other leads with the same company, too.
     pub stop_company_on_reply: bool,
-    /// How long an automatic reply holds the lead; none ignores automatic replies.
+    /// How long an automatic reply keeps the lead quiet; none ignores automatic replies.
     pub auto_reply_hold: Option<WaitDuration>,
     /// A won opportunity stops the lead.
     pub stop_on_opportunity_won: bool,

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::plan::{self, RunningSender};
 use super::{Letter, RunningVersion};
+use crate::clock::from_ms;
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::{Answer, CompiledStep, MissingPolicy};
 use crate::domain::gate;
@@ -27,6 +28,8 @@ pub enum Decision {
     Send(Box<Outgoing>),
     /// Not now: the lead is due again then.
     Later(DateTime<Utc>),
+    /// Not now, as the contact is away: the step is planned anew for then.
+    Quiet(DateTime<Utc>),
     /// The step is over without a message; the lead goes on.
     Over {
         /// FAILED or SKIPPED.
@@ -175,6 +178,19 @@ fn unaddressed(step: &CompiledStep, code: ErrorCode, message: &str) -> Decision 
             message: message.to_owned(),
         },
     }
+}
+
+/// The first opening after the contact is back, where it is away. Asked before anything that makes a
+/// message late: nobody is late whose contact is away.
+fn quiet_until(
+    due: &DueLead,
+    sender: Option<&RunningSender>,
+    at: &Circumstances<'_>,
+) -> Option<DateTime<Utc>> {
+    let until = due.lead.quiet_until.map(from_ms)?;
+    let zone = sender.map_or(&at.version.zone, |sender| &sender.zone);
+    let calendar = plan::calendar(at.version, zone, at.whereabouts);
+    (until > at.now).then(|| plan::reopens_at(until, &calendar))
 }
 
 /// The next opening, where the step keeps to the windows and they are closed.

@@ -26,7 +26,7 @@ use crate::store::claim::PersonRow;
 use crate::store::enrolment;
 use crate::store::lane::{SenderRow, quota_day};
 
-pub use crate::domain::planning::{due_at, reopens_at};
+pub use crate::domain::planning::reopens_at;
 
 /// A sender as the engine works with it.
 #[derive(Debug)]
@@ -202,7 +202,7 @@ pub fn onward(
     let calendar = calendar(version, zone.unwrap_or(&version.zone), whereabouts);
     let onward = Onward {
         step_key: next.key.clone(),
-        due_at: due_at(next, anchor, &calendar),
+        due_at: planning::due_at_back(next, anchor, lead.quiet_until.map(from_ms), &calendar),
     };
     (onward, sender)
 }

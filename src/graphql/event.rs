@@ -71,7 +71,8 @@ pub enum EventKind {
     Clicked,
     /// The contact answered.
     Replied,
-    /// A machine answered for the contact.
+    /// A machine answered for the contact; where that keeps the lead quiet, the detail says until when
+    /// (`quietUntil`).
     AutoReplied,
     /// A message came back.
     Bounced,

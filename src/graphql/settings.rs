@@ -133,8 +133,11 @@ impl SequenceSettings {
         self.0.stop_company_on_reply
     }
 
-    /// An automatic reply (out of office) holds the lead for so long instead of stopping it; null
-    /// ignores it.
+    /// How long an automatic reply (out of office) that states no date of return keeps the lead quiet,
+    /// instead of stopping it; null ignores automatic replies. Wherever the lead is, messages wait for
+    /// the first open send window after that, and so does work that would be given to somebody.
+    /// Whatever else the lead does goes on meanwhile: conditions, tasks that somebody has already,
+    /// webhooks, updates.
     async fn auto_reply_hold(&self) -> Option<Duration> {
         self.0.auto_reply_hold.map(|hold| hold.to_string().into())
     }
@@ -178,7 +181,8 @@ pub struct SequenceSettingsInput {
     stop_on_reply: Option<bool>,
     /// A reply from one contact stops the others with the same company.
     stop_company_on_reply: Option<bool>,
-    /// An automatic reply holds the lead for so long; PT0S ignores automatic replies.
+    /// How long an automatic reply that states no date of return keeps the lead quiet; PT0S ignores
+    /// automatic replies.
     auto_reply_hold: Option<Duration>,
     /// A won opportunity stops the lead.
     stop_on_opportunity_won: Option<bool>,

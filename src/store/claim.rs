@@ -58,6 +58,8 @@ pub struct LeadRow {
     pub paused_rest_ms: Option<i64>,
     /// When what it waits for in its step is given up.
     pub until_at: Option<i64>,
+    /// Until when its contact is away, as a machine said.
+    pub quiet_until: Option<i64>,
     /// Who works on it.
     pub worker_id: Option<Uuid>,
     /// The thread of its emails.
@@ -73,7 +75,7 @@ pub struct LeadRow {
 pub(super) const LEAD_COLUMNS: &str =
     "l.id, l.sequence_id, l.person_id, l.status, l.stop_reason, l.step_key,
     l.turn, l.sender_id, l.bucket, l.anchor_at, l.due_at, l.first_due_at, l.hold,
-    l.paused_rest_ms, l.until_at, l.worker_id,
+    l.paused_rest_ms, l.until_at, l.quiet_until, l.worker_id,
     l.thread, l.messages_sent, l.bounced, l.last_action_at";
 
 impl LeadRow {
@@ -128,6 +130,7 @@ impl LeadRow {
                 .transpose()?,
             paused_rest: self.paused_rest_ms.map(chrono::Duration::milliseconds),
             until: self.until_at.map(from_ms),
+            quiet_until: self.quiet_until.map(from_ms),
         })
     }
 
@@ -140,16 +143,21 @@ impl LeadRow {
         self.hold = state.hold.map(|hold| hold.to_string());
         self.paused_rest_ms = state.paused_rest.map(|rest| rest.num_milliseconds());
         self.until_at = state.until.map(|at| at.timestamp_millis());
+        self.quiet_until = state.quiet_until.map(|at| at.timestamp_millis());
         self.first_due_at = None;
     }
 
     /// Like [`Self::set_state`], of what this happening made of it: a lead whose step is only put off, or
-    /// being tried, keeps the time at which that was first due.
+    /// being tried, keeps the time at which that was first due, and so does one whose message may or may
+    /// not have left. Whose step is planned anew, as the contact is away, is not late.
     pub fn set_state_after(&mut self, happening: &Happening, state: LeadState) {
         let is_at_it = match happening {
-            Happening::Later { .. } | Happening::Released | Happening::Claimed => {
-                state.due_at.is_some()
-            }
+            Happening::Later { .. }
+            | Happening::Released
+            | Happening::Claimed
+            | Happening::SettledUnsent => state.due_at.is_some(),
+            Happening::Ambiguous => true,
+            Happening::AutoReplied { .. } => state.due_at.map(|at| at.timestamp_millis()) == self.due_at,
             _ => false,
         };
         let first = self.first_due_at.or(self.due_at).filter(|_| is_at_it);
@@ -492,7 +500,7 @@ pub async fn save_leads(
         let mut arguments = Arguments::new();
         let rows = arguments.table(
             tx,
-            chunk.iter().map(|lead| -> [Value; 17] {
+            chunk.iter().map(|lead| -> [Value; 18] {
                 [
                     lead.id.into(),
                     lead.status.as_str().into(),
@@ -506,6 +514,7 @@ pub async fn save_leads(
                     lead.hold.clone().into(),
                     lead.paused_rest_ms.into(),
                     lead.until_at.into(),
+                    lead.quiet_until.into(),
                     lead.worker_id.into(),
                     json(lead.thread.clone()),
                     lead.messages_sent.into(),
@@ -516,21 +525,24 @@ pub async fn save_leads(
         );
         let condition = still_of.map_or_else(String::new, |worker| {
             let worker = arguments.add(worker.uuid());
-            let still_in_step = format!("lead.status = 'ACTIVE' AND lead.worker_id = {worker}");
+            // Whose contact is away since then is planned otherwise.
+            let still_in_step = format!(
+                "lead.status = 'ACTIVE' AND lead.worker_id = {worker}
+                 AND lead.quiet_until IS NOT DISTINCT FROM v.quiet_until"
+            );
             format!(" AND {}", sql::of_found("v.id", &still_in_step))
         });
         let statement = format!(
             "WITH v (id, status, stop_reason, step_key, turn, sender_id, anchor_at, due_at,
-                     first_due_at, hold, paused_rest_ms, until_at, worker_id, thread, messages_sent,
-                     bounced, last_action_at)
+                     first_due_at, hold, paused_rest_ms, until_at, quiet_until, worker_id, thread,
+                     messages_sent, bounced, last_action_at)
                  AS ({rows})
              UPDATE lead SET status = v.status, stop_reason = v.stop_reason,
                  step_key = v.step_key, turn = v.turn, sender_id = v.sender_id,
                  anchor_at = v.anchor_at, due_at = v.due_at,
                  first_due_at = v.first_due_at, hold = v.hold,
                  paused_rest_ms = v.paused_rest_ms, until_at = v.until_at,
-                 worker_id = v.worker_id, thread = v.thread,
-                 messages_sent = v.messages_sent, bounced = v.bounced,
+                 quiet_until = v.quiet_until, worker_id = v.worker_id, thread = v.thread, messages_sent = v.messages_sent, bounced = v.bounced,
                  last_action_at = v.last_action_at
              FROM v WHERE lead.id = v.id{condition}"
         );

@@ -23,6 +23,7 @@ struct LastLook {
     enabled: bool,
     lease_until: i64,
     suppressed: bool,
+    is_quiet: bool,
 }
 
 impl LastLook {
@@ -38,6 +39,7 @@ impl LastLook {
             && self.enabled
             && self.lease_until > now.timestamp_millis()
             && !self.suppressed
+            && !self.is_quiet
     }
 }
 
@@ -59,12 +61,16 @@ pub async fn may_leave(
             EXISTS (SELECT 1 FROM suppression s WHERE s.workspace_id = l.workspace_id
                     AND s.channel = e.channel
                     AND s.address = CASE e.channel WHEN 'EMAIL' THEN p.email_key ELSE p.phone END)
-                AS suppressed
+                AS suppressed,
+            e.sender_id IS NOT NULL AND COALESCE(l.quiet_until > $3, FALSE) AS is_quiet
          FROM execution e JOIN lead l ON l.id = e.lead_id JOIN person p ON p.id = l.person_id
          JOIN sequence q ON q.id = e.sequence_id LEFT JOIN sender d ON d.id = e.sender_id
          JOIN worker w ON w.id = $1
          WHERE e.id = $2";
-    let arguments = Arguments::new().with(worker.uuid()).with(execution.uuid());
+    let arguments = Arguments::new()
+        .with(worker.uuid())
+        .with(execution.uuid())
+        .with(now.timestamp_millis());
     let seen: Option<LastLook> = sql::one(connection, statement, arguments).await?;
     Ok(seen.is_some_and(|look| look.allows(worker, now)))
 }

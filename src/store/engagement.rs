@@ -10,19 +10,22 @@ use super::claim::{LEAD_COLUMNS, LeadRow, parse};
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::domain::event::EventKind;
-use crate::domain::id::{ExecutionId, LeadId, WorkspaceId};
+use crate::domain::id::{ExecutionId, LeadId, VersionId, WorkspaceId};
 
 /// A lead with what deciding about an engagement takes.
 #[derive(Debug)]
 pub struct EngagedLead {
     /// The lead, locked.
     pub lead: LeadRow,
+    /// The version that its sequence runs, or ran last.
+    pub version: VersionId,
     /// The settings that its sequence runs under.
     pub settings: serde_json::Value,
 }
 
 #[derive(FromQueryResult)]
 struct Settings {
+    id: Uuid,
     settings: serde_json::Value,
 }
 
@@ -45,12 +48,16 @@ pub async fn lock_lead(
     };
     let settings: Option<Settings> = sql::one(
         tx,
-        "SELECT v.settings FROM sequence q JOIN sequence_version v
+        "SELECT v.id, v.settings FROM sequence q JOIN sequence_version v
              ON v.id = q.published_version_id WHERE q.id = $1",
         Arguments::new().with(lead.sequence_id),
     )
     .await?;
-    Ok(settings.map(|Settings { settings }| EngagedLead { lead, settings }))
+    Ok(settings.map(|Settings { id, settings }| EngagedLead {
+        lead,
+        version: VersionId::from_uuid(id),
+        settings,
+    }))
 }
 
 /// Which count of a lead an engagement adds to.

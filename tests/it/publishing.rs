@@ -519,6 +519,7 @@ fn state(row: &entity::lead::Model) -> LeadState {
             .map(|text| text.parse().expect("a hold")),
         paused_rest: row.paused_rest_ms.map(chrono::Duration::milliseconds),
         until: row.until_at.map(cadenza::clock::from_ms),
+        quiet_until: row.quiet_until.map(cadenza::clock::from_ms),
     }
 }
 

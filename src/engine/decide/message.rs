@@ -1,6 +1,8 @@
 //! Messages: to whom, with what text.
 
-use super::{Circumstances, Decision, Outgoing, closed_until, merge_data, unaddressed, unrendered};
+use super::{
+    Circumstances, Decision, Outgoing, closed_until, merge_data, quiet_until, unaddressed, unrendered,
+};
 use crate::channel::email::Email;
 use crate::channel::text::TextMessage;
 use crate::domain::address::{EmailAddress, PhoneNumber};
@@ -23,6 +25,9 @@ pub(super) fn decide(
 ) -> Decision {
     if due.suppressed {
         return Decision::Suppressed;
+    }
+    if let Some(until) = quiet_until(due, Some(sender), &at) {
+        return Decision::Quiet(until);
     }
     // Asked first: whoever waits for the next opening is later still.
     if is_too_late(due, &at) {

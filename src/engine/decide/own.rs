@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use super::{Circumstances, Decision, Outgoing, closed_until, merge_data, unaddressed, unrendered};
+use super::{
+    Circumstances, Decision, Outgoing, closed_until, merge_data, quiet_until, unaddressed, unrendered,
+};
 use crate::channel::webhook::WebhookRequest;
 use crate::clock::from_ms;
 use crate::domain::execution::ExecutionStatus;
@@ -112,6 +114,9 @@ fn give(
                     let message = "The person has no phone number: add one.";
                     return unaddressed(step, ErrorCode::MissingPhone, message);
                 }
+            }
+            if let Some(until) = quiet_until(due, None, at) {
+                return Decision::Quiet(until);
             }
             if let Some(until) = closed_until(None, at) {
                 return Decision::Later(until);

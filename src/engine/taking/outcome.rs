@@ -101,6 +101,12 @@ impl Taking<'_> {
                 due_at,
                 retrying: false,
             },
+            Decision::Quiet(due_at) => {
+                let retrying = false;
+                self.apply(&mut case.lead, &Happening::Later { due_at, retrying });
+                case.lead.first_due_at = None;
+                return Ok(Some((case.lead, None)));
+            }
             Decision::Lacks { hold, what } => {
                 tracing::debug!(lead.id = %case.lead.lead_id(), ?what, "a lead waits for its data");
                 self.lacking.insert(case.lead.person_id, person);

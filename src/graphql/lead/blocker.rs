@@ -69,7 +69,8 @@ pub enum BlockerCode {
     AwaitingCondition,
     /// The lead waits for a task to be done.
     AwaitingTask,
-    /// A machine answered for the contact, as while somebody is away.
+    /// A machine answered for the contact, as while somebody is away: messages wait until then, and so
+    /// does work that would be given to somebody. Whatever else the lead does goes on.
     AutoReplyHold,
 }
 
@@ -389,6 +390,7 @@ fn of_state(
     }
     let due_at = lead.due_at.map(from_ms).filter(|due_at| *due_at > now);
     let until = lead.until_at.map(from_ms);
+    let quiet_until = lead.quiet_until.map(from_ms).filter(|until| *until > now);
     let hold = lead
         .hold
         .as_deref()
@@ -421,14 +423,15 @@ fn of_state(
             let message = "The lead waits for a task: complete or skip it with taskComplete.";
             add(BlockerCode::AwaitingTask, message, until);
         }
-        Some(Hold::AutoReply) if due_at.is_some() => {
-            let message = "A machine answered for the contact, so the lead waits until then.";
-            add(BlockerCode::AutoReplyHold, message, due_at);
-        }
-        Some(Hold::Retrying) | None if due_at.is_some() => {
+        // What waits for the contact alone is told of below.
+        None if due_at.is_some() && due_at != quiet_until => {
             add(BlockerCode::Waiting, "The step is not due yet.", due_at);
         }
-        Some(Hold::Retrying | Hold::AutoReply) | None => {}
+        Some(Hold::Retrying) | None => {}
+    }
+    if quiet_until.is_some() {
+        let message = "A machine answered for the contact, so messages and new tasks wait until then.";
+        add(BlockerCode::AutoReplyHold, message, quiet_until);
     }
     Ok(found)
 }

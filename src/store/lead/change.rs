@@ -69,7 +69,8 @@ impl Change {
             Self::Remove => (
                 "status IN ('ACTIVE', 'PAUSED')",
                 "status = 'STOPPED', stop_reason = 'REMOVED', due_at = NULL, hold = NULL,
-                 paused_rest_ms = NULL, until_at = NULL, anchor_at = $1, last_action_at = $1"
+                 paused_rest_ms = NULL, until_at = NULL, quiet_until = NULL,
+                 anchor_at = $1, last_action_at = $1"
                     .to_owned(),
             ),
         }

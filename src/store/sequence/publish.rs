@@ -183,7 +183,7 @@ pub async fn complete_leads(
     now: DateTime<Utc>,
 ) -> Result<Vec<LeadId>> {
     let assignments = "status = 'COMPLETED', step_key = NULL, due_at = NULL, hold = NULL,
-        paused_rest_ms = NULL, until_at = NULL, last_action_at = $4";
+        paused_rest_ms = NULL, until_at = NULL, quiet_until = NULL, last_action_at = $4";
     Place::update(
         tx,
         assignments,
@@ -202,7 +202,8 @@ pub async fn stop_leads(
     now: DateTime<Utc>,
 ) -> Result<Vec<LeadId>> {
     let assignments = "status = 'STOPPED', stop_reason = 'STEP_REMOVED', due_at = NULL,
-        hold = NULL, paused_rest_ms = NULL, until_at = NULL, last_action_at = $4";
+        hold = NULL, paused_rest_ms = NULL, until_at = NULL, quiet_until = NULL,
+        last_action_at = $4";
     Place::update(
         tx,
         assignments,
