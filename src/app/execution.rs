@@ -249,9 +249,8 @@ impl Settling<'_> {
         let sender = next.sender_in(Some(&thread), open.sender_id, open.lead.bucket);
         let person = PersonId::from_uuid(open.lead.person_id);
         let quiet_until = open.lead.quiet_until.map(from_ms);
-        let slot = |calendar: &Calendar<'_>| {
-            planning::due_at_back(next, done_at, quiet_until, calendar)
-        };
+        let slot =
+            |calendar: &Calendar<'_>| planning::due_at_back(next, done_at, quiet_until, calendar);
         let around = (self.services, tx);
         let due_at = calendar::ask(around, workspace, settings, (sender, person), slot).await?;
         Ok(Plan {

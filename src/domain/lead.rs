@@ -287,7 +287,9 @@ impl LeadState {
             (Pending | InProgress | Paused, H::Stirred) => Err(Refused::Senseless),
             (Pending, H::AutoReplied { until, due_at }) => Ok(Self {
                 // A step that is due before is planned anew.
-                due_at: self.due_at.map(|planned| due_at.map_or(planned, |back| planned.max(back))),
+                due_at: self
+                    .due_at
+                    .map(|planned| due_at.map_or(planned, |back| planned.max(back))),
                 ..self.quiet(*until)
             }),
             // It waits in its step, its message is on its way, or somebody holds it: what comes next is

@@ -157,7 +157,9 @@ impl LeadRow {
             | Happening::Claimed
             | Happening::SettledUnsent => state.due_at.is_some(),
             Happening::Ambiguous => true,
-            Happening::AutoReplied { .. } => state.due_at.map(|at| at.timestamp_millis()) == self.due_at,
+            Happening::AutoReplied { .. } => {
+                state.due_at.map(|at| at.timestamp_millis()) == self.due_at
+            }
             _ => false,
         };
         let first = self.first_due_at.or(self.due_at).filter(|_| is_at_it);

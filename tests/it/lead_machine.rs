@@ -48,6 +48,7 @@ fn state(status: LeadStatus, hold: Option<Hold>) -> LeadState {
         hold,
         paused_rest: (status == LeadStatus::Paused && has_time).then(|| Duration::hours(1)),
         until: (status == LeadStatus::InProgress && awaits).then_some(soon),
+        quiet_until: None,
     }
 }
 
@@ -65,6 +66,10 @@ fn happenings() -> Vec<(&'static str, Happening)> {
     let awaits = |hold| Happening::Awaits {
         hold,
         until: Some(then),
+    };
+    let away = |due_at| Happening::AutoReplied {
+        until: now() + Duration::hours(4),
+        due_at,
     };
     vec![
         ("A worker takes it up", Happening::Claimed),
@@ -95,8 +100,12 @@ fn happenings() -> Vec<(&'static str, Happening)> {
         ("It comes to wait for a task", awaits(Hold::AwaitingTask)),
         ("What it waits for may have happened", Happening::Stirred),
         (
-            "A machine answers for the contact",
-            Happening::AutoReplied { until: then },
+            "A machine answers for the contact, and its step waits for that one to be back",
+            away(Some(then)),
+        ),
+        (
+            "A machine answers for the contact, and its step goes on meanwhile",
+            away(None),
         ),
         (
             "Nobody knows whether its message left",
@@ -149,6 +158,9 @@ fn told(before: &LeadState, after: &Result<LeadState, Refused>) -> String {
         }
         (None, None) => {}
     }
+    if let Some(until) = after.quiet_until {
+        let _ = write!(cell, ", quiet for {}", hours(until - now()));
+    }
     if let Some(until) = after.until.filter(|until| Some(*until) != after.due_at) {
         let _ = write!(cell, ", given up in {}", hours(until - now()));
     }
@@ -161,7 +173,9 @@ fn page() -> String {
          What each happening does to a lead in each state, as the code has it: this page is written\n\
          by a test (`UPDATE=1 cargo nextest run lead_machine`), and fails it when it differs.\n\n\
          The lead stands at a step and is due in one hour, or what it waits for is given up then; a\n\
-         paused one has one hour left. What comes later comes in five hours.\n",
+         paused one has one hour left. What comes later comes in five hours. A contact who is away is back\n\
+         in four, when no send window is open; whoever claims a lead that is quiet until then holds back\n\
+         messages, and work that would be given to somebody.\n",
     );
     for (called, happening) in happenings() {
         let _ = write!(page, "\n## {called}\n\n| before | after |\n| --- | --- |\n");
@@ -195,5 +209,5 @@ fn every_state_and_every_happening_is_in_the_page() {
         .collect();
     // Of `Happening`, which the compiler counts in `apply`: a new one must get its table.
     assert_eq!(kinds.len(), 14);
-    assert_eq!(states().len(), 19);
+    assert_eq!(states().len(), 17);
 }

@@ -388,6 +388,7 @@ fn states(now: chrono::DateTime<chrono::Utc>) -> Vec<LeadState> {
                     until: offset
                         .filter(|_| awaits && status == LeadStatus::InProgress)
                         .map(|ms| now + Duration::milliseconds(ms + 2_000)),
+                    quiet_until: (!over).then(|| now + Duration::milliseconds(9_000)),
                 });
             }
         }
@@ -402,7 +403,7 @@ both!(
         let id: LeadId = leads[0].parse().expect("an id");
         let (workspace, now) = (h.admin.workspace, h.clock.now());
         let states = states(now);
-        assert_eq!(states.len(), 20 + 32 + 24 + 1 + 1);
+        assert_eq!(states.len(), 16 + 28 + 21 + 1 + 1);
         for before in states {
             for change in [Change::Pause, Change::Resume, Change::Remove] {
                 // Whoever is in a step is worked on, or waits to be confirmed.
@@ -422,11 +423,15 @@ both!(
                         before.paused_rest.map(|rest| rest.num_milliseconds()),
                     ))
                     .with(worker.map(WorkerId::uuid))
-                    .with(Bound::BigInt(before.until.map(|at| at.timestamp_millis())));
+                    .with(Bound::BigInt(before.until.map(|at| at.timestamp_millis())))
+                    .with(Bound::BigInt(
+                        before.quiet_until.map(|at| at.timestamp_millis()),
+                    ));
                 run(
                     &h,
                     "UPDATE lead SET status = $2, stop_reason = $3, step_key = $4, due_at = $5,
-                hold = $6, paused_rest_ms = $7, worker_id = $8, until_at = $9 WHERE id = $1",
+                hold = $6, paused_rest_ms = $7, worker_id = $8, until_at = $9, quiet_until = $10
+                WHERE id = $1",
                     arguments,
                 )
                 .await;

@@ -556,6 +556,10 @@ both!(
                         worker: false,
                     };
                     let lead = lead(&h, &id, &ada, 0, made).await;
+                    let quiet = "UPDATE lead SET quiet_until = 11 WHERE id = $1";
+                    let of = Arguments::new().with(lead.uuid());
+                    let told = sql::execute(h.services.db.write(), quiet, of).await;
+                    told.expect("its contact is away");
                     leads.push((lead, state(&row(&h, lead).await)));
                 }
             }

@@ -1,6 +1,8 @@
 //! What people do meanwhile: they hold leads and release them, answer, opt out, do their tasks, edit
 //! sequences, switch senders off.
 
+use std::collections::HashSet;
+
 use cadenza::app::engagement::{self, Engagement};
 use cadenza::app::{execution, person, sequence, task};
 use cadenza::bulk;
@@ -14,10 +16,14 @@ use entity::{execution as executions, lead, person as persons, suppression, task
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder,
 };
+use uuid::Uuid;
 
 use crate::book::Removed;
 use crate::flows;
 use crate::world::World;
+
+/// How far off the date of return is that an automatic reply states.
+pub const AWAY: Duration = Duration::hours(60);
 
 impl World {
     /// People interfere.
@@ -114,7 +120,7 @@ impl World {
         if sent.is_empty() {
             return;
         }
-        let one = &sent[self.draws.index(sent.len())];
+        let mut one = &sent[self.draws.index(sent.len())];
         let now = self.clock.now();
         let engagement = match self.draws.below(10) {
             0..=3 => Engagement::Opened,
@@ -122,9 +128,19 @@ impl World {
             7 => Engagement::Replied,
             8 => Engagement::AutoReplied { until: None },
             _ => Engagement::AutoReplied {
-                until: Some(now + Duration::hours(60)),
+                until: Some(now + AWAY),
             },
         };
+        if let Engagement::AutoReplied { .. } = engagement {
+            // Where the lead is in its step, and not due, no due time tells of it.
+            let waiting = self.waiting_at_conditions().await;
+            let there: Vec<_> = (sent.iter())
+                .filter(|sent| waiting.contains(&sent.lead_id))
+                .collect();
+            if !there.is_empty() && self.draws.percent(50) {
+                one = there[self.draws.index(there.len())];
+            }
+        }
         let (lead, execution) = (
             LeadId::from_uuid(one.lead_id),
             ExecutionId::from_uuid(one.id),
@@ -140,6 +156,15 @@ impl World {
         )
         .await
         .expect("recorded");
+    }
+
+    async fn waiting_at_conditions(&self) -> HashSet<Uuid> {
+        let waiting = lead::Entity::find()
+            .filter(lead::Column::Hold.eq("AWAITING_CONDITION"))
+            .all(self.services.db.read())
+            .await
+            .expect("leads");
+        waiting.into_iter().map(|lead| lead.id).collect()
     }
 
     /// Somebody does a task, or decides against it.

@@ -63,7 +63,7 @@ impl World {
         if self.is_watched {
             for claimed in &claim.messages {
                 let id = claimed.execution_id.uuid();
-                let person = watch::may_go(&self.services.db, id).await;
+                let person = watch::may_go(&self.services.db, id, now).await;
                 self.zones_at_claim.insert(id, person.time_zone);
             }
             let leads = self.listen().await;
@@ -87,7 +87,8 @@ impl World {
                 continue;
             }
             if self.is_watched && self.clock.now() - claimed.claimed_at > FRESH {
-                watch::may_go(&self.services.db, claimed.execution_id.uuid()).await;
+                let id = claimed.execution_id.uuid();
+                watch::may_go(&self.services.db, id, self.clock.now()).await;
             }
             worker.granted.push(claimed);
         }

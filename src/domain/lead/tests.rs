@@ -26,6 +26,8 @@ fn assert_sound(state: &LeadState) {
         state.step_key.is_some() || state.status == LeadStatus::Completed,
         "{state:?}"
     );
+    let is_over = matches!(state.status, LeadStatus::Completed | LeadStatus::Stopped);
+    assert!(state.quiet_until.is_none() || !is_over, "{state:?}");
     // A lead that waits for nobody has a due time: it cannot be forgotten.
     let waits_for_somebody = state
         .hold
@@ -77,7 +79,12 @@ fn happening() -> impl Strategy<Value = Happening> {
             }
         }),
         Just(Happening::Stirred),
-        (0..1_000_000_i64).prop_map(|ms| Happening::AutoReplied { until: at(ms) }),
+        (0..1_000_000_i64, proptest::option::of(0..1_000_i64)).prop_map(|(ms, closed)| {
+            Happening::AutoReplied {
+                until: at(ms),
+                due_at: closed.map(|closed| at(ms + closed)),
+            }
+        }),
         Just(Happening::DataCompleted),
         Just(Happening::Ambiguous),
         Just(Happening::SettledUnsent),
@@ -93,12 +100,44 @@ proptest! {
         let mut state = LeadState::enrolled(Onward { step_key: "a".into(), due_at: at(0) });
         for (happening, now) in history {
             let over = matches!(state.status, LeadStatus::Completed | LeadStatus::Stopped);
+            let before = state.quiet_until;
             if let Ok(next) = state.apply(&happening, at(now)) {
+                // Only its end makes a lead forget that its contact is away, and for how long.
+                let is_over = matches!(next.status, LeadStatus::Completed | LeadStatus::Stopped);
+                prop_assert!(is_over || next.quiet_until >= before, "{happening:?}: {next:?}");
+                if let Happening::AutoReplied { until, .. } = happening {
+                    prop_assert!(next.quiet_until >= Some(until), "{next:?}");
+                }
                 prop_assert!(!over || next == state, "a lead that is over changed");
                 state = next;
             }
             assert_sound(&state);
         }
+    }
+
+    #[test]
+    fn an_automatic_reply_keeps_a_lead_that_is_not_over_quiet_wherever_it_stands(
+        history in proptest::collection::vec((happening(), 0..1_000_000_i64), 0..40),
+        until in 0..2_000_000_i64, waits in any::<bool>(),
+    ) {
+        let mut state = LeadState::enrolled(Onward { step_key: "a".into(), due_at: at(0) });
+        for (happening, now) in history {
+            state = state.apply(&happening, at(now)).unwrap_or(state);
+        }
+        let due_at = waits.then(|| at(until));
+        let quiet = state.apply(&Happening::AutoReplied { until: at(until), due_at }, at(0));
+        if matches!(state.status, LeadStatus::Completed | LeadStatus::Stopped) {
+            prop_assert_eq!(quiet, Err(Refused::Over));
+            return Ok(());
+        }
+        let quiet = quiet.expect("it takes it");
+        prop_assert!(quiet.quiet_until >= Some(at(until)));
+        assert_sound(&quiet);
+        // Where it is, what it waits for and until when stays; only a step that is due before is not.
+        let at_rest = state.status == LeadStatus::Pending && waits;
+        let due_at = state.due_at.map(|due_at| if at_rest { due_at.max(at(until)) } else { due_at });
+        let quiet_until = quiet.quiet_until;
+        prop_assert_eq!(quiet, LeadState { due_at, quiet_until, ..state });
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Messages: to whom, with what text.
 
 use super::{
-    Circumstances, Decision, Outgoing, closed_until, merge_data, quiet_until, unaddressed, unrendered,
+    Circumstances, Decision, Outgoing, closed_until, merge_data, quiet_until, unaddressed,
+    unrendered,
 };
 use crate::channel::email::Email;
 use crate::channel::text::TextMessage;

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::{
-    Circumstances, Decision, Outgoing, closed_until, merge_data, quiet_until, unaddressed, unrendered,
+    Circumstances, Decision, Outgoing, closed_until, merge_data, quiet_until, unaddressed,
+    unrendered,
 };
 use crate::channel::webhook::WebhookRequest;
 use crate::clock::from_ms;

@@ -430,7 +430,8 @@ fn of_state(
         Some(Hold::Retrying) | None => {}
     }
     if quiet_until.is_some() {
-        let message = "A machine answered for the contact, so messages and new tasks wait until then.";
+        let message =
+            "A machine answered for the contact, so messages and new tasks wait until then.";
         add(BlockerCode::AutoReplyHold, message, quiet_until);
     }
     Ok(found)

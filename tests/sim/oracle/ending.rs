@@ -27,6 +27,8 @@ pub fn log_explains_state(story: &Story, leads: &[lead::Model]) {
         };
         assert_eq!(status, tale.status, "another status: {lead:?}");
         assert_eq!(lead.step_key, tale.step, "another step: {lead:?}");
+        let quiet_until = tale.quiet_until.map(|until| until.timestamp_millis());
+        assert_eq!(lead.quiet_until, quiet_until, "quiet otherwise: {lead:?}");
         let counted = (
             lead.messages_sent,
             lead.opens,

@@ -13,6 +13,7 @@ use super::ledger::is_message;
 use super::path::{self, Answer};
 use super::predicate::{Deeds, holds};
 use crate::book::{Book, Edition};
+use crate::people::AWAY;
 
 /// People by their ids.
 pub type People = HashMap<Uuid, person::Model>;
@@ -46,6 +47,8 @@ pub struct Tale {
     pub clicks: i32,
     pub replies: i32,
     pub bounced: bool,
+    /// Until when its contact is away, as far as a machine has said.
+    pub quiet_until: Option<DateTime<Utc>>,
     pub deeds: Deeds,
     answers: HashMap<String, Answer>,
     pub tasks: HashMap<String, Given>,
@@ -159,6 +162,7 @@ impl Story {
             clicks: 0,
             replies: 0,
             bounced: false,
+            quiet_until: None,
             deeds: Deeds::default(),
             answers: HashMap::new(),
             tasks: HashMap::new(),
@@ -186,6 +190,7 @@ impl Story {
                 assert!(!is_over, "completed after its end: {event:?}");
                 tale.goes_on(event, editions, run);
                 tale.status = "COMPLETED";
+                tale.quiet_until = None;
             }
             "LEAD_STOPPED" => {
                 assert!(!is_over, "stopped after its end: {event:?}");
@@ -194,6 +199,7 @@ impl Story {
                     assert!(edition.step(step).is_none(), "its step is there: {event:?}");
                 }
                 tale.status = "STOPPED";
+                tale.quiet_until = None;
             }
             "EXECUTION_STARTED" => {
                 assert_eq!(
@@ -202,6 +208,9 @@ impl Story {
                 );
                 assert!(run.sends, "claimed while disabled: {event:?}");
                 assert_eq!(event.step_key, tale.step, "not where it is: {tale:?}");
+                if is_message(event.channel.as_deref()) {
+                    tale.contact_is_back(event);
+                }
                 tale.has_waited(event, edition, run);
             }
             "EXECUTION_SENT" | "EXECUTION_FAILED" | "EXECUTION_SKIPPED" => {
@@ -229,7 +238,13 @@ impl Story {
                 assert!(given.outcome.is_none(), "done twice: {event:?}");
                 given.outcome = detail(event, "outcome").map(str::to_owned);
             }
-            "EXECUTION_UNCONFIRMED" | "AUTO_REPLIED" => {}
+            "AUTO_REPLIED" => {
+                let until = quiet_until(event, edition);
+                if !is_over {
+                    tale.quiet_until = tale.quiet_until.max(until);
+                }
+            }
+            "EXECUTION_UNCONFIRMED" => {}
             other => panic!("the story knows no {other}"),
         }
     }
@@ -239,7 +254,29 @@ fn at(event: &event::Model) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(event.at).expect("an instant")
 }
 
+/// Until when an automatic reply says that the contact is away: for as long as the settings say, or to
+/// the date that it states, if they mind it at all.
+fn quiet_until(event: &event::Model, edition: &Edition) -> Option<DateTime<Utc>> {
+    let hold = edition.settings.auto_reply_hold;
+    let told = detail(event, "quietUntil").map(|text| text.parse().expect("an instant"));
+    match (hold, told) {
+        (None, None) => None,
+        (Some(hold), Some(told)) => {
+            let may_be = [hold.exact(), AWAY].map(|away| at(event) + away);
+            assert!(may_be.contains(&told), "quiet until {told}: {event:?}");
+            Some(told)
+        }
+        other => panic!("{other:?}: {event:?}"),
+    }
+}
+
 impl Tale {
+    /// Nothing reaches a person of whom it was said that they are away.
+    fn contact_is_back(&self, event: &event::Model) {
+        let is_back = self.quiet_until.is_none_or(|until| until <= at(event));
+        assert!(is_back, "while the contact is away: {event:?} {self:?}");
+    }
+
     /// The lead goes on to a step, or to its end.
     fn goes_on(&mut self, event: &event::Model, editions: &[Edition], run: Run) {
         let from = self.step.take().expect("a step");
@@ -384,6 +421,7 @@ impl Tale {
         assert_eq!(self.status, "LIVE", "work after a stop: {event:?}");
         assert!(run.sends, "work while disabled: {event:?}");
         assert_eq!(event.step_key, self.step, "not where it is");
+        self.contact_is_back(event);
         self.has_waited(event, edition, run);
         let person = ears.people.get(&self.person).expect("a person");
         let zone = clock::zone_of(&edition.settings, None, person.time_zone.as_deref());

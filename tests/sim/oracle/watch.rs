@@ -26,11 +26,11 @@ async fn row<E: EntityTrait>(
 }
 
 /// A message may be claimed only while its lead is in the step, its sequence and its sender send, and
-/// its address may be contacted. One that leaves more than a second after its claim
+/// its address may be contacted, and, if it is no request, its contact is not away. One that leaves more than a second after its claim
 /// ([`cadenza::engine::last_look::FRESH`]) is asked for again as it leaves: what came between stops it. Only one
 /// that leaves sooner may still arrive after a stop that was committed in that second. Answers the
 /// person.
-pub async fn may_go(db: &Db, execution_id: Uuid) -> person::Model {
+pub async fn may_go(db: &Db, execution_id: Uuid, now: DateTime<Utc>) -> person::Model {
     let execution = row::<execution::Entity>(db, execution_id).await;
     let lead = row::<lead::Entity>(db, execution.lead_id).await;
     let sequence = row::<sequence::Entity>(db, lead.sequence_id).await;
@@ -52,6 +52,10 @@ pub async fn may_go(db: &Db, execution_id: Uuid) -> person::Model {
         "sent as before an edit: {execution:?}"
     );
     if let Some(sender) = execution.sender_id {
+        let is_quiet = lead
+            .quiet_until
+            .is_some_and(|until| until > now.timestamp_millis());
+        assert!(!is_quiet, "sent while the contact is away: {lead:?}");
         let sender = row::<sender::Entity>(db, sender).await;
         assert!(sender.enabled, "sent by who is switched off: {execution:?}");
     }
