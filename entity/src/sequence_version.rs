@@ -18,6 +18,9 @@ pub struct Model {
     pub published_at: i64,
     #[sea_orm(column_type = "Text")]
     pub published_by: String,
+    /// Where leads go that come back to a step which is gone; none where none ever was.
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    pub removed: Option<Json>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -198,6 +198,7 @@ const UP: &[&str] = &[
         settings JSON NOT NULL,
         published_at BIGINT NOT NULL,
         published_by TEXT NOT NULL,
+        removed JSON,
         UNIQUE (sequence_id, number)
     )",
     // A lane is a sender that a sequence's current version sends through. Due work is looked for

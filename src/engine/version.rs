@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sea_orm::ConnectionTrait;
 
 use super::{Engine, EngineError, Result};
-use crate::domain::flow::{Answer, CompiledFlow, CompiledStep, Flow};
+use crate::domain::flow::{Answer, CompiledFlow, CompiledStep, Flow, RemovedSteps};
 use crate::domain::id::{SequenceId, VersionId, WorkspaceId};
 use crate::domain::settings::Settings;
 use crate::domain::zone::Zone;
 use crate::store::lane;
+use crate::store::sequence::version::read_removed;
 
 /// How many versions are kept ready; beyond it the cache starts anew.
 const VERSIONS_MAX: usize = 2_000;
@@ -26,6 +27,8 @@ pub struct RunningVersion {
     pub sequence_id: SequenceId,
     /// Its steps.
     pub flow: CompiledFlow,
+    /// Where leads go that come back to a step which is gone.
+    pub removed: RemovedSteps,
     /// Its settings.
     pub settings: Settings,
     /// The sequence's clock.
@@ -63,6 +66,7 @@ impl Engine {
             reason,
         };
         let row = row.ok_or_else(|| unusable("it is not in the database".into()))?;
+        let removed = read_removed(row.removed).map_err(|error| unusable(error.to_string()))?;
         let flow: Flow =
             serde_json::from_value(row.flow).map_err(|error| unusable(error.to_string()))?;
         let settings: Settings =
@@ -77,6 +81,7 @@ impl Engine {
             workspace: WorkspaceId::from_uuid(row.workspace_id),
             sequence_id: SequenceId::from_uuid(row.sequence_id),
             flow,
+            removed,
             settings,
             zone,
         });

@@ -103,6 +103,8 @@ pub struct VersionRow {
     pub flow: serde_json::Value,
     /// Its settings.
     pub settings: serde_json::Value,
+    /// Where leads go that come back to a step which is gone.
+    pub removed: Option<serde_json::Value>,
 }
 
 /// The version with this id.
@@ -113,8 +115,8 @@ pub async fn version(
     connection: &impl ConnectionTrait,
     id: VersionId,
 ) -> Result<Option<VersionRow>> {
-    let statement =
-        "SELECT workspace_id, sequence_id, flow, settings FROM sequence_version WHERE id = $1";
+    let statement = "SELECT workspace_id, sequence_id, flow, settings, removed
+         FROM sequence_version WHERE id = $1";
     sql::one(connection, statement, Arguments::new().with(id.uuid())).await
 }
 

@@ -15,7 +15,8 @@ use crate::app::given_up::give_up;
 use crate::app::{AppError, Caller, Refusal, Services};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::{
-    self, Action, Destination, Flow, FlowProblem, Severity, StepChange, StepChangeKind,
+    self, Action, Destination, Flow, FlowProblem, RemovedSteps, Severity, StepChange,
+    StepChangeKind,
 };
 use crate::domain::id::{LeadId, SenderId, SequenceId};
 use crate::domain::sequence::{SequenceAction, SequenceStatus, Step};
@@ -258,13 +259,15 @@ impl View {
         } = self;
         let workspace = caller.workspace;
         let old = before.as_ref().map(|version| version.flow.clone());
+        let removed = before.as_ref().map(|version| version.removed.clone());
+        let removed = flow::removed_steps(&removed.unwrap_or_default(), &changes, &sequence.flow);
         let unchanged = before.filter(|version| {
             version.flow == sequence.flow && version.settings == sequence.settings
         });
         let old = old.unwrap_or_default();
         let version = match unchanged {
             Some(version) => version,
-            None => new_version(services, caller, &tx, &sequence, now).await?,
+            None => new_version((services, caller), &tx, &sequence, removed, now).await?,
         };
         sequence.status = SequenceStatus::Published;
         sequence.published_version = Some(version.id);
@@ -309,10 +312,10 @@ impl View {
 }
 
 async fn new_version(
-    services: &Services,
-    caller: &Caller,
+    (services, caller): (&Services, &Caller),
     tx: &DatabaseTransaction,
     sequence: &Sequence,
+    removed: RemovedSteps,
     now: DateTime<Utc>,
 ) -> Result<Version, AppError> {
     let number = version::last_number(tx, caller.workspace, sequence.id).await? + 1;
@@ -324,6 +327,7 @@ async fn new_version(
         settings: sequence.settings.clone(),
         published_at: now,
         published_by: caller.name.clone(),
+        removed,
     };
     version::insert(tx, caller.workspace, &version).await?;
     Ok(version)

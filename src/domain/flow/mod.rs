@@ -27,7 +27,10 @@ pub use self::difference::{Difference, FieldDifference, StepDifference, differen
 pub use self::predicate::{
     ANY_STEP, DEPTH_MAX, LeadFacts, PREDICATES_MAX, PersonFacts, Predicate, WrittenMatch,
 };
-pub use self::reconcile::{Destination, RemovedStepPolicy, StepChange, StepChangeKind, reconcile};
+pub use self::reconcile::{
+    Destination, RemovedStepPolicy, RemovedSteps, StepChange, StepChangeKind, reconcile,
+    removed_steps,
+};
 use super::duration::WaitDuration;
 use super::id::SenderId;
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr};
 
 use super::graph::nearest;
@@ -24,7 +25,8 @@ pub enum RemovedStepPolicy {
 }
 
 /// Where the leads of one removed step go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Destination {
     /// To this step of the new flow.
     Step(String),
@@ -98,6 +100,32 @@ pub fn reconcile(old: &Flow, new: &Flow, policy: &RemovedStepPolicy) -> Vec<Step
         });
     }
     changes
+}
+
+/// Where leads go whose step is gone, for every step that the flow does not have and that one before it
+/// had: a lead whose message was on its way while its step was taken out may come back to it later.
+pub type RemovedSteps = BTreeMap<String, Destination>;
+
+/// Those of a new flow that differs so from the one before it, of which `before` tells.
+pub fn removed_steps(before: &RemovedSteps, changes: &[StepChange], new: &Flow) -> RemovedSteps {
+    let gone = changes.iter().filter_map(|change| {
+        let destination = change.destination.clone()?;
+        Some((change.step_key.clone(), destination))
+    });
+    let gone: RemovedSteps = gone.collect();
+    let mut all = gone.clone();
+    for (key, destination) in before {
+        if new.steps.iter().any(|step| step.key == *key) {
+            continue;
+        }
+        let destination = match destination {
+            Destination::Step(to) => gone.get(to).unwrap_or(destination),
+            Destination::Complete | Destination::Stop => destination,
+        };
+        all.entry(key.clone())
+            .or_insert_with(|| destination.clone());
+    }
+    all
 }
 
 /// How a step differs from what it was, for the leads that stand there; a new name is no difference.

@@ -11,7 +11,7 @@ use crate::channel::dispatch::Route;
 use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
-use crate::domain::flow::{Answer, CompiledStep, Work};
+use crate::domain::flow::{Answer, CompiledStep, Destination, Work};
 use crate::domain::id::{ExecutionId, LeadId, SenderId};
 use crate::domain::lead::{Happening, Hold, Onward, StopReason};
 use crate::domain::outcome::GIVEN_UP;
@@ -307,8 +307,8 @@ impl Taking<'_> {
         });
     }
 
-    /// A message was on its way while publishing took the step out: the lead goes on at the next step
-    /// that is left, at the time it has. An attempt that was to follow does not.
+    /// A message was on its way while publishing took the step out, and did not leave: the lead goes where
+    /// those went that stood there, at the time it has. An attempt that was to follow does not.
     fn step_gone(
         &mut self,
         mut case: Case<'_>,
@@ -316,8 +316,7 @@ impl Taking<'_> {
         is_waiting: bool,
     ) -> Taken {
         let version = case.version;
-        let next = older.zip(case.lead.step_key.as_deref());
-        let next = next.and_then(|(older, key)| older.next_in(version, key));
+        let step_key = case.lead.step_key.clone().unwrap_or_default();
         if is_waiting {
             // It is told of as what it was.
             if let Some((older, key)) = older.zip(case.lead.step_key.as_deref()) {
@@ -332,8 +331,14 @@ impl Taking<'_> {
                 message,
             );
         }
+        let next = match version.removed.get(&step_key) {
+            Some(Destination::Step(to)) => version.flow.step(to).map(Some),
+            Some(Destination::Complete) => Some(None),
+            Some(Destination::Stop) | None => None,
+        };
         match next {
-            Some(next) => self.moved_on(&mut case.lead, version, next),
+            Some(Some(next)) => self.moved_on(&mut case.lead, version, next),
+            Some(None) => self.finished(&mut case.lead, version, &step_key),
             None => self.stop(&mut case.lead, version, StopReason::StepRemoved),
         }
         (case.lead, is_waiting.then_some(case.new))
@@ -405,12 +410,8 @@ impl Taking<'_> {
 
     /// The lead's step is gone and it goes on at another one, due as it was.
     fn moved_on(&mut self, lead: &mut LeadRow, version: &RunningVersion, next: &CompiledStep) {
-        let event = NewEvent::of_lead(
-            self.now,
-            EventKind::LeadAdvanced,
-            version.sequence_id,
-            lead.lead_id(),
-        );
+        let from = lead.step_key.clone().unwrap_or_default();
+        let event = self.removed_step_event(EventKind::LeadAdvanced, lead, version, &from);
         self.events.push(event.at_step(&next.key));
         lead.last_action_at = Some(self.now.timestamp_millis());
         lead.sender_id = lead.sender_at(next).map(SenderId::uuid);
@@ -421,6 +422,26 @@ impl Taking<'_> {
         let first_due_at = lead.first_due_at;
         self.apply(lead, &Happening::StepOver(Some(onward)));
         lead.first_due_at = first_due_at.filter(|_| lead.due_at.is_some());
+    }
+
+    /// The lead's step is gone, and none behind it is left.
+    fn finished(&mut self, lead: &mut LeadRow, version: &RunningVersion, from: &str) {
+        let event = self.removed_step_event(EventKind::LeadCompleted, lead, version, from);
+        self.events.push(event);
+        lead.last_action_at = Some(self.now.timestamp_millis());
+        self.apply(lead, &Happening::StepOver(None));
+    }
+
+    /// As publishing tells of leads whose step it took out.
+    fn removed_step_event(
+        &self,
+        kind: EventKind,
+        lead: &LeadRow,
+        version: &RunningVersion,
+        from: &str,
+    ) -> NewEvent {
+        let event = NewEvent::of_lead(self.now, kind, version.sequence_id, lead.lead_id());
+        event.with_detail(json!({ "from": from, "reason": "STEP_REMOVED" }))
     }
 
     /// The lead goes on without a message: where to, with the event that says so.

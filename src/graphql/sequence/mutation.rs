@@ -56,7 +56,9 @@ pub struct SequencePublishInput {
     dry_run: Option<bool>,
 }
 
-/// What becomes of leads whose step is gone: exactly one field is set.
+/// What becomes of leads whose step is gone: exactly one field is set. A lead whose message is being
+/// sent, or is unconfirmed, is not touched: if that left, the lead goes on at the next step that is left;
+/// if it did not, the lead follows this.
 #[derive(OneofObject)]
 pub enum RemovedStepPolicyInput {
     /// They go to the next step of the old flow that the new one still has; only `true` has a
@@ -64,8 +66,7 @@ pub enum RemovedStepPolicyInput {
     Next(bool),
     /// They go where the map says; from a step that it does not name, to the next one.
     Map(Vec<StepMoveInput>),
-    /// They stop, as STEP_REMOVED; only `true` has a meaning. A lead whose message is being sent, or
-    /// is unconfirmed, is not touched: once that is settled it goes on at the next step that is left.
+    /// They stop, as STEP_REMOVED; only `true` has a meaning.
     Stop(bool),
 }
 

@@ -11,7 +11,7 @@ use sea_orm::{
 
 use super::{Page, read_flow, read_settings, written};
 use crate::clock::from_ms;
-use crate::domain::flow::Flow;
+use crate::domain::flow::{Flow, RemovedSteps};
 use crate::domain::id::{SequenceId, VersionId, WorkspaceId};
 use crate::domain::settings::Settings;
 use crate::store::sql::{self, Arguments};
@@ -34,6 +34,8 @@ pub struct Version {
     pub published_at: DateTime<Utc>,
     /// Who published it.
     pub published_by: String,
+    /// Where leads go that come back to a step which is gone.
+    pub removed: RemovedSteps,
 }
 
 impl TryFrom<sequence_version::Model> for Version {
@@ -48,8 +50,19 @@ impl TryFrom<sequence_version::Model> for Version {
             settings: read_settings(row.settings)?,
             published_at: from_ms(row.published_at),
             published_by: row.published_by,
+            removed: read_removed(row.removed)?,
         })
     }
+}
+
+/// Where leads go that come back to a step which is gone, as a version's row has it.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] where it cannot be read.
+pub fn read_removed(stored: Option<serde_json::Value>) -> Result<RemovedSteps> {
+    let read = stored.map(serde_json::from_value).transpose();
+    let read = read.map_err(|error| StoreError::corrupt("removed steps", error))?;
+    Ok(read.unwrap_or_default())
 }
 
 /// Enters a version.
@@ -70,6 +83,10 @@ pub async fn insert(
         settings: written("sequence's settings", &version.settings)?,
         published_at: version.published_at.timestamp_millis(),
         published_by: version.published_by.clone(),
+        removed: match version.removed.is_empty() {
+            true => None,
+            false => Some(written("removed steps", &version.removed)?),
+        },
     };
     sequence_version::Entity::insert(row.into_active_model())
         .exec_without_returning(tx)

@@ -104,20 +104,53 @@ pub fn may_go_on(editions: &[Edition], from: &str, answer: Option<&Answer>, to: 
     assert!(fits, "from {from}, which is gone, to {to:?}");
 }
 
-/// Asserts that publishing moved a lead as it was told to.
-pub fn was_moved(old: &Edition, new: &Edition, from: &str, to: Option<&str>) {
-    assert!(
-        new.step(from).is_none(),
-        "moved from {from}, which is there"
-    );
-    let wanted = match &new.removed {
-        Removed::Stop => panic!("went on to {to:?} instead of stopping"),
-        Removed::Map(map) => map
-            .iter()
-            .find(|(key, _)| key == from)
-            .map(|(_, to)| to.as_str()),
-        Removed::Next => None,
-    };
-    let wanted = wanted.or_else(|| nearest(from, old, new));
-    assert_eq!(to, wanted, "moved from {from} elsewhere");
+/// What became of the leads of a step that was taken out.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    StandsAt(String),
+    Completed,
+    Stopped,
+}
+
+/// What became of the leads of a step when it was last taken out, and of where they went since, up to the
+/// newest of these editions.
+fn fate(editions: &[Edition], from: &str) -> Fate {
+    let mut fate = None;
+    for pair in editions.windows(2) {
+        let [old, new] = pair else { continue };
+        if old.step(from).is_some() {
+            fate = Some(Fate::StandsAt(from.to_owned()));
+        }
+        let Some(Fate::StandsAt(key)) = &fate else {
+            continue;
+        };
+        if new.step(key).is_some() {
+            continue;
+        }
+        let mapped = match &new.removed {
+            Removed::Stop => {
+                fate = Some(Fate::Stopped);
+                continue;
+            }
+            Removed::Map(map) => map.iter().find(|(gone, _)| gone == key),
+            Removed::Next => None,
+        };
+        let to = mapped.map(|(_, to)| to.as_str());
+        let to = to.or_else(|| nearest(key, old, new)).map(str::to_owned);
+        fate = Some(to.map_or(Fate::Completed, Fate::StandsAt));
+    }
+    let is_there = editions.last().is_some_and(|new| new.step(from).is_some());
+    assert!(!is_there, "moved from {from}, which is there");
+    fate.unwrap_or_else(|| panic!("moved from {from}, which never was"))
+}
+
+/// Asserts that a lead whose step was taken out went where publishing was told to move it.
+pub fn was_moved(editions: &[Edition], from: &str, to: Option<&str>) {
+    let wanted = to.map_or(Fate::Completed, |to| Fate::StandsAt(to.to_owned()));
+    assert_eq!(wanted, fate(editions, from), "moved from {from} elsewhere");
+}
+
+/// Asserts that publishing was told to stop those whose step it took out.
+pub fn was_stopped(editions: &[Edition], from: &str) {
+    assert_eq!(Fate::Stopped, fate(editions, from), "stopped at {from}");
 }

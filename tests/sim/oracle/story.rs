@@ -57,9 +57,8 @@ pub struct Tale {
 /// A sequence, as the log tells of it.
 #[derive(Debug, Default, Clone, Copy)]
 struct Run {
-    /// Which edition it runs, and which it ran before, counted from 0.
+    /// Which edition it runs, counted from 0.
     edition: usize,
-    before: usize,
     sends: bool,
 }
 
@@ -123,7 +122,6 @@ impl Story {
                 let number = usize::try_from(number.expect("a number")).expect("small");
                 *run = Run {
                     edition: number - 1,
-                    before: run.edition,
                     sends: true,
                 };
             }
@@ -196,7 +194,7 @@ impl Story {
                 assert!(!is_over, "stopped after its end: {event:?}");
                 if detail(event, "reason") == Some("STEP_REMOVED") {
                     let step = tale.step.as_deref().expect("a step");
-                    assert!(edition.step(step).is_none(), "its step is there: {event:?}");
+                    path::was_stopped(&editions[..=run.edition], step);
                 }
                 tale.status = "STOPPED";
                 tale.quiet_until = None;
@@ -284,7 +282,7 @@ impl Tale {
             .step_key
             .as_deref()
             .filter(|_| event.kind == "LEAD_ADVANCED");
-        let (old, new) = (&editions[run.before], &editions[run.edition]);
+        let new = &editions[run.edition];
         let was_moved = detail(event, "reason") == Some("STEP_REMOVED");
         if was_moved {
             assert_eq!(
@@ -292,7 +290,7 @@ impl Tale {
                 Some(from.as_str()),
                 "moved from elsewhere"
             );
-            path::was_moved(old, new, &from, to);
+            path::was_moved(&editions[..=run.edition], &from, to);
             if let Some(given) = self.tasks.get_mut(&from) {
                 given.given_up = true;
             }
