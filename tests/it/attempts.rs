@@ -4,6 +4,8 @@ use cadenza::domain::outcome::{Outcome, Phase};
 use cadenza::engine::record::Ending;
 use cadenza::engine::{Claimed, Engine};
 use chrono::{Duration, SecondsFormat};
+use entity::lead;
+use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 
 use crate::enrol::suppress;
@@ -120,5 +122,67 @@ both!(
             )
         );
         assert_eq!(stands["error"]["response"], stood["error"]["response"]);
+    }
+);
+
+/// What becomes of a lead whose message was on its way, and was refused for now, while its sequence was
+/// published with these flows, one after the other: how its row stands, why it stopped, and its step.
+async fn taken_out(h: &Harness, editions: &[(&[&str], Value)]) -> [Option<String>; 3] {
+    let (engine, sequence, sender, claimed) = claimed(h).await;
+    for (keys, policy) in editions {
+        let mut publish = edit(h, &sequence, flow(keys, &[&sender])).await;
+        publish["onRemovedStep"] = policy.clone();
+        done(h, "sequencePublish", publish).await;
+    }
+    refuse(&engine, claimed).await;
+    next_day(h, &engine).await;
+    assert!(claim(&engine).await.is_empty());
+    let found = lead::Entity::find().one(h.services.db.read()).await;
+    let lead = found.expect("readable").expect("there");
+    [Some(lead.status), lead.stop_reason, lead.step_key]
+}
+
+fn stands(status: &str, reason: Option<&str>, step: Option<&str>) -> [Option<String>; 3] {
+    [Some(status), reason, step].map(|text| text.map(str::to_owned))
+}
+
+fn map(from: &str, to: &str) -> Value {
+    json!({ "map": [{ "from": from, "to": to }] })
+}
+
+both!(
+    whoever_comes_back_to_a_step_that_is_gone_goes_where_the_map_says,
+    |h: Harness| async move {
+        let stood = taken_out(&h, &[(&["b", "c"], map("a", "c"))]).await;
+        assert_eq!(stood, stands("ACTIVE", None, Some("c")));
+    }
+);
+
+both!(
+    whoever_comes_back_to_a_step_that_is_gone_follows_every_map_since,
+    |h: Harness| async move {
+        let editions: [(&[&str], Value); 2] =
+            [(&["b", "c"], map("a", "c")), (&["b"], map("c", "b"))];
+        let stood = taken_out(&h, &editions).await;
+        assert_eq!(stood, stands("ACTIVE", None, Some("b")));
+    }
+);
+
+both!(
+    whoever_comes_back_to_a_step_that_is_gone_stops_where_all_did,
+    |h: Harness| async move {
+        let stood = taken_out(&h, &[(&["b"], json!({ "stop": true }))]).await;
+        assert_eq!(stood, stands("STOPPED", Some("STEP_REMOVED"), Some("a")));
+    }
+);
+
+both!(
+    whoever_comes_back_to_a_step_that_is_gone_has_finished_where_nothing_is_left,
+    |h: Harness| async move {
+        let stood = taken_out(&h, &[(&["c"], json!({ "next": true }))]).await;
+        assert_eq!(stood, stands("COMPLETED", None, None));
+        let query = "{ events(first: 9, filter: { kinds: [LEAD_COMPLETED] }) { detail } }";
+        let told = h.data(query, json!({})).await["events"][0]["detail"].take();
+        assert_eq!(told, json!({ "from": "a", "reason": "STEP_REMOVED" }));
     }
 );

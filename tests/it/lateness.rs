@@ -1,11 +1,13 @@
 //! A message that is later than its sequence's `maxLateness` is skipped, whatever put it off meanwhile.
 
+use cadenza::domain::outcome::Outcome;
+use cadenza::engine::record::Ending;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::harness::{Harness, both};
 use crate::leads::bulk;
-use crate::pains::{Receiver, settle};
+use crate::pains::{Receiver, node, settle};
 use crate::sequences::{done, sender};
 use crate::steps::{email, person, ran, running, seen};
 
@@ -116,5 +118,52 @@ both!(
         h.clock.advance_to(march("06T09:00"));
         settle(&h, &receiver).await;
         assert_eq!(ran(&seen(&h, &leads[0]).await), ["one SENT a"]);
+    }
+);
+
+/// What becomes of a message of Monday at nine of which nobody knew whether it had left, until somebody
+/// settled at this instant that it had not.
+async fn settled_unsent_at(h: &Harness, at: &str) -> Vec<String> {
+    let (receiver, ada) = (Receiver::default(), sender(h, "ada").await);
+    let one = person(h, json!({ "email": "one@example.com" })).await;
+    let steps = json!([email("one", "PT0S", &[&ada])]);
+    let leads = running(h, steps, json!({ "maxLateness": "P1D" }), &[&one]).await;
+    let engine = node(h, &receiver).await;
+    let claim = engine.claim(9, &|_| 9).await.expect("claims");
+    let lost = Outcome::Ambiguous {
+        reason: "the connection broke".to_owned(),
+    };
+    let lost = Ending::Dispatched(lost, None);
+    let ended: Vec<_> = (claim.messages.into_iter())
+        .map(|claimed| (claimed, lost.clone()))
+        .collect();
+    engine.record(&ended).await.expect("records");
+    assert_eq!(
+        ran(&seen(h, &leads[0]).await),
+        ["one UNCONFIRMED a INTERRUPTED"]
+    );
+    h.clock.advance_to(march(at));
+    let query = "{ executions(first: 1) { nodes { id } } }";
+    let id = h.data(query, json!({})).await["executions"]["nodes"][0]["id"].take();
+    let (field, input) = ("executionResolve", json!({ "id": id, "wasSent": false }));
+    h.mutate(field, "ExecutionResolveInput", input, "execution { id }")
+        .await;
+    settle(h, &receiver).await;
+    ran(&seen(h, &leads[0]).await)
+}
+
+both!(
+    what_nobody_knew_of_is_late_from_when_it_was_due,
+    |h: Harness| async move {
+        let ran = settled_unsent_at(&h, "04T12:00").await;
+        assert_eq!(ran, ["one SKIPPED a"]);
+    }
+);
+
+both!(
+    what_is_settled_soon_enough_is_sent_again,
+    |h: Harness| async move {
+        let ran = settled_unsent_at(&h, "02T20:00").await;
+        assert_eq!(ran, ["one SENT a"]);
     }
 );

@@ -2,6 +2,7 @@
 
 mod api_docs;
 mod attempts;
+mod away;
 mod blockers;
 mod bulk;
 mod bus;

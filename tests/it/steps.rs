@@ -95,7 +95,8 @@ pub fn codes(lead: &Value) -> Vec<&str> {
         .collect()
 }
 
-async fn engage(h: &Harness, lead: &str, step: &str, what: Engagement) {
+/// What a contact does with the message of a step.
+pub async fn engage(h: &Harness, lead: &str, step: &str, what: Engagement) {
     let found = seen(h, lead).await;
     let nodes = found["executions"]["nodes"]
         .as_array()

@@ -33,7 +33,8 @@ pub struct ExecutionMutation;
 #[Object]
 impl ExecutionMutation {
     /// Settles an UNCONFIRMED execution: it was sent, or send it again. Look into the sender's
-    /// mailbox first; nothing else is ever sent twice.
+    /// mailbox first; nothing else is ever sent twice. Whether it is too late to be sent again
+    /// (`maxLateness`) is reckoned from when its step was first due.
     async fn execution_resolve(
         &self,
         ctx: &Context<'_>,
