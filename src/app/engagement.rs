@@ -81,7 +81,7 @@ pub async fn record(
     };
     let mut events = vec![NewEvent {
         detail: quiet_until.map(|until| serde_json::json!({ "quietUntil": shown(until) })),
-        execution_id: execution.or(answered),
+        execution_id: answered,
         channel: Some(channel),
         sender_id: match &message {
             Some(message) => message.sender_id.map(SenderId::from_uuid),
