@@ -405,7 +405,8 @@ async fn by_texts(h: &Harness, w: &World, found: &mut Found) {
         ("refuse 400 21408", "FAILED REJECTED"),
         ("refuse 400 30034", "FAILED REJECTED"),
         ("wait 429 30", "SCHEDULED RATE_LIMITED"),
-        ("status 503", "SCHEDULED PROVIDER_ERROR"),
+        ("refuse 503 20503", "SCHEDULED PROVIDER_ERROR"),
+        ("status 503", "UNCONFIRMED INTERRUPTED"),
         ("status 502", "UNCONFIRMED INTERRUPTED"),
         ("hang", "UNCONFIRMED INTERRUPTED"),
     ];

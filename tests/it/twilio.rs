@@ -163,7 +163,8 @@ async fn a_server_that_asks_to_wait_is_waited_for() {
         ("wait 429 999999999", ErrorCode::RateLimited, Some(86_400)),
         ("wait 429 soon", ErrorCode::RateLimited, None),
         ("refuse 400 14107", ErrorCode::RateLimited, None),
-        ("status 503", ErrorCode::ProviderError, None),
+        ("refuse 503 12345", ErrorCode::ProviderError, None),
+        ("wait-html 503 7", ErrorCode::ProviderError, Some(7)),
         ("refuse 503 20503", ErrorCode::ProviderError, None),
     ] {
         let outcome = sent(&sink, body).await;
@@ -194,7 +195,7 @@ async fn what_may_have_been_sent_is_never_said_to_have_failed() {
         );
     }
     assert_eq!(sink.taken().len(), bodies.len());
-    for status in [500, 502, 504] {
+    for status in [500, 502, 503, 504] {
         let outcome = sent(&sink, &format!("status {status}")).await;
         assert!(matches!(outcome, Outcome::Ambiguous { .. }), "{outcome:?}");
     }

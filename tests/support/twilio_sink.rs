@@ -8,6 +8,7 @@
 //! | `refuse STATUS CODE` | refused, with the code and words |
 //! | `status STATUS` | the status and some HTML |
 //! | `wait STATUS SECONDS` | the status and `Retry-After: SECONDS` |
+//! | `wait-html STATUS SECONDS` | the same, with some HTML instead of the API's words |
 //! | `wait-date STATUS` | the status and a `Retry-After` 90 seconds after its `Date` |
 //! | `fail CODE` | taken, and failed at once with the code |
 //! | `hang` | taken, and no answer, ever |
@@ -107,6 +108,10 @@ fn answer(seen: &Seen, ledger: &Ledger) -> Reply {
         }
         ["wait", status, seconds] => {
             return wait(number(status), vec![("retry-after", (*seconds).into())]);
+        }
+        ["wait-html", status, seconds] => {
+            let headers = vec![("retry-after", (*seconds).into())];
+            return Reply::Say(number(status), headers, "<html>Busy".into());
         }
         ["wait-date", status] => {
             let dates = [

@@ -80,10 +80,11 @@ impl Meaning {
         match status {
             401 | 403 => Self::Login,
             400 | 409 | 413 | 422 => Self::Content,
-            408 | 503 => Self::Busy,
+            408 => Self::Busy,
             429 => Self::Rate,
             // A gateway that gave up may have passed the request on, and a server that failed may
-            // have failed after it sent.
+            // have failed after it sent. Gateways answer 503, too, where whom they had passed the
+            // request on to broke down.
             500..=599 => Self::Uncertain,
             // 303 leads to the result of what was done (RFC 9110 §15.4.4), 1xx is no answer yet.
             100..=199 | 303 => Self::Uncertain,
@@ -94,9 +95,15 @@ impl Meaning {
         }
     }
 
-    fn of(status: u16, code: Option<u32>) -> Self {
-        code.and_then(Self::of_code)
-            .unwrap_or_else(|| Self::of_status(status))
+    /// The meaning of an answer. `asks_to_wait` where it has Retry-After.
+    fn of(status: u16, code: Option<u32>, asks_to_wait: bool) -> Self {
+        match code.and_then(Self::of_code) {
+            Some(meaning) => meaning,
+            // The API itself refused: a gateway has no codes, and whoever names the time of the next
+            // request (RFC 9110 §15.6.4) has done nothing with this one.
+            None if status == 503 && (code.is_some() || asks_to_wait) => Self::Busy,
+            None => Self::of_status(status),
+        }
     }
 
     /// Whose trouble it is.
@@ -129,14 +136,15 @@ impl Outcome {
     /// and how long it asks to wait. The words are shown and kept as they are: give few.
     ///
     /// 500, 502 and 504 leave open whether the message was sent, unless the provider's code says
-    /// more: they are [`Outcome::Ambiguous`].
+    /// more: they are [`Outcome::Ambiguous`]. So is 503, unless there is a code or a time to wait,
+    /// either of which shows that it was the API that refused.
     pub fn refused_by_api(
         status: u16,
         code: Option<u32>,
         words: &str,
         after: Option<Duration>,
     ) -> Self {
-        let meaning = Meaning::of(status, code);
+        let meaning = Meaning::of(status, code, after.is_some());
         let response = match code {
             Some(code) => format!("{code} {words}"),
             None => words.to_owned(),
@@ -188,7 +196,7 @@ pub(super) fn error_code(status: u16, code: Option<&str>, scope: Scope) -> Error
         };
     }
     let code = code.and_then(|code| code.parse().ok());
-    Meaning::of(status, code).error_code()
+    Meaning::of(status, code, false).error_code()
 }
 
 #[cfg(test)]
@@ -239,6 +247,7 @@ mod tests {
             (429, 0, ErrorCode::RateLimited),
             (400, 14107, ErrorCode::RateLimited),
             (503, 0, ErrorCode::ProviderError),
+            (503, 99999, ErrorCode::ProviderError),
             (500, 20503, ErrorCode::ProviderError),
             (408, 0, ErrorCode::ProviderError),
         ] {
@@ -258,6 +267,21 @@ mod tests {
         ] {
             let outcome = refused(status, code);
             assert!(matches!(outcome, Outcome::Ambiguous { .. }), "{outcome:?}");
+        }
+    }
+
+    /// A load balancer answers 503 both where it passed nothing on and where the server behind it broke
+    /// down after it had taken the message: without a code or a time to wait it was perhaps sent.
+    #[test]
+    fn only_the_api_itself_says_by_503_that_nothing_was_sent() {
+        let answered = |code, after| Outcome::refused_by_api(503, code, "words", after);
+        let wait = Some(Duration::seconds(7));
+        let bare = answered(None, None);
+        assert!(matches!(bare, Outcome::Ambiguous { .. }), "{bare:?}");
+        for (code, after) in [(Some(20503), None), (Some(99999), None), (None, wait)] {
+            let outcome = answered(code, after);
+            assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+            assert_eq!(outcome.error_code(), Some(ErrorCode::ProviderError));
         }
     }
 
