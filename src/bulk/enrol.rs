@@ -428,7 +428,7 @@ impl Enrolling {
 
     /// Why the person must not be contacted by the sequence. Whoever must not get its emails is not
     /// enrolled at all, as most who opt out do it there; another channel that is closed leaves the
-    /// others, and the lead stops where it comes to it. Where none is left by which the sequence could
+    /// others, and its steps are skipped. Where none is left by which the sequence could
     /// contact the person, nothing is begun that could only stop.
     fn closed<'p>(&self, person: &'p Candidate) -> Option<&'p str> {
         let channels = || self.channels.iter().copied();

@@ -123,6 +123,8 @@ pub enum Scope {
         /// The address does not exist or takes no mail: nobody should write to it again.
         hard: bool,
     },
+    /// This recipient's, who has asked for no more messages.
+    OptedOut,
     /// The sending mailbox's (login, limits, its server): every message of it would fail alike.
     Sender,
     /// The sending domain's or its address's reputation: authentication of the domain, block lists.
@@ -143,6 +145,8 @@ pub enum ErrorCode {
     InvalidPhone,
     /// There is no phone number.
     MissingPhone,
+    /// There is no LinkedIn page.
+    MissingLinkedinUrl,
     /// The address must not be contacted.
     Suppressed,
     /// The message could not be made.
@@ -378,6 +382,9 @@ const fn remedy(phase: Phase, scope: Scope) -> &'static str {
         (Phase::Webhook, _) => "Correct the step's web address, headers or body.",
         (Phase::Api, Scope::Recipient { hard: true }) => "Correct the recipient's phone number.",
         (Phase::Api, Scope::Recipient { hard: false }) => "Check the recipient's phone number.",
+        (_, Scope::OptedOut) => {
+            "The recipient has asked for no more messages: nobody can write to them on this channel."
+        }
         (Phase::Api, Scope::Sender) => "Check the sender's account, number and limits.",
         (Phase::Api, Scope::Policy) => {
             "Check the registration and the reputation of the sender's number with the provider."

@@ -63,8 +63,6 @@ pub enum Decision {
     Forward(Answer),
     /// The step's message may or may not have left: somebody must settle that first.
     AwaitConfirmation,
-    /// The address must not be contacted: the lead stops.
-    Suppressed,
     /// Something is missing that the person may be given: the lead waits for it.
     Lacks {
         /// An address, or data for merge tags.
@@ -191,6 +189,16 @@ fn quiet_until(
     let zone = sender.map_or(&at.version.zone, |sender| &sender.zone);
     let calendar = plan::calendar(at.version, zone, at.whereabouts);
     (until > at.now).then(|| plan::reopens_at(until, &calendar))
+}
+
+/// What a step comes to whose person must not be contacted by it: an opt-out is of one channel, so the
+/// lead goes on to the others.
+fn suppressed() -> Decision {
+    Decision::Over {
+        status: ExecutionStatus::Skipped,
+        code: Some(ErrorCode::Suppressed),
+        message: "The address must not be contacted.".to_owned(),
+    }
 }
 
 /// The next opening, where the step keeps to the windows and they are closed.

@@ -20,7 +20,7 @@ use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
-use crate::domain::id::{ExecutionId, SenderId, SequenceId, VersionId, WorkspaceId};
+use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId, VersionId, WorkspaceId};
 use crate::domain::lead::{Happening, LeadState, LeadStatus, StopReason};
 use crate::domain::outcome::{ErrorCode, GIVEN_UP, Outcome, Scope};
 use crate::domain::retry::retry_delay;
@@ -177,7 +177,10 @@ pub(super) struct Recording<'a> {
     refunds: HashMap<QuotaKey, i32>,
     /// Of what the workspace allows.
     limit_refunds: HashMap<QuotaKey, i32>,
-    suppressed: Vec<(Channel, String)>,
+    /// Addresses that refuse for good.
+    bounced: Vec<(Channel, String)>,
+    /// Addresses whose owners have opted out, and the leads that this ended.
+    opted_out: (Vec<(Channel, String)>, Vec<LeadId>),
     unhealthy: BTreeMap<SenderId, (DateTime<Utc>, String)>,
     healthy: BTreeSet<SenderId>,
     paced: BTreeMap<SenderId, DateTime<Utc>>,
@@ -211,7 +214,8 @@ impl<'a> Recording<'a> {
             events: Vec::new(),
             refunds: HashMap::new(),
             limit_refunds: HashMap::new(),
-            suppressed: Vec::new(),
+            bounced: Vec::new(),
+            opted_out: Default::default(),
             unhealthy: BTreeMap::new(),
             healthy: BTreeSet::new(),
             paced: BTreeMap::new(),
@@ -367,7 +371,6 @@ impl<'a> Recording<'a> {
             }
         }
         self.refund_new_lead(&open, zone);
-        let hard = scope == Some(Scope::Recipient { hard: true });
         self.settled.push(Settled {
             id: open.id,
             status: ExecutionStatus::Failed,
@@ -379,20 +382,29 @@ impl<'a> Recording<'a> {
         });
         let detail = json!({ "code": code.as_str(), "message": message });
         self.event(&open, EventKind::ExecutionFailed, Some(detail));
-        if hard {
-            self.bounced(open)
-        } else {
-            self.goes_on(open, claimed, current)
+        match scope {
+            Some(Scope::Recipient { hard: true }) => self.bounced(open),
+            Some(Scope::OptedOut) => self.opted_out(open),
+            _ => self.goes_on(open, claimed, current),
         }
     }
 
     /// The address refuses for good: the lead stops, and nobody writes to it again.
     fn bounced(&mut self, mut open: OpenExecution) -> Result<()> {
-        self.suppressed
-            .extend(open.channel.zip(open.address.clone()));
+        self.bounced.extend(open.channel.zip(open.address.clone()));
         open.lead.bounced = true;
         self.event(&open, EventKind::Bounced, None);
         self.moved(open, &Happening::Stop(StopReason::Bounced))
+    }
+
+    /// The contact has told the provider to let no more messages through, as by answering STOP: the
+    /// lead stops, and nobody writes to the address on this channel again.
+    fn opted_out(&mut self, open: OpenExecution) -> Result<()> {
+        let (addresses, leads) = &mut self.opted_out;
+        addresses.extend(open.channel.zip(open.address.clone()));
+        leads.push(open.lead.lead_id());
+        self.event(&open, EventKind::Unsubscribed, None);
+        self.moved(open, &Happening::Stop(StopReason::Unsubscribed))
     }
 
     /// The trouble is the sender's own: no attempt of the lead is used up, and the sender rests.

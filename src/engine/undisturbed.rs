@@ -70,7 +70,7 @@ fn as_claimed(claimed: &Claimed) -> OpenExecution {
         started_at: Some(claimed.claimed_at.timestamp_millis()),
         version: claimed.version.id,
         current_version: Some(claimed.version.id),
-        // Only a bounce asks for it.
+        // Only a bounce and an opt-out ask for it.
         address: None,
         lead: claimed.lead.clone(),
     }

@@ -65,7 +65,10 @@ pub enum ExecutionErrorCode {
     InvalidPhone,
     /// There is no phone number.
     MissingPhone,
-    /// The address must not be contacted.
+    /// There is no LinkedIn page.
+    MissingLinkedinUrl,
+    /// The address must not be contacted: the step was skipped (SKIPPED), or the provider refused the
+    /// message because the contact has opted out (FAILED).
     Suppressed,
     /// The message could not be made.
     RenderFailed,

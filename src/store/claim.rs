@@ -187,6 +187,8 @@ pub struct DueLead {
     /// Whether the address that the lane's channel uses must not be contacted; in a sequence's own lane,
     /// whether the person must not be called.
     pub suppressed: bool,
+    /// Whether the person must not be contacted on LinkedIn; asked only in a sequence's own lane.
+    pub linkedin_suppressed: bool,
     /// The execution of its present step, if there was an attempt before.
     pub execution: Option<(ExecutionId, ExecutionStatus, i32)>,
     /// The version that this attempt ran under.
@@ -223,6 +225,7 @@ pub struct PersonRow {
 #[derive(FromQueryResult)]
 struct AttemptRow {
     suppressed: bool,
+    linkedin_suppressed: bool,
     execution_id: Option<Uuid>,
     execution_status: Option<String>,
     execution_attempt: Option<i32>,
@@ -302,6 +305,10 @@ pub async fn due(
         }
     };
     let address = address_of(channel);
+    let (linkedin, linkedin_suppressed) = match source {
+        Source::Own(_) => (on_linkedin(), "(n.address IS NOT NULL)"),
+        Source::Sender(..) | Source::Colleague(..) => (String::new(), "FALSE"),
+    };
     let statement = format!(
         "WITH due AS MATERIALIZED (
              SELECT * FROM lead AS d
@@ -311,6 +318,7 @@ pub async fn due(
          )
          SELECT {LEAD_COLUMNS}, {PERSON_COLUMNS},
                 (s.address IS NOT NULL) AS suppressed,
+                {linkedin_suppressed} AS linkedin_suppressed,
                 e.id AS execution_id, e.status AS execution_status,
                 e.attempt AS execution_attempt, e.version_id AS execution_version,
                 e.variant AS execution_variant
@@ -318,6 +326,7 @@ pub async fn due(
          JOIN person p ON p.id = l.person_id
          LEFT JOIN suppression s ON s.workspace_id = l.workspace_id AND s.channel = '{channel}'
               AND s.address = {address}
+         {linkedin}
          LEFT JOIN execution e ON e.lead_id = l.id AND e.step_key = l.step_key
          ORDER BY l.due_at, l.id",
         turn = turn.as_i16(),
@@ -341,12 +350,22 @@ pub async fn due(
                 lead,
                 person,
                 suppressed: attempt.suppressed,
+                linkedin_suppressed: attempt.linkedin_suppressed,
                 execution,
                 ran_under: attempt.execution_version.map(VersionId::from_uuid),
                 variant: attempt.execution_variant,
             })
         })
         .collect()
+}
+
+/// Joins the suppression of the LinkedIn page of the person `p`.
+fn on_linkedin() -> String {
+    let (channel, address) = (Channel::Linkedin, address_of(Channel::Linkedin));
+    format!(
+        "LEFT JOIN suppression n ON n.workspace_id = l.workspace_id AND n.channel = '{channel}'
+              AND n.address = {address}"
+    )
 }
 
 /// The most leads of another sender's lane that are looked through for those that nobody has written to

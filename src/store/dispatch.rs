@@ -9,7 +9,7 @@ use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
-use crate::domain::id::{ExecutionId, SenderId, VersionId, WorkerId, WorkspaceId};
+use crate::domain::id::{ExecutionId, LeadId, SenderId, VersionId, WorkerId, WorkspaceId};
 
 /// What the last look sees.
 #[derive(FromQueryResult)]
@@ -308,6 +308,21 @@ pub async fn suppress(
         "INSERT INTO suppression (workspace_id, channel, address, reason, created_at)
          {rows} ON CONFLICT (workspace_id, channel, address) DO NOTHING"
     );
+    sql::execute(tx, &statement, arguments).await?;
+    Ok(())
+}
+
+/// Notes of leads, whose rows this transaction has locked, that their person has opted out.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn note_opted_out(tx: &impl ConnectionTrait, leads: &[LeadId]) -> Result<()> {
+    if leads.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = Arguments::new();
+    let list = arguments.among(tx, leads.iter().map(|id| id.uuid()));
+    let statement = format!("UPDATE lead SET unsubscribed = TRUE WHERE id {list}");
     sql::execute(tx, &statement, arguments).await?;
     Ok(())
 }

@@ -303,6 +303,14 @@ async fn by_people(h: &Harness, w: &World, found: &mut Found) {
     found
         .add(h, "no number", case, "SKIPPED MISSING_PHONE")
         .await;
+    let case = Case {
+        step: json!({ "key": "one", "wait": "PT0S",
+            "action": { "task": { "channel": "LINKEDIN", "title": "Visit" } } }),
+        person: email("no-page"),
+    };
+    found
+        .add(h, "no page", case, "SKIPPED MISSING_LINKEDIN_URL")
+        .await;
     let mut long = phone(90);
     long["attributes"] = json!({ "nickname": "x".repeat(1_601) });
     let case = text(h, &url, TOKEN, "{{ attributes.nickname }}", long).await;

@@ -108,7 +108,7 @@ async fn each_refusal_has_its_meaning() {
     for (status, code, scope, expected) in [
         (400, 21211, SOFT, ErrorCode::InvalidPhone),
         (400, 21614, SOFT, ErrorCode::InvalidPhone),
-        (400, 21610, HARD, ErrorCode::Suppressed),
+        (400, 21610, Scope::OptedOut, ErrorCode::Suppressed),
         (403, 21408, SOFT, ErrorCode::Rejected),
         (400, 21612, SOFT, ErrorCode::Rejected),
         (400, 21606, Scope::Sender, ErrorCode::Rejected),

@@ -203,11 +203,11 @@ impl World {
         let person = self.some_person().await;
         let channel = self
             .draws
-            .pick(&["EMAIL", "EMAIL", "SMS", "WHATSAPP", "CALL"]);
-        let address = if channel == "EMAIL" {
-            person.email_key
-        } else {
-            person.phone
+            .pick(&["EMAIL", "EMAIL", "SMS", "WHATSAPP", "CALL", "LINKEDIN"]);
+        let address = match channel {
+            "EMAIL" => person.email_key,
+            "LINKEDIN" => person.linkedin_url,
+            _ => person.phone,
         };
         let Some(address) = address else { return };
         let row = suppression::ActiveModel {

@@ -80,6 +80,9 @@ impl Provider {
             if is_request {
                 return Outcome::refused_by_webhook(410, "gone", None);
             }
+            if matches!(message, Prepared::Text(_)) && self.entropy.bits().is_multiple_of(2) {
+                return Outcome::refused_by_api(400, Some(21_610), "they said STOP", None);
+            }
             return Outcome::Rejected {
                 phase: Phase::Rcpt,
                 code: 550,

@@ -13,7 +13,7 @@ use cadenza::entropy::Entropy;
 use cadenza::store::Db;
 use cadenza::zones::ZoneDatabase;
 use chrono::{DateTime, Duration, TimeZone, Utc};
-use entity::{event, lead, person};
+use entity::{event, lead, person, suppression};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
 
@@ -255,9 +255,12 @@ impl World {
             .into_iter()
             .map(|person| (person.id, person))
             .collect();
+        let closed = suppression::Entity::find().all(db).await;
+        let closed = closed.expect("suppressions");
         let ears = Ears {
             book: &self.book,
             leads: &leads,
+            closed: &closed,
             before: &self.people,
             people: &people,
         };

@@ -110,7 +110,8 @@ impl Meaning {
     const fn scope(self) -> Scope {
         match self {
             Self::Number | Self::Unreachable => Scope::Recipient { hard: false },
-            Self::Unknown | Self::OptedOut => Scope::Recipient { hard: true },
+            Self::Unknown => Scope::Recipient { hard: true },
+            Self::OptedOut => Scope::OptedOut,
             Self::Login | Self::Sender | Self::Rate | Self::Busy | Self::Uncertain => Scope::Sender,
             Self::Policy => Scope::Policy,
             Self::Content => Scope::Content,
@@ -191,6 +192,7 @@ pub(super) fn error_code(status: u16, code: Option<&str>, scope: Scope) -> Error
         // No server was asked.
         return match scope {
             Scope::Recipient { .. } => ErrorCode::InvalidPhone,
+            Scope::OptedOut => ErrorCode::Suppressed,
             Scope::Content => ErrorCode::RenderFailed,
             Scope::Sender | Scope::Policy => ErrorCode::Rejected,
         };
@@ -217,7 +219,7 @@ mod tests {
         for (status, code, scope, expected) in [
             (400, 21211, soft, ErrorCode::InvalidPhone),
             (400, 21614, soft, ErrorCode::InvalidPhone),
-            (400, 21610, hard, ErrorCode::Suppressed),
+            (400, 21610, Scope::OptedOut, ErrorCode::Suppressed),
             (400, 21408, soft, ErrorCode::Rejected),
             (400, 21606, Scope::Sender, ErrorCode::Rejected),
             (400, 21212, Scope::Sender, ErrorCode::Rejected),

@@ -182,6 +182,7 @@ pub(super) fn error_code(phase: Phase, code: u16, text: &str, scope: Scope) -> E
             ErrorCode::InvalidEmail
         }
         Scope::Recipient { hard: true } => ErrorCode::UnknownRecipient,
+        Scope::OptedOut => ErrorCode::Suppressed,
         Scope::Recipient { hard: false } | Scope::Sender if temporary => ErrorCode::ProviderError,
         Scope::Recipient { hard: false } | Scope::Sender | Scope::Policy | Scope::Content => {
             ErrorCode::Rejected

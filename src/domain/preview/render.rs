@@ -246,6 +246,9 @@ impl Page<'_> {
             Action::Email(_) => ("email address", &contact.email),
             Action::Sms(_) | Action::Whatsapp(_) => ("phone number", &contact.phone),
             Action::Task(task) if task.channel == Channel::Call => ("phone number", &contact.phone),
+            Action::Task(task) if task.channel == Channel::Linkedin => {
+                ("LinkedIn page", &contact.linkedin_url)
+            }
             _ => return,
         };
         let code = FlowProblemCode::MissingAddress;
@@ -259,7 +262,7 @@ impl Page<'_> {
         };
         let wrong = match &self.step.action {
             Action::Email(_) => EmailAddress::parse(address).err().map(|it| it.to_string()),
-            // Whoever calls reads the number.
+            // Whoever does it reads the number, or follows the link.
             Action::Task(_) => None,
             _ => PhoneNumber::parse(address, None)
                 .err()

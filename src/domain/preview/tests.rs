@@ -185,6 +185,35 @@ fn what_a_person_lacks_is_marked_where_it_is_missed() {
     );
 }
 
+#[test]
+fn a_linkedin_task_needs_a_page() {
+    let task = json!({ "key": "visit", "action": { "kind": "task", "channel": "LINKEDIN",
+        "title": "Visit" }, "onMissingAddress": "STOP" });
+    let flow = flow(json!([task]));
+    let problems = |linkedin_url: Option<&str>| {
+        let contact = Contact {
+            linkedin_url: linkedin_url.map(str::to_owned),
+            ..Contact::default()
+        };
+        let case = Case {
+            contact,
+            ..Case::default()
+        };
+        case.of(&flow).paths[0].entries[0].problems.to_vec()
+    };
+    assert_eq!(problems(Some("https://social.example.com/in/ada")), []);
+    let found = problems(None);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!(
+        (found[0].code, found[0].severity, found[0].path.join(".")),
+        (
+            FlowProblemCode::MissingAddress,
+            Severity::Error,
+            "steps.0.action.task".to_owned()
+        )
+    );
+}
+
 /// Steps in a row, each a split that leads to the next by each of its branches.
 fn ladder(steps: usize, branches: usize) -> Flow {
     let step = |index: usize| {

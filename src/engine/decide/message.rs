@@ -1,8 +1,8 @@
 //! Messages: to whom, with what text.
 
 use super::{
-    Circumstances, Decision, Outgoing, closed_until, merge_data, quiet_until, unaddressed,
-    unrendered,
+    Circumstances, Decision, Outgoing, closed_until, merge_data, quiet_until, suppressed,
+    unaddressed, unrendered,
 };
 use crate::channel::email::Email;
 use crate::channel::text::TextMessage;
@@ -25,7 +25,7 @@ pub(super) fn decide(
     at: Circumstances<'_>,
 ) -> Decision {
     if due.suppressed {
-        return Decision::Suppressed;
+        return suppressed();
     }
     if let Some(until) = quiet_until(due, Some(sender), &at) {
         return Decision::Quiet(until);

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{
-    Circumstances, Decision, Outgoing, closed_until, merge_data, quiet_until, unaddressed,
-    unrendered,
+    Circumstances, Decision, Outgoing, closed_until, merge_data, quiet_until, suppressed,
+    unaddressed, unrendered,
 };
 use crate::channel::webhook::WebhookRequest;
 use crate::clock::from_ms;
@@ -107,14 +107,8 @@ fn give(
             }
         }
         None => {
-            if step.channel == Some(Channel::Call) {
-                if due.suppressed {
-                    return Decision::Suppressed;
-                }
-                if due.person.phone.is_none() {
-                    let message = "The person has no phone number: add one.";
-                    return unaddressed(step, ErrorCode::MissingPhone, message);
-                }
+            if let Some(unreachable) = unreachable(due, step) {
+                return unreachable;
             }
             if let Some(until) = quiet_until(due, None, at) {
                 return Decision::Quiet(until);
@@ -144,6 +138,30 @@ fn give(
             }
         }
     }
+}
+
+/// What a task comes to whose person it may not reach, or has no address for.
+fn unreachable(due: &DueLead, step: &CompiledStep) -> Option<Decision> {
+    let person = &due.person;
+    let (is_suppressed, address, code, message) = match step.channel? {
+        Channel::Call => (
+            due.suppressed,
+            &person.phone,
+            ErrorCode::MissingPhone,
+            "The person has no phone number: add one.",
+        ),
+        Channel::Linkedin => (
+            due.linkedin_suppressed,
+            &person.linkedin_url,
+            ErrorCode::MissingLinkedinUrl,
+            "The person has no LinkedIn page: add its linkedinUrl.",
+        ),
+        _ => return None,
+    };
+    if is_suppressed {
+        return Some(suppressed());
+    }
+    address.is_none().then(|| unaddressed(step, code, message))
 }
 
 fn request(

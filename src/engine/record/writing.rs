@@ -81,7 +81,10 @@ impl Recording<'_> {
     /// Everything but leads and executions; events last.
     async fn write_rest(mut self, tx: &sea_orm::DatabaseTransaction) -> Result<bool> {
         rows::keep(tx, self.workspace, &self.kept, self.now).await?;
-        rows::suppress(tx, self.workspace, &self.suppressed, "BOUNCED", self.now).await?;
+        let (opted_out, leads) = &self.opted_out;
+        rows::suppress(tx, self.workspace, opted_out, "UNSUBSCRIBED", self.now).await?;
+        rows::note_opted_out(tx, leads).await?;
+        rows::suppress(tx, self.workspace, &self.bounced, "BOUNCED", self.now).await?;
         // Senders before counts, and both in one order, as a claim locks them.
         let mut senders = self.healthy.clone();
         senders.extend(self.unhealthy.keys().chain(self.paced.keys()));

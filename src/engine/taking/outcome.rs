@@ -132,17 +132,6 @@ impl Taking<'_> {
                 return Ok(Some((case.lead, None)));
             }
             Decision::StepGone => return Ok(Some(self.step_gone(case, older, is_waiting))),
-            Decision::Suppressed => {
-                let message = "The address must not be contacted.";
-                self.settle(
-                    &mut case,
-                    ExecutionStatus::Skipped,
-                    Some("SUPPRESSED"),
-                    message,
-                );
-                self.stop(&mut case.lead, version, StopReason::Suppressed);
-                return Ok(Some((case.lead, Some(case.new))));
-            }
             Decision::Stop { code, message } => {
                 self.settle(
                     &mut case,

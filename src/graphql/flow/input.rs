@@ -31,7 +31,9 @@ pub struct StepInput {
     business_days: Option<bool>,
     /// What the step does.
     action: StepActionInput,
-    /// What becomes of a lead that has no address for the step, such as a phone number.
+    /// What becomes of a lead that has no address for the step: no email address, no phone number for a
+    /// message or a call, no linkedinUrl for a LINKEDIN task. Whoever has one that must not be contacted
+    /// on the step's channel passes it as SKIPPED with the code SUPPRESSED, whatever this says.
     #[graphql(default_with = "Some(MissingPolicy::Skip)")]
     on_missing_address: Option<MissingPolicy>,
     /// What becomes of a lead for which a merge tag of the step has neither a value nor a default.

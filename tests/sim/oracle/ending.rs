@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use cadenza::domain::flow::{Action, Step};
+use cadenza::domain::flow::{Action, Channel, Step};
 use cadenza::store::Db;
 use entity::{execution, lead, person, task};
 use sea_orm::EntityTrait;
@@ -35,6 +35,7 @@ pub fn log_explains_state(story: &Story, leads: &[lead::Model]) {
             lead.clicks,
             lead.replies,
             lead.bounced,
+            lead.unsubscribed,
         );
         let told = (
             tale.messages,
@@ -42,6 +43,7 @@ pub fn log_explains_state(story: &Story, leads: &[lead::Model]) {
             tale.clicks,
             tale.replies,
             tale.bounced,
+            tale.unsubscribed,
         );
         assert_eq!(counted, told, "other counts: {lead:?}");
     }
@@ -79,6 +81,9 @@ pub async fn everything_ended(
             Some("MISSING_ADDRESS") => {
                 let missing = match step.action {
                     Action::Email(_) => person.email.is_none(),
+                    Action::Task(ref task) if task.channel == Channel::Linkedin => {
+                        person.linkedin_url.is_none()
+                    }
                     _ => person.phone.is_none(),
                 };
                 assert!(missing, "waits for an address that is there: {lead:?}");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use cadenza::domain::flow::{Action, Step};
 use chrono::{DateTime, Duration, Utc};
-use entity::{event, lead, person};
+use entity::{event, lead, person, suppression};
 use uuid::Uuid;
 
 use super::clock;
@@ -49,6 +49,7 @@ pub struct Tale {
     pub bounced: bool,
     /// Until when its contact is away, as far as a machine has said.
     pub quiet_until: Option<DateTime<Utc>>,
+    pub unsubscribed: bool,
     pub deeds: Deeds,
     answers: HashMap<String, Answer>,
     pub tasks: HashMap<String, Given>,
@@ -75,9 +76,33 @@ pub struct Story {
 pub struct Ears<'a> {
     pub book: &'a Book,
     pub leads: &'a [lead::Model],
+    /// Addresses that must not be contacted.
+    pub closed: &'a [suppression::Model],
     /// People as they were before, and as they are now.
     pub before: &'a People,
     pub people: &'a People,
+}
+
+impl Ears<'_> {
+    /// Whether the person must not be contacted by the event's channel at an instant: as the person
+    /// was before what is heard now, and as it is after.
+    fn was_closed(&self, event: &event::Model, person: Uuid, by: i64) -> [bool; 2] {
+        let channel = event.channel.as_deref().unwrap_or_default();
+        [self.before, self.people].map(|people| {
+            let person = people.get(&person);
+            let address = person.and_then(|person| match channel {
+                "EMAIL" => person.email_key.as_deref(),
+                "LINKEDIN" => person.linkedin_url.as_deref(),
+                "SMS" | "WHATSAPP" | "CALL" => person.phone.as_deref(),
+                _ => None,
+            });
+            self.closed.iter().any(|closed| {
+                closed.channel == channel
+                    && Some(closed.address.as_str()) == address
+                    && closed.created_at <= by
+            })
+        })
+    }
 }
 
 fn detail<'a>(event: &'a event::Model, name: &str) -> Option<&'a str> {
@@ -161,6 +186,7 @@ impl Story {
             replies: 0,
             bounced: false,
             quiet_until: None,
+            unsubscribed: false,
             deeds: Deeds::default(),
             answers: HashMap::new(),
             tasks: HashMap::new(),
@@ -196,6 +222,8 @@ impl Story {
                     let step = tale.step.as_deref().expect("a step");
                     path::was_stopped(&editions[..=run.edition], step);
                 }
+                let reason = detail(event, "reason");
+                assert_ne!(reason, Some("SUPPRESSED"), "others may reach it: {event:?}");
                 tale.status = "STOPPED";
                 tale.quiet_until = None;
             }
@@ -214,6 +242,15 @@ impl Story {
             "EXECUTION_SENT" | "EXECUTION_FAILED" | "EXECUTION_SKIPPED" => {
                 let execution = event.execution_id.expect("an execution");
                 assert!(self.settled.insert(execution), "settled twice: {event:?}");
+                if event.kind == "EXECUTION_SKIPPED" && detail(event, "code") == Some("SUPPRESSED")
+                {
+                    assert_eq!(event.step_key, tale.step, "not where it is: {event:?}");
+                    assert!(
+                        ears.was_closed(event, tale.person, event.at)
+                            .contains(&true),
+                        "it may be contacted: {event:?}"
+                    );
+                }
                 tale.step_is_over(event, editions, run, ears);
             }
             "OPENED" => {
@@ -229,6 +266,11 @@ impl Story {
                 tale.deeds.replied = true;
             }
             "BOUNCED" => tale.bounced = true,
+            "UNSUBSCRIBED" => {
+                tale.unsubscribed = true;
+                let others = ears.was_closed(event, tale.person, event.at);
+                assert!(others.contains(&true), "it stays open: {event:?}");
+            }
             "TASK_CREATED" => tale.gets_work(event, edition, run, ears),
             "TASK_COMPLETED" => {
                 let key = event.step_key.as_deref().expect("a step");
@@ -421,6 +463,11 @@ impl Tale {
         assert_eq!(event.step_key, self.step, "not where it is");
         self.contact_is_back(event);
         self.has_waited(event, edition, run);
+        assert!(
+            ears.was_closed(event, self.person, event.at - 1)
+                .contains(&false),
+            "work for somebody who opted out: {event:?}"
+        );
         let person = ears.people.get(&self.person).expect("a person");
         let zone = clock::zone_of(&edition.settings, None, person.time_zone.as_deref());
         assert!(
