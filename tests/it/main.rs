@@ -3,6 +3,7 @@
 mod api_docs;
 mod attempts;
 mod away;
+mod blocker_codes;
 mod blockers;
 mod bulk;
 mod bus;

@@ -253,7 +253,7 @@ impl CompiledFlow {
     }
 }
 
-fn compile_step(step: &Step, first_email: bool) -> Result<CompiledStep, NotRunnable> {
+pub(super) fn compile_step(step: &Step, first_email: bool) -> Result<CompiledStep, NotRunnable> {
     Ok(CompiledStep {
         key: step.key.clone(),
         wait: step.wait,

@@ -8,6 +8,7 @@ mod check;
 mod compile;
 mod difference;
 mod graph;
+mod missing;
 mod predicate;
 mod reconcile;
 
@@ -24,6 +25,7 @@ pub use self::compile::{
     CompiledWebhook, Content, NotRunnable, Work,
 };
 pub use self::difference::{Difference, FieldDifference, StepDifference, difference};
+pub use self::missing::missing_tags;
 pub use self::predicate::{
     ANY_STEP, DEPTH_MAX, LeadFacts, PREDICATES_MAX, PersonFacts, Predicate, WrittenMatch,
 };

@@ -1,6 +1,8 @@
 //! Why nothing has been sent to a lead: what its own state and its sequence tell, and for one that is
 //! due the gates that the engine asks ([`crate::domain::gate`]).
 
+mod step;
+
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, Result, SimpleObject};
@@ -57,7 +59,7 @@ pub enum BlockerCode {
     SequenceDisabled,
     /// Somebody holds the lead.
     LeadPaused,
-    /// A merge tag has no value for this person.
+    /// Merge tags, which the message names, have no value for this person.
     MissingMergeData,
     /// The last attempt failed for a passing reason.
     Retrying,
@@ -98,18 +100,32 @@ pub async fn of(ctx: &Context<'_>, lead: &Row) -> Result<Vec<Blocker>> {
         return Ok(Vec::new());
     }
     let mut found = of_state(lead, status, sequence.status, now)?;
-    let Some(own) = lead.sender_id.map(SenderId::from_uuid) else {
-        return Ok(found);
-    };
     let version = match sequence.published_version {
         Some(id) => Some(there(loaders.load_one(id).await?, "published version")?),
         None => None,
     };
+    let step = step::of(lead, version.as_deref());
+    if let Some(step) = step
+        && let Some(blocker) =
+            (found.iter_mut()).find(|one| one.code == BlockerCode::MissingMergeData)
+    {
+        step::name_missing_tags(ctx, lead, step, blocker).await?;
+    }
+    let Some(own) = lead.sender_id.map(SenderId::from_uuid) else {
+        let due_at = due_at(lead, status);
+        if let (Some(version), Some(step), Some(due_at)) = (version.as_deref(), step, due_at) {
+            let closed = step::closed(ctx, lead, step, version, now).await?;
+            found.extend(
+                closed
+                    .filter(|closed| waits_for(closed, due_at, now))
+                    .map(Blocker::from),
+            );
+        }
+        return Ok(found);
+    };
     let senders = senders(ctx, lead, own, version.as_deref()).await?;
     found.extend(switched_off(&senders));
-    let due_at = lead.due_at.map(from_ms);
-    let due_at = due_at.filter(|_| status == LeadStatus::Pending);
-    let Some((version, due_at)) = version.as_deref().zip(due_at) else {
+    let Some((version, due_at)) = version.as_deref().zip(due_at(lead, status)) else {
         return Ok(found);
     };
     let mut closed = workspace_gates(ctx, lead, &senders, now).await?;
@@ -117,15 +133,33 @@ pub async fn of(ctx: &Context<'_>, lead: &Row) -> Result<Vec<Blocker>> {
     let asked = senders.get(..1).filter(|_| due_at > now);
     let asked = asked.unwrap_or(&senders);
     closed.extend(soonest(ways(ctx, lead, asked, version, now).await?));
-    if due_at > now {
-        // Who is not due yet waits for nothing but that; who was seen at a closed gate, for its opening.
-        let waits_there = |closed: &Closed| closed.until == due_at && !closed.gate.is_of_sender();
-        closed.retain(waits_there);
-    } else {
+    closed.retain(|closed| waits_for(closed, due_at, now));
+    if due_at <= now {
         closed.extend(sequence_gates(ctx, lead, version, now).await?);
     }
     found.extend(closed.into_iter().map(Blocker::from));
     Ok(found)
+}
+
+/// When the step of a lead is due that waits for nothing else.
+fn due_at(lead: &Row, status: LeadStatus) -> Option<DateTime<Utc>> {
+    let due_at = lead.due_at.map(from_ms);
+    due_at.filter(|_| status == LeadStatus::Pending)
+}
+
+/// Whether a lead waits for a gate to open: who is not due yet waits for nothing but that; who was seen
+/// at a closed gate, for its opening.
+fn waits_for(closed: &Closed, due_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    due_at <= now || (closed.until == due_at && !closed.gate.is_of_sender())
+}
+
+/// Where the lead's person is.
+async fn whereabouts(ctx: &Context<'_>, lead: &Row) -> Result<Whereabouts> {
+    let person = PersonId::from_uuid(lead.person_id);
+    let person = there(ctx.loaders()?.load_one(person).await?, "lead's person")?;
+    let zones = &ctx.services().zones;
+    let zone = person.time_zone.as_deref().and_then(|name| zones.get(name));
+    Ok(Whereabouts::new(zone, person.country.as_deref()))
 }
 
 /// Who may send the lead's message: its own sender first, and, as long as it has had none, the other
@@ -141,11 +175,9 @@ async fn senders(
     if lead.turn != Turn::First.as_i16() {
         return Ok(senders);
     }
-    let steps = version.into_iter().flat_map(|version| &version.flow.steps);
-    let step = steps
-        .into_iter()
-        .find(|step| Some(&step.key) == lead.step_key.as_ref());
-    let named = step.map(|step| step.action.senders()).unwrap_or_default();
+    let named = step::of(lead, version)
+        .map(|step| step.action.senders())
+        .unwrap_or_default();
     if named.contains(&own) {
         let others = named.iter().copied().filter(|sender| *sender != own);
         let mut others = loaders.load_many(others).await?;
@@ -186,13 +218,10 @@ async fn ways(
     version: &Version,
     now: DateTime<Utc>,
 ) -> Result<Vec<Way>> {
-    let (loaders, zones) = (ctx.loaders()?, &ctx.services().zones);
-    let person = PersonId::from_uuid(lead.person_id);
-    let person = there(loaders.load_one(person).await?, "lead's person")?;
+    let zones = &ctx.services().zones;
     let zone = |name: &str| zones.get(name).unwrap_or_else(Zone::utc);
     let of_sequence = zone(&version.settings.time_zone);
-    let of_person = person.time_zone.as_deref().and_then(|name| zones.get(name));
-    let whereabouts = Whereabouts::new(of_person, person.country.as_deref());
+    let whereabouts = whereabouts(ctx, lead).await?;
     let mut ways = Vec::with_capacity(senders.len());
     for sender in senders {
         let of_sender = zone(&sender.time_zone);
@@ -320,13 +349,13 @@ impl From<Closed> for Blocker {
         let (code, message) = match closed.gate {
             Gate::Window => (
                 BlockerCode::OutsideWindow,
-                "No send window is open now: the message leaves once one is, or once the windows \
-                 are changed and published.",
+                "No send window is open now: the lead waits until one is, or until the windows are \
+                 changed and published.",
             ),
             Gate::Holiday => (
                 BlockerCode::Holiday,
-                "Today is a holiday of the sequence's settings: the message leaves when a send \
-                 window opens after it.",
+                "Today is a holiday of the sequence's settings: the lead waits until a send window \
+                 opens after it.",
             ),
             Gate::SenderHealth => (
                 BlockerCode::SenderUnhealthy,
@@ -399,7 +428,7 @@ fn of_state(
     match hold {
         Some(Hold::MissingMergeData) => {
             let message =
-                "A merge tag of the message has no value for this person: complete the person.";
+                "A merge tag of the step has no value for this person: complete the person.";
             add(BlockerCode::MissingMergeData, message, None);
         }
         Some(Hold::Unconfirmed) => {
