@@ -214,20 +214,25 @@ impl EmailContent {
 
     /// Every use of a merge tag in what was written; a use in several parts is listed for each.
     pub fn tags(&self) -> Vec<TagUse> {
-        let mut tags: Vec<TagUse> = self
-            .subject
-            .iter()
-            .flat_map(|subject| subject.tags().to_vec())
+        let fields = self.fields().into_iter();
+        fields.flat_map(|(_, tags)| tags.to_vec()).collect()
+    }
+
+    /// What was written, each part with its uses of merge tags.
+    pub fn fields(&self) -> Vec<(ContentField, &[TagUse])> {
+        let subject = self.subject.iter();
+        let mut fields: Vec<_> = subject
+            .map(|subject| (ContentField::Subject, subject.tags()))
             .collect();
         match &self.body {
             Body::Both { html, text } => {
-                tags.extend_from_slice(html.tags());
-                tags.extend_from_slice(text.tags());
+                fields.push((ContentField::Html, html.tags()));
+                fields.push((ContentField::Text, text.tags()));
             }
-            Body::Html { html, .. } => tags.extend_from_slice(html.tags()),
-            Body::Text { text } => tags.extend_from_slice(text.tags()),
+            Body::Html { html, .. } => fields.push((ContentField::Html, html.tags())),
+            Body::Text { text } => fields.push((ContentField::Text, text.tags())),
         }
-        tags
+        fields
     }
 
     /// Renders the email for one person.

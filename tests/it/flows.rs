@@ -570,9 +570,9 @@ both!(
             (severity, code, step, path)
         };
         let expected = [
-            warning("first", "steps.0.action.email.variants.0"),
-            warning("first", "steps.0.action.email.variants.0"),
-            warning("spell", "steps.1.action.task"),
+            warning("first", "steps.0.action.email.variants.0.text"),
+            warning("first", "steps.0.action.email.variants.0.text"),
+            warning("spell", "steps.1.action.task.title"),
         ];
         assert_eq!(told(&found), expected, "{found:#}");
         let message = |index: usize| found[index]["message"].as_str().unwrap_or("");
@@ -588,5 +588,37 @@ both!(
         let published = call(&h, "sequencePublish", json!({ "id": id })).await;
         assert_eq!(published["problems"], found);
         assert_eq!(published["sequence"]["status"], "PUBLISHED");
+    }
+);
+
+both!(
+    an_attribute_that_an_update_on_the_way_writes_is_known,
+    |h: Harness| async move {
+        person(&h, json!({ "city": "Porto" })).await;
+        let update = json!({ "key": "set", "action": { "update": {
+            "set": { "attributes": { "tier": "a", "gone": null } } } } });
+        let asks = |key: &str| task(key, "{{ attributes.tier }} {{ attributes.gone }}");
+        let mut apart = json!({ "key": "apart", "action": { "split": { "branches": [
+            { "weight": 1, "next": "set" }, { "weight": 1, "next": "after" }] } } });
+        apart["next"] = Value::Null;
+        let steps = json!([asks("before"), apart, update, asks("after")]);
+        let id = draft(&h, steps).await;
+        let found = problems(&h, &id).await;
+        let told: Vec<_> = told(&found)
+            .into_iter()
+            .map(|(_, _, step, path)| (step, path))
+            .collect();
+        let title = |index: usize| format!("steps.{index}.action.task.title");
+        assert_eq!(
+            told,
+            [
+                ("before".to_owned(), title(0)),
+                ("before".to_owned(), title(0)),
+                ("after".to_owned(), title(3)),
+            ],
+            "{found:#}"
+        );
+        let message = found[2]["message"].as_str().unwrap_or("");
+        assert!(message.contains("attribute gone"), "{message}");
     }
 );

@@ -86,6 +86,13 @@ impl<'a> Graph<'a> {
         self.reach(0, |step| matches!(step.action, Action::Email(_)))
     }
 
+    /// The steps that ways lead to from a step of a flow without circles.
+    pub(super) fn behind(&self, from: usize) -> HashSet<usize> {
+        let mut reached = self.reach(from, |_| false);
+        reached.remove(&from);
+        reached
+    }
+
     /// Whether some way leads from one step to another.
     pub(super) fn leads_to(&self, from: usize, to: usize) -> bool {
         self.onward(from)

@@ -10,6 +10,7 @@ pub const MESSAGE_CHARS_MAX: usize = 1_600;
 /// A compiled text.
 #[derive(Clone, Debug)]
 pub struct TextContent {
+    field: ContentField,
     template: Template,
     chars_max: Option<usize>,
 }
@@ -54,6 +55,7 @@ impl TextContent {
         let part = compile_part(field, kind, Some(source), &mut problems);
         match part {
             Part::Template(template) if problems.is_empty() => Ok(Self {
+                field,
                 template,
                 chars_max: None,
             }),
@@ -63,6 +65,11 @@ impl TextContent {
             }
             Part::Template(_) | Part::Broken => Err(problems),
         }
+    }
+
+    /// What was written, with its uses of merge tags.
+    pub fn fields(&self) -> Vec<(ContentField, &[TagUse])> {
+        vec![(self.field, self.tags())]
     }
 
     /// Every use of a merge tag in it.

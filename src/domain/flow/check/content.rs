@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{FlowProblemCode, Place};
-use crate::domain::message::{ContentProblem, ContentProblemKind, TextContent};
+use crate::domain::message::{ContentField, ContentProblem, ContentProblemKind, TextContent};
 use crate::domain::template::{TagUse, similar};
 
 impl Place<'_> {
@@ -14,10 +14,10 @@ impl Place<'_> {
         variant: &str,
         content: Result<TextContent, Vec<ContentProblem>>,
     ) {
-        let tags = content.as_ref().map(TextContent::tags);
+        let fields = content.as_ref().map(TextContent::fields);
         // A problem of a text that is no variant already names its field.
         let base = if variant.is_empty() { &[] } else { field };
-        check_content(self, base, variant, tags.map_err(Clone::clone));
+        check_content(self, base, variant, fields.map_err(Clone::clone));
     }
 }
 
@@ -27,10 +27,14 @@ pub(super) fn check_content(
     at: &mut Place<'_>,
     base: &[&str],
     variant: &str,
-    tags: Result<&[TagUse], impl AsRef<[ContentProblem]>>,
+    fields: Result<Vec<(ContentField, &[TagUse])>, impl AsRef<[ContentProblem]>>,
 ) {
-    match tags {
-        Ok(tags) => check_attributes(at, base, variant, tags),
+    match fields {
+        Ok(fields) => {
+            for (field, tags) in fields {
+                check_attributes(at, base, variant, field, tags);
+            }
+        }
         Err(problems) => {
             for problem in problems.as_ref() {
                 tell(at, base, variant, problem);
@@ -82,23 +86,34 @@ fn tell(at: &mut Place<'_>, base: &[&str], variant: &str, problem: &ContentProbl
     at.error(code, &field, message);
 }
 
-/// A tag may read any attribute, but one that nobody has is probably misspelled.
-fn check_attributes(at: &mut Place<'_>, base: &[&str], variant: &str, tags: &[TagUse]) {
-    let known = &at.facts.attributes;
-    if known.is_empty() {
+/// A tag may read any attribute, but one that nobody has, and that no step on the way here writes, is
+/// probably misspelled.
+fn check_attributes(
+    at: &mut Place<'_>,
+    base: &[&str],
+    variant: &str,
+    field: ContentField,
+    tags: &[TagUse],
+) {
+    if at.facts.attributes.is_empty() {
         return;
     }
+    let known: BTreeSet<&str> = (at.facts.attributes.iter())
+        .map(String::as_str)
+        .chain(at.written.iter().copied())
+        .collect();
     let asked: BTreeSet<&str> = tags
         .iter()
         .filter_map(|tag| match tag.path.as_slice() {
             [root, name, ..] if root == "attributes" => Some(name.as_str()),
             _ => None,
         })
-        .filter(|name| !known.contains(*name))
+        .filter(|name| !known.contains(name))
         .collect();
+    let place = format!("{}, {field}", place(at, variant));
+    let path: Vec<&str> = base.iter().copied().chain([field.as_str()]).collect();
     for name in asked {
-        let place = place(at, variant);
-        let better = similar(name, known.iter().map(String::as_str));
+        let better = similar(name, known.iter().copied());
         let message = match better {
             Some(better) => format!(
                 "Nobody was seen with the attribute {name} ({place}): did you mean \
@@ -109,6 +124,6 @@ fn check_attributes(at: &mut Place<'_>, base: &[&str], variant: &str, tags: &[Ta
                  a default."
             ),
         };
-        at.warning(FlowProblemCode::UnknownMergeTag, base, message);
+        at.warning(FlowProblemCode::UnknownMergeTag, &path, message);
     }
 }

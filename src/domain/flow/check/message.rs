@@ -85,9 +85,9 @@ impl Place<'_> {
         for (position, variant) in variants.iter().enumerate() {
             let index = position.to_string();
             let content = email.content(variant, first);
-            let tags = content.as_ref().map(|content| content.tags());
-            let tags = tags.map_err(Clone::clone);
-            check_content(self, &["variants", &index], &variant.key, tags.as_deref());
+            let fields = content.as_ref().map(|content| content.fields());
+            let fields = fields.map_err(Clone::clone);
+            check_content(self, &["variants", &index], &variant.key, fields);
             let parts = [&variant.html, &variant.text];
             let says = |part: &&Option<String>| {
                 part.as_deref().is_some_and(|part| {

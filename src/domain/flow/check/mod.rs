@@ -7,6 +7,7 @@ mod message;
 
 use std::collections::{BTreeSet, HashMap};
 
+use serde_json::Value;
 use strum::{Display, EnumString, IntoStaticStr};
 
 use self::content::check_content;
@@ -119,12 +120,14 @@ pub fn check(flow: &Flow, settings: &Settings, facts: &Facts) -> Vec<FlowProblem
     }
     let graph = Graph::of(flow);
     let first_emails = graph.before_any_email();
+    let mut written = written_before(flow, &graph);
     for (index, step) in flow.steps.iter().enumerate() {
         let mut at = Place {
             found: &mut found,
             facts,
             step,
             index: index.to_string(),
+            written: written.remove(&index).unwrap_or_default(),
         };
         match &step.action {
             Action::Email(email) => {
@@ -163,6 +166,30 @@ struct Place<'a> {
     facts: &'a Facts,
     step: &'a Step,
     index: String,
+    /// Attributes that steps on the way here write.
+    written: BTreeSet<&'a str>,
+}
+
+/// For each step the attributes that an update on some way to it gives a value.
+fn written_before<'a>(flow: &'a Flow, graph: &Graph<'_>) -> HashMap<usize, BTreeSet<&'a str>> {
+    let mut written: HashMap<usize, BTreeSet<&str>> = HashMap::new();
+    for (index, step) in flow.steps.iter().enumerate() {
+        let Action::Update(update) = &step.action else {
+            continue;
+        };
+        let attributes = update.set.get("attributes").and_then(Value::as_object);
+        let given = attributes.into_iter().flatten();
+        let names: Vec<&str> = (given.filter(|(_, value)| !value.is_null()))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if names.is_empty() {
+            continue;
+        }
+        for later in graph.behind(index) {
+            written.entry(later).or_default().extend(&names);
+        }
+    }
+    written
 }
 
 impl Place<'_> {
