@@ -82,7 +82,8 @@ pub enum EventKind {
     Complained,
     /// Work for a person came up.
     TaskCreated,
-    /// Work for a person was done.
+    /// Work for a person was done, or somebody decided against it: `detail` has the outcome. Work whose
+    /// time is up has no event of its own: the EXECUTION_SKIPPED of its step says so in `detail`.
     TaskCompleted,
     /// A sender was switched off, as its login was refused time and again; `detail` has the server's
     /// words.

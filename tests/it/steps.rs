@@ -296,6 +296,19 @@ both!(
         let kinds = kinds(&h).await;
         let count = |kind: &str| kinds.iter().filter(|it| *it == kind).count();
         assert_eq!((count("TASK_CREATED"), count("TASK_COMPLETED")), (3, 2));
+        // The log tells whose time was up from what somebody decided against.
+        let query = "query($filter: EventFilter) { events(filter: $filter) { detail } }";
+        for (lead, told) in [
+            (1, Value::Null),
+            (
+                2,
+                json!({ "message": "The time for the task is up: the lead goes on without it." }),
+            ),
+        ] {
+            let filter = json!({ "leadId": leads[lead], "kinds": ["EXECUTION_SKIPPED"] });
+            let events = h.data(query, json!({ "filter": filter })).await;
+            assert_eq!(events["events"][0]["detail"], told);
+        }
     }
 );
 

@@ -81,7 +81,8 @@ fn give(
         Some(state) => {
             let status = match state.status {
                 TaskStatus::Completed => ExecutionStatus::Sent,
-                TaskStatus::Skipped | TaskStatus::Expired => ExecutionStatus::Skipped,
+                TaskStatus::Skipped => ExecutionStatus::Skipped,
+                TaskStatus::Expired => return given_up(),
                 TaskStatus::Open => {
                     let until = if awaits {
                         due.lead.until_at.map(from_ms)
@@ -91,14 +92,13 @@ fn give(
                         state.expires_at.or(timeout)
                     };
                     if until.is_some_and(|until| until <= at.now) {
-                        ExecutionStatus::Skipped
-                    } else {
-                        return Decision::Await {
-                            hold: Hold::AwaitingTask,
-                            until,
-                            task: None,
-                        };
+                        return given_up();
                     }
+                    return Decision::Await {
+                        hold: Hold::AwaitingTask,
+                        until,
+                        task: None,
+                    };
                 }
             };
             Decision::Done {
@@ -137,6 +137,16 @@ fn give(
                 }),
             }
         }
+    }
+}
+
+/// What a task comes to that nobody has done in time. The log has no kind of its own for it: the event
+/// of the step tells it from a task that somebody decided against.
+fn given_up() -> Decision {
+    Decision::Over {
+        status: ExecutionStatus::Skipped,
+        code: None,
+        message: "The time for the task is up: the lead goes on without it.".to_owned(),
     }
 }
 

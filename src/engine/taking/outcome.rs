@@ -148,16 +148,14 @@ impl Taking<'_> {
                 code,
                 message,
             } => {
+                self.give_up_task(&case);
                 let code = code.map(crate::domain::outcome::ErrorCode::as_str);
                 self.settle(&mut case, status, code, &message);
                 return Ok(Some(self.over(case, Answer::Next)));
             }
             Decision::Done { answer, status } => {
                 case.new.variant = answer.word();
-                if case.known.tasks.contains_key(&case.task()) {
-                    self.expired
-                        .push((case.lead.lead_id(), case.new.step_key.clone()));
-                }
+                self.give_up_task(&case);
                 self.settle(&mut case, status, None, "");
                 return Ok(Some(self.over(case, answer)));
             }
@@ -175,6 +173,14 @@ impl Taking<'_> {
         };
         self.apply(&mut case.lead, &happening);
         Ok(Some((case.lead, None)))
+    }
+
+    /// The lead leaves a step that gave a task: one that is still open is done by nobody.
+    fn give_up_task(&mut self, case: &Case<'_>) {
+        if case.known.tasks.contains_key(&case.task()) {
+            self.expired
+                .push((case.lead.lead_id(), case.new.step_key.clone()));
+        }
     }
 
     fn new_execution(
