@@ -34,7 +34,8 @@ pub struct WarmUpInput {
     pub daily_increase: i32,
 }
 
-/// What is said of a sender; what is not given stays as it is.
+/// What is said of a sender; what is not given stays as it is. Of what a sender may do without, the inner
+/// `None` says that there is to be none.
 #[derive(Clone, Default)]
 pub struct Change {
     /// The name that recipients see.
@@ -42,13 +43,13 @@ pub struct Change {
     /// Whether it sends.
     pub enabled: Option<bool>,
     /// The most messages in a day.
-    pub daily_cap: Option<i32>,
+    pub daily_cap: Option<Option<i32>>,
     /// At least so long between two messages, as an ISO 8601 duration.
-    pub min_gap: Option<String>,
+    pub min_gap: Option<Option<String>>,
     /// The most that chance adds to it, as an ISO 8601 duration.
-    pub gap_jitter: Option<String>,
+    pub gap_jitter: Option<Option<String>>,
     /// The growth of the cap.
-    pub warm_up: Option<WarmUpInput>,
+    pub warm_up: Option<Option<WarmUpInput>>,
     /// The clock of its day.
     pub time_zone: Option<String>,
     /// How it sends.
@@ -185,26 +186,26 @@ fn apply(
         }
     }
     if let Some(cap) = change.daily_cap {
-        if cap < 0 {
+        if let Some(cap) = cap.filter(|cap| *cap < 0) {
             let message = format!("dailyCap is {cap}: give 0, which sends nothing, or more.");
             wrong.push(Refusal::invalid(message, &["dailyCap"]));
         }
-        sender.daily_cap = Some(cap);
+        sender.daily_cap = cap;
     }
     let pace = &mut sender.pace;
     for (written, field, kept) in [
         (change.min_gap, "minGap", &mut pace.min_gap),
         (change.gap_jitter, "gapJitter", &mut pace.jitter),
     ] {
+        let Some(written) = written else { continue };
         match written.map(|written| gap(&written, field)).transpose() {
-            Ok(Some(gap)) => *kept = gap,
-            Ok(None) => {}
+            Ok(gap) => *kept = gap.unwrap_or_default(),
             Err(refusal) => wrong.push(refusal),
         }
     }
     if let Some(written) = change.warm_up {
-        match warm_up(written) {
-            Ok(warm_up) => sender.warm_up = Some(warm_up),
+        match written.map(warm_up).transpose() {
+            Ok(warm_up) => sender.warm_up = warm_up,
             Err(refusals) => wrong.extend(refusals),
         }
     }

@@ -254,7 +254,7 @@ both!(
         .await;
         let id = &made["sender"]["id"];
         let mut bell = h.services.wake.on_due();
-        let input = json!({ "id": id, "name": "Ada Byron", "dailyCap": null, "minGap": "PT0S" });
+        let input = json!({ "id": id, "name": "Ada Byron", "timeZone": null, "minGap": "PT0S" });
         let changed = update(&h, input.clone()).await;
         assert_eq!(
             (&changed["sender"]["name"], &changed["sender"]["dailyCap"]),
@@ -265,6 +265,51 @@ both!(
         update(&h, input).await;
         assert_eq!(stored(&h, &made).await.revision, 2);
         assert!(!bell.has_changed().expect("a bell"));
+    }
+);
+
+both!(
+    what_a_sender_may_do_without_is_taken_away_by_null,
+    |h: Harness| async move {
+        let mut input = ada();
+        let some = json!({ "dailyCap": 0, "minGap": "PT1M", "gapJitter": "PT30S",
+            "warmUp": { "startAt": "2026-03-01", "firstDayCap": 5, "dailyIncrease": 2 } });
+        for (field, value) in some.as_object().expect("an object") {
+            input[field] = value.clone();
+        }
+        let made = create(&h, input).await;
+        let id = &made["sender"]["id"];
+        let read = |sender: &Value| {
+            ["dailyCap", "minGap", "gapJitter", "warmUp"].map(|field| sender[field].clone())
+        };
+        let [cap, gap, jitter, warm_up] =
+            ["dailyCap", "minGap", "gapJitter", "warmUp"].map(|field| some[field].clone());
+        // What is left out stays, one at a time.
+        let zero = json!("PT0S");
+        for (field, expected) in [
+            (
+                "name",
+                [cap.clone(), gap.clone(), jitter.clone(), warm_up.clone()],
+            ),
+            (
+                "dailyCap",
+                [Value::Null, gap, jitter.clone(), warm_up.clone()],
+            ),
+            (
+                "minGap",
+                [Value::Null, zero.clone(), jitter, warm_up.clone()],
+            ),
+            (
+                "gapJitter",
+                [Value::Null, zero.clone(), zero.clone(), warm_up],
+            ),
+            ("warmUp", [Value::Null, zero.clone(), zero, Value::Null]),
+        ] {
+            let changed = update(&h, json!({ "id": id, field: null })).await;
+            assert_eq!(read(&changed["sender"]), expected, "{field}");
+        }
+        let capped = update(&h, json!({ "id": id, "dailyCap": 7 })).await;
+        assert_eq!(capped["sender"]["dailyCap"], 7);
     }
 );
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, ID, InputObject, Object, OneofObject, Result, SimpleObject};
+use async_graphql::{
+    Context, ID, InputObject, MaybeUndefined, Object, OneofObject, Result, SimpleObject,
+};
 
 use super::{Sender, SmtpSecurity};
 use crate::app::sender as app;
@@ -39,27 +41,27 @@ pub struct SenderCreateInput {
     transport: SenderTransportInput,
 }
 
-/// A sender to change; a field that is left out or null stays as it is.
+/// A sender to change; a field that is left out stays as it is.
 #[derive(InputObject)]
 pub struct SenderUpdateInput {
     /// The sender.
     id: ID,
-    /// The name that recipients see.
+    /// The name that recipients see; null leaves it as it is.
     name: Option<String>,
-    /// Whether it sends. Enabling lets it try at once, whatever trouble it had.
+    /// Whether it sends. Enabling lets it try at once, whatever trouble it had. Null leaves it as it is.
     enabled: Option<bool>,
-    /// The most messages in a day of its own clock.
-    daily_cap: Option<i32>,
-    /// At least so long between two messages, at most P1D.
-    min_gap: Option<Duration>,
+    /// The most messages in a day of its own clock: 0 sends nothing, null takes the cap away.
+    daily_cap: MaybeUndefined<i32>,
+    /// At least so long between two messages, at most P1D; null or PT0S, none.
+    min_gap: MaybeUndefined<Duration>,
     /// After each message a random share of it, from nothing to all of it, is added to `minGap`; at most
-    /// P1D.
-    gap_jitter: Option<Duration>,
-    /// Days-long growth of the cap for a young mailbox.
-    warm_up: Option<WarmUpInput>,
-    /// The clock of its day.
+    /// P1D; null or PT0S, none.
+    gap_jitter: MaybeUndefined<Duration>,
+    /// Days-long growth of the cap for a young mailbox; null ends it, so that the daily cap holds.
+    warm_up: MaybeUndefined<WarmUpInput>,
+    /// The clock of its day; null leaves it as it is.
     time_zone: Option<TimeZone>,
-    /// How it sends; it replaces what there is. The password may be left out as long as the host
+    /// How it sends; it replaces what there is, and null leaves that. The password may be left out as long as the host
     /// and the username stay and the connection is protected as before.
     transport: Option<SenderTransportInput>,
 }
@@ -176,6 +178,15 @@ impl SenderPayload {
     }
 }
 
+/// What is said of a setting: nothing, that there is to be none, or what it is to be.
+fn said<T>(input: MaybeUndefined<T>) -> Option<Option<T>> {
+    match input {
+        MaybeUndefined::Undefined => None,
+        MaybeUndefined::Null => Some(None),
+        MaybeUndefined::Value(value) => Some(Some(value)),
+    }
+}
+
 /// Changing senders.
 #[derive(Default)]
 pub struct SenderMutation;
@@ -192,10 +203,10 @@ impl SenderMutation {
         let change = app::Change {
             name: Some(input.name),
             enabled: None,
-            daily_cap: input.daily_cap,
-            min_gap: input.min_gap.map(|gap| gap.0),
-            gap_jitter: input.gap_jitter.map(|jitter| jitter.0),
-            warm_up: input.warm_up.map(Into::into),
+            daily_cap: Some(input.daily_cap),
+            min_gap: Some(input.min_gap.map(|gap| gap.0)),
+            gap_jitter: Some(input.gap_jitter.map(|jitter| jitter.0)),
+            warm_up: Some(input.warm_up.map(Into::into)),
             time_zone: input.time_zone.map(|name| name.0),
             transport: Some(input.transport.into()),
         };
@@ -224,10 +235,10 @@ impl SenderMutation {
         let change = app::Change {
             name: input.name,
             enabled: input.enabled,
-            daily_cap: input.daily_cap,
-            min_gap: input.min_gap.map(|gap| gap.0),
-            gap_jitter: input.gap_jitter.map(|jitter| jitter.0),
-            warm_up: input.warm_up.map(Into::into),
+            daily_cap: said(input.daily_cap),
+            min_gap: said(input.min_gap.map_value(|gap| gap.0)),
+            gap_jitter: said(input.gap_jitter.map_value(|jitter| jitter.0)),
+            warm_up: said(input.warm_up.map_value(Into::into)),
             time_zone: input.time_zone.map(|name| name.0),
             transport: input.transport.map(Into::into),
         };
