@@ -113,6 +113,7 @@ impl Walk<'_> {
             "email" => Some("email"),
             "sms" | "whatsapp" => Some("phone"),
             "task" if action["channel"] == "CALL" => Some("phone"),
+            "task" if action["channel"] == "LINKEDIN" => Some("linkedin_url"),
             _ => None,
         };
         if address.is_some_and(|field| self.person.get(field).is_none()) {
