@@ -20,7 +20,7 @@ use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
-use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId, VersionId, WorkspaceId};
+use crate::domain::id::{ExecutionId, SenderId, SequenceId, VersionId, WorkspaceId};
 use crate::domain::lead::{Happening, LeadState, LeadStatus, StopReason};
 use crate::domain::outcome::{ErrorCode, GIVEN_UP, Outcome, Scope};
 use crate::domain::retry::retry_delay;
@@ -177,10 +177,10 @@ pub(super) struct Recording<'a> {
     refunds: HashMap<QuotaKey, i32>,
     /// Of what the workspace allows.
     limit_refunds: HashMap<QuotaKey, i32>,
-    /// Addresses that refuse for good.
-    bounced: Vec<(Channel, String)>,
-    /// Addresses whose owners have opted out, and the leads that this ended.
-    opted_out: (Vec<(Channel, String)>, Vec<LeadId>),
+    /// Addresses that refuse for good, and the messages that they refused.
+    bounced: (Vec<(Channel, String)>, Vec<ExecutionId>),
+    /// Addresses whose owners have opted out, and the messages that told it.
+    opted_out: (Vec<(Channel, String)>, Vec<ExecutionId>),
     unhealthy: BTreeMap<SenderId, (DateTime<Utc>, String)>,
     healthy: BTreeSet<SenderId>,
     paced: BTreeMap<SenderId, DateTime<Utc>>,
@@ -214,7 +214,7 @@ impl<'a> Recording<'a> {
             events: Vec::new(),
             refunds: HashMap::new(),
             limit_refunds: HashMap::new(),
-            bounced: Vec::new(),
+            bounced: Default::default(),
             opted_out: Default::default(),
             unhealthy: BTreeMap::new(),
             healthy: BTreeSet::new(),
@@ -391,7 +391,9 @@ impl<'a> Recording<'a> {
 
     /// The address refuses for good: the lead stops, and nobody writes to it again.
     fn bounced(&mut self, mut open: OpenExecution) -> Result<()> {
-        self.bounced.extend(open.channel.zip(open.address.clone()));
+        let (addresses, messages) = &mut self.bounced;
+        addresses.extend(open.channel.zip(open.address.clone()));
+        messages.push(open.id);
         open.lead.bounced = true;
         self.event(&open, EventKind::Bounced, None);
         self.moved(open, &Happening::Stop(StopReason::Bounced))
@@ -400,9 +402,9 @@ impl<'a> Recording<'a> {
     /// The contact has told the provider to let no more messages through, as by answering STOP: the
     /// lead stops, and nobody writes to the address on this channel again.
     fn opted_out(&mut self, open: OpenExecution) -> Result<()> {
-        let (addresses, leads) = &mut self.opted_out;
+        let (addresses, messages) = &mut self.opted_out;
         addresses.extend(open.channel.zip(open.address.clone()));
-        leads.push(open.lead.lead_id());
+        messages.push(open.id);
         self.event(&open, EventKind::Unsubscribed, None);
         self.moved(open, &Happening::Stop(StopReason::Unsubscribed))
     }

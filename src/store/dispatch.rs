@@ -9,7 +9,7 @@ use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
-use crate::domain::id::{ExecutionId, LeadId, SenderId, VersionId, WorkerId, WorkspaceId};
+use crate::domain::id::{ExecutionId, SenderId, VersionId, WorkerId, WorkspaceId};
 
 /// What the last look sees.
 #[derive(FromQueryResult)]
@@ -312,17 +312,38 @@ pub async fn suppress(
     Ok(())
 }
 
-/// Notes of leads, whose rows this transaction has locked, that their person has opted out.
+/// Notes of messages that by them their persons have opted out, and of their leads, whose rows this
+/// transaction has locked.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
-pub async fn note_opted_out(tx: &impl ConnectionTrait, leads: &[LeadId]) -> Result<()> {
-    if leads.is_empty() {
+pub async fn note_opted_out(tx: &impl ConnectionTrait, messages: &[ExecutionId]) -> Result<()> {
+    if messages.is_empty() {
         return Ok(());
     }
     let mut arguments = Arguments::new();
-    let list = arguments.among(tx, leads.iter().map(|id| id.uuid()));
-    let statement = format!("UPDATE lead SET unsubscribed = TRUE WHERE id {list}");
+    let list = arguments.among(tx, messages.iter().map(|id| id.uuid()));
+    let leads = format!(
+        "UPDATE lead SET unsubscribed = TRUE
+         WHERE id IN (SELECT e.lead_id FROM execution AS e WHERE e.id {list})"
+    );
+    sql::execute(tx, &leads, arguments.clone()).await?;
+    let messages = format!("UPDATE execution SET unsubscribed = TRUE WHERE id {list}");
+    sql::execute(tx, &messages, arguments).await?;
+    Ok(())
+}
+
+/// Notes of messages that they came back.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn note_bounced(tx: &impl ConnectionTrait, messages: &[ExecutionId]) -> Result<()> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = Arguments::new();
+    let list = arguments.among(tx, messages.iter().map(|id| id.uuid()));
+    let statement = format!("UPDATE execution SET bounced = TRUE WHERE id {list}");
     sql::execute(tx, &statement, arguments).await?;
     Ok(())
 }

@@ -81,10 +81,12 @@ impl Recording<'_> {
     /// Everything but leads and executions; events last.
     async fn write_rest(mut self, tx: &sea_orm::DatabaseTransaction) -> Result<bool> {
         rows::keep(tx, self.workspace, &self.kept, self.now).await?;
-        let (opted_out, leads) = &self.opted_out;
+        let (opted_out, messages) = &self.opted_out;
         rows::suppress(tx, self.workspace, opted_out, "UNSUBSCRIBED", self.now).await?;
-        rows::note_opted_out(tx, leads).await?;
-        rows::suppress(tx, self.workspace, &self.bounced, "BOUNCED", self.now).await?;
+        rows::note_opted_out(tx, messages).await?;
+        let (bounced, messages) = &self.bounced;
+        rows::suppress(tx, self.workspace, bounced, "BOUNCED", self.now).await?;
+        rows::note_bounced(tx, messages).await?;
         // Senders before counts, and both in one order, as a claim locks them.
         let mut senders = self.healthy.clone();
         senders.extend(self.unhealthy.keys().chain(self.paced.keys()));

@@ -27,6 +27,7 @@ struct Told {
     clicks: u64,
     replies: u64,
     bounces: u64,
+    unsubscribes: u64,
 }
 
 /// A sequence, as the events tell of it.
@@ -70,7 +71,9 @@ fn hear(events: &[event::Model]) -> BTreeMap<Uuid, Log> {
         };
         match event.kind.as_str() {
             "EXECUTION_STARTED" => {
-                log.messages.entry(id).or_default().started_at = event.at;
+                let message = log.messages.entry(id).or_default();
+                message.started_at = event.at;
+                message.sender = event.sender_id;
             }
             kind @ ("EXECUTION_SENT" | "EXECUTION_FAILED") => {
                 let message = log.messages.entry(id).or_default();
@@ -86,7 +89,8 @@ fn hear(events: &[event::Model]) -> BTreeMap<Uuid, Log> {
                 };
                 message.step = step;
                 message.channel = channel;
-                message.sender = event.sender_id;
+                // One that is given up by nobody is the last one's who tried.
+                message.sender = event.sender_id.or(message.sender);
                 if message.sent {
                     log.last.insert(lead, id);
                 }
@@ -98,6 +102,7 @@ fn hear(events: &[event::Model]) -> BTreeMap<Uuid, Log> {
                     "CLICKED" => message.clicks += 1,
                     "REPLIED" => message.replies += 1,
                     "BOUNCED" => message.bounces += 1,
+                    "UNSUBSCRIBED" => message.unsubscribes += 1,
                     _ => {}
                 }
             }
@@ -140,6 +145,7 @@ impl Counted {
         counts.clicks += message.clicks;
         counts.replies += message.replies;
         counts.bounces += message.bounces;
+        counts.unsubscribes += message.unsubscribes;
     }
 
     fn bucket(&self) -> Bucket {
