@@ -21,6 +21,8 @@ pub struct Model {
     pub turn: i16,
     #[sea_orm(nullable)]
     pub sender_id: Option<Uuid>,
+    /// Whether its sender has not written to it: any sender of its step may take it.
+    pub unbound: bool,
     pub bucket: i32,
     pub anchor_at: i64,
     #[sea_orm(nullable)]

@@ -234,6 +234,7 @@ const UP: &[&str] = &[
         step_key TEXT,
         turn SMALLINT NOT NULL CHECK (turn IN (0, 1)),
         sender_id UUID REFERENCES sender (id),
+        unbound BOOLEAN NOT NULL DEFAULT TRUE,
         bucket INTEGER NOT NULL,
         anchor_at BIGINT NOT NULL,
         due_at BIGINT,
@@ -265,8 +266,14 @@ const UP: &[&str] = &[
     )",
     "CREATE UNIQUE INDEX lead_active ON lead (sequence_id, person_id)
         WHERE status IN ('ACTIVE', 'PAUSED')",
-    "CREATE INDEX lead_due ON lead (sender_id, sequence_id, turn, due_at, id)
+    // Of those that were put off to the same instant, the longest due come first.
+    "CREATE INDEX lead_due ON lead
+        (sender_id, sequence_id, turn, due_at, COALESCE(first_due_at, due_at), id)
         WHERE due_at IS NOT NULL",
+    // Those that another sender of their step may take.
+    "CREATE INDEX lead_unbound ON lead
+        (sender_id, sequence_id, turn, step_key, due_at, COALESCE(first_due_at, due_at), id)
+        WHERE due_at IS NOT NULL AND unbound",
     "CREATE INDEX lead_page ON lead (workspace_id, enrolled_at, id)",
     "CREATE INDEX lead_sequence_page ON lead (sequence_id, enrolled_at, id)",
     "CREATE INDEX lead_sequence_status ON lead (sequence_id, status)",

@@ -12,7 +12,7 @@ use crate::clock::from_ms;
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::{Answer, CompiledStep, MissingPolicy};
 use crate::domain::gate;
-use crate::domain::id::ExecutionId;
+use crate::domain::id::{ExecutionId, SenderId};
 use crate::domain::lead::Hold;
 use crate::domain::outcome::ErrorCode;
 use crate::domain::planning::Whereabouts;
@@ -125,12 +125,18 @@ pub fn decide(due: &DueLead, at: Circumstances<'_>) -> Decision {
         _ => {}
     }
     match at.sender {
-        Some(sender) if step.senders().contains(&sender.id) => {
+        Some(sender) if step.senders().contains(&sender.id) && !belongs_to_another(due, step) => {
             message::decide(due, step, sender, at)
         }
         None if !step.is_message() => own::decide(due, step, at),
         Some(_) | None => Decision::Elsewhere,
     }
+}
+
+/// Whether the message is another sender's than the one in whose lane the lead stands: of whoever has
+/// written to it on the channel, and is named by its step again.
+fn belongs_to_another(due: &DueLead, step: &CompiledStep) -> bool {
+    due.lead.sender_at(step).map(SenderId::uuid) != due.lead.sender_id
 }
 
 /// What a step that cannot be rendered comes to.

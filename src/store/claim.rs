@@ -22,8 +22,10 @@ use crate::domain::lead::{Happening, Hold, LeadState, StopReason};
 use crate::domain::thread::Thread;
 
 mod entering;
+mod source;
 
 pub use entering::{NewExecution, enter_executions};
+pub use source::{Source, Turn};
 
 /// A lead as the engine works on it.
 #[derive(Debug, Clone, FromQueryResult)]
@@ -88,6 +90,18 @@ impl LeadRow {
     /// is kept is not to be read.
     pub fn thread(&self) -> Option<Thread> {
         Thread::deserialize(self.thread.as_ref()?).ok()
+    }
+
+    /// Whether its sender has not written to it, so that any sender of its step may.
+    fn is_unbound(&self) -> bool {
+        let writers = self.thread.as_ref().map(Writers::deserialize);
+        let (Some(sender), Some(Ok(writers))) = (self.sender_id, writers) else {
+            return true;
+        };
+        !writers
+            .senders
+            .into_values()
+            .any(|writer| writer.uuid() == sender)
     }
 
     /// Who sends it its message at a step: whoever sent the last one on the step's channel, else whoever
@@ -173,6 +187,14 @@ impl LeadRow {
     }
 }
 
+/// What is kept with a lead's thread of who has written to it, by channel: all that has to be read of it
+/// wherever a lead is written.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Writers {
+    senders: HashMap<String, SenderId>,
+}
+
 pub(super) fn parse<T: std::str::FromStr>(what: &'static str, text: &str) -> Result<T> {
     text.parse().map_err(|_| StoreError::corrupt(what, text))
 }
@@ -233,39 +255,6 @@ struct AttemptRow {
     execution_variant: Option<String>,
 }
 
-/// Which due leads of a lane to take: those that have had a message come first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// Leads that have had a message.
-    FollowUp,
-    /// Leads that have had none.
-    First,
-}
-
-impl Turn {
-    /// As the database has it.
-    pub const fn as_i16(self) -> i16 {
-        match self {
-            Self::FollowUp => 0,
-            Self::First => 1,
-        }
-    }
-}
-
-/// Where due leads are looked for: with a sender, or in a sequence's own lane, where those stand whose
-/// step needs none.
-#[derive(Debug, Clone, Copy)]
-pub enum Source<'a> {
-    /// Leads whose message this sender sends, by this channel.
-    Sender(SenderId, Channel),
-    /// Messages that another sender was to send, at one of these steps, which this one may send as well:
-    /// those to leads that had none on this channel. Of leads that had one on another channel, only among
-    /// the [`WALKED_MAX`] that are due longest.
-    Colleague(SenderId, Channel, &'a [&'a str]),
-    /// Leads whose step needs no sender, but for those at these steps.
-    Own(&'a [&'a str]),
-}
-
 /// Due leads of a lane that nobody works on, longest due first; other nodes cannot take them
 /// before this transaction ends.
 ///
@@ -279,59 +268,7 @@ pub async fn due(
     now: DateTime<Utc>,
     limit: usize,
 ) -> Result<Vec<DueLead>> {
-    let mut arguments = Arguments::new()
-        .with(sequence.uuid())
-        .with(now.timestamp_millis());
-    let (lane, channel) = match source {
-        Source::Sender(sender, channel) => {
-            let sender = arguments.add(sender.uuid());
-            (format!("d.sender_id = {sender}"), channel)
-        }
-        Source::Colleague(sender, channel, steps) => {
-            let sender = arguments.add(sender.uuid());
-            let steps = arguments.list(steps.iter().copied());
-            let mut lane = format!("d.sender_id = {sender} AND d.step_key IN ({steps})");
-            if turn == Turn::FollowUp {
-                lane.push_str(&unbound(&sender, channel));
-            }
-            (lane, channel)
-        }
-        // Only work for a person asks whether it may be done.
-        Source::Own([]) => ("d.sender_id IS NULL".to_owned(), Channel::Call),
-        Source::Own(but) => {
-            let steps = arguments.list(but.iter().copied());
-            let lane = format!("d.sender_id IS NULL AND d.step_key NOT IN ({steps})");
-            (lane, Channel::Call)
-        }
-    };
-    let address = address_of(channel);
-    let (linkedin, linkedin_suppressed) = match source {
-        Source::Own(_) => (on_linkedin(), "(n.address IS NOT NULL)"),
-        Source::Sender(..) | Source::Colleague(..) => (String::new(), "FALSE"),
-    };
-    let statement = format!(
-        "WITH due AS MATERIALIZED (
-             SELECT * FROM lead AS d
-             WHERE {lane} AND d.sequence_id = $1 AND d.turn = {turn}
-               AND d.due_at IS NOT NULL AND d.due_at <= $2 AND d.worker_id IS NULL
-             ORDER BY d.due_at, d.id LIMIT {limit} {lock}
-         )
-         SELECT {LEAD_COLUMNS}, {PERSON_COLUMNS},
-                (s.address IS NOT NULL) AS suppressed,
-                {linkedin_suppressed} AS linkedin_suppressed,
-                e.id AS execution_id, e.status AS execution_status,
-                e.attempt AS execution_attempt, e.version_id AS execution_version,
-                e.variant AS execution_variant
-         FROM due AS l
-         JOIN person p ON p.id = l.person_id
-         LEFT JOIN suppression s ON s.workspace_id = l.workspace_id AND s.channel = '{channel}'
-              AND s.address = {address}
-         {linkedin}
-         LEFT JOIN execution e ON e.lead_id = l.id AND e.step_key = l.step_key
-         ORDER BY l.due_at, l.id",
-        turn = turn.as_i16(),
-        lock = dialect::for_update_skip_locked(tx, "d"),
-    );
+    let (statement, arguments) = due_statement(tx, source, sequence, turn, now, limit);
     let rows: Vec<Joined> = sql::all(tx, &statement, arguments).await?;
     rows.into_iter()
         .map(|Joined(lead, person, attempt)| {
@@ -368,20 +305,46 @@ fn on_linkedin() -> String {
     )
 }
 
-/// The most leads of another sender's lane that are looked through for those that nobody has written to
-/// on its channel: those that have a sender there wait in the same lane, perhaps in any number.
-const WALKED_MAX: u32 = 1_000;
-
-/// What leads `d` of a sender's lane fulfil that had a message, but none on this channel.
-fn unbound(sender: &str, channel: Channel) -> String {
-    format!(
-        " AND (d.thread -> 'senders' ->> '{channel}') IS NULL AND d.id IN (
-              SELECT w.id FROM lead AS w
-              WHERE w.sender_id = {sender} AND w.sequence_id = $1 AND w.turn = {turn}
-                AND w.due_at IS NOT NULL AND w.due_at <= $2 AND w.worker_id IS NULL
-              ORDER BY w.due_at, w.id LIMIT {WALKED_MAX})",
-        turn = Turn::FollowUp.as_i16(),
-    )
+/// The statement of [`due`], which is to cost what it answers, however many wait beside that.
+pub fn due_statement(
+    tx: &impl ConnectionTrait,
+    source: Source<'_>,
+    sequence: SequenceId,
+    turn: Turn,
+    now: DateTime<Utc>,
+    limit: usize,
+) -> (String, Arguments) {
+    let mut arguments = Arguments::new()
+        .with(sequence.uuid())
+        .with(now.timestamp_millis());
+    let (which, channel) = source.leads(turn, limit, &mut arguments);
+    let address = address_of(channel);
+    let (linkedin, linkedin_suppressed) = match source {
+        Source::Own(_) => (on_linkedin(), "(n.address IS NOT NULL)"),
+        Source::Sender(..) | Source::Colleague(..) => (String::new(), "FALSE"),
+    };
+    let statement = format!(
+        "WITH due AS MATERIALIZED (
+             SELECT * FROM lead AS d WHERE {which} ORDER BY {order} LIMIT {limit} {lock}
+         )
+         SELECT {LEAD_COLUMNS}, {PERSON_COLUMNS},
+                (s.address IS NOT NULL) AS suppressed,
+                {linkedin_suppressed} AS linkedin_suppressed,
+                e.id AS execution_id, e.status AS execution_status,
+                e.attempt AS execution_attempt, e.version_id AS execution_version,
+                e.variant AS execution_variant
+         FROM due AS l
+         JOIN person p ON p.id = l.person_id
+         LEFT JOIN suppression s ON s.workspace_id = l.workspace_id AND s.channel = '{channel}'
+              AND s.address = {address}
+         {linkedin}
+         LEFT JOIN execution e ON e.lead_id = l.id AND e.step_key = l.step_key
+         ORDER BY {order_of_answer}",
+        order = source::longest_due("d"),
+        order_of_answer = source::longest_due("l"),
+        lock = dialect::for_update_skip_locked(tx, "d"),
+    );
+    (statement, arguments)
 }
 
 /// Those of the people who are no longer as they were read, or whom somebody is changing just now. The
@@ -521,7 +484,7 @@ pub async fn save_leads(
         let mut arguments = Arguments::new();
         let rows = arguments.table(
             tx,
-            chunk.iter().map(|lead| -> [Value; 18] {
+            chunk.iter().map(|lead| -> [Value; 19] {
                 [
                     lead.id.into(),
                     lead.status.as_str().into(),
@@ -529,6 +492,7 @@ pub async fn save_leads(
                     lead.step_key.clone().into(),
                     lead.turn.into(),
                     lead.sender_id.into(),
+                    lead.is_unbound().into(),
                     lead.anchor_at.into(),
                     lead.due_at.into(),
                     lead.first_due_at.into(),
@@ -554,16 +518,17 @@ pub async fn save_leads(
             format!(" AND {}", sql::of_found("v.id", &still_in_step))
         });
         let statement = format!(
-            "WITH v (id, status, stop_reason, step_key, turn, sender_id, anchor_at, due_at,
+            "WITH v (id, status, stop_reason, step_key, turn, sender_id, unbound, anchor_at, due_at,
                      first_due_at, hold, paused_rest_ms, until_at, quiet_until, worker_id, thread,
                      messages_sent, bounced, last_action_at)
                  AS ({rows})
              UPDATE lead SET status = v.status, stop_reason = v.stop_reason,
                  step_key = v.step_key, turn = v.turn, sender_id = v.sender_id,
-                 anchor_at = v.anchor_at, due_at = v.due_at,
+                 unbound = v.unbound, anchor_at = v.anchor_at, due_at = v.due_at,
                  first_due_at = v.first_due_at, hold = v.hold,
                  paused_rest_ms = v.paused_rest_ms, until_at = v.until_at,
-                 quiet_until = v.quiet_until, worker_id = v.worker_id, thread = v.thread, messages_sent = v.messages_sent, bounced = v.bounced,
+                 quiet_until = v.quiet_until, worker_id = v.worker_id, thread = v.thread,
+                 messages_sent = v.messages_sent, bounced = v.bounced,
                  last_action_at = v.last_action_at
              FROM v WHERE lead.id = v.id{condition}"
         );

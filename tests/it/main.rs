@@ -29,6 +29,7 @@ mod lead_machine;
 mod leads;
 mod many_waiting;
 mod nodes;
+mod offered;
 mod opted_out;
 mod pace;
 mod pains;

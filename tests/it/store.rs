@@ -130,7 +130,7 @@ both!(
 
 /// A line of a plan.
 #[derive(Debug)]
-struct PlanLine(String);
+pub struct PlanLine(pub String);
 
 impl FromQueryResult for PlanLine {
     fn from_query_result(row: &QueryResult, pre: &str) -> Result<Self, DbErr> {
