@@ -40,6 +40,17 @@ impl Pace {
     pub fn mean(&self) -> Duration {
         self.min_gap + self.jitter / 2
     }
+
+    /// How many messages leave in so long a time, the first of them at once, by the mean of their gaps.
+    pub fn messages_in(&self, open: Duration) -> u64 {
+        let (open, gap) = (open.num_milliseconds(), self.mean().num_milliseconds());
+        if gap <= 0 {
+            return u64::MAX;
+        }
+        u64::try_from(open)
+            .unwrap_or(0)
+            .div_ceil(gap.unsigned_abs())
+    }
 }
 
 #[cfg(test)]

@@ -56,23 +56,25 @@ impl<'a> Caps<'a> {
     pub(super) fn left(&self, lane: &OpenLane, turn: Turn) -> usize {
         let settings = &lane.version.settings;
         let of = |kind| sequence_quota(&lane.version, kind, self.now);
-        let new_leads = match turn {
-            Turn::First => settings.max_new_leads_per_day,
-            Turn::FollowUp => None,
+        let (new_leads, kept) = match turn {
+            Turn::First => (settings.max_new_leads_per_day, lane.kept),
+            Turn::FollowUp => (None, 0),
         };
         let caps = [
             (
                 sender_quota(self.sender, self.now),
                 self.sender.cap_at(self.now),
+                0,
             ),
-            (of(QuotaKind::Sends), settings.max_sends_per_day),
-            (of(QuotaKind::NewLeads), new_leads),
+            (of(QuotaKind::Sends), settings.max_sends_per_day, kept),
+            (of(QuotaKind::NewLeads), new_leads, 0),
         ];
-        let left = caps.into_iter().filter_map(|(key, cap)| {
+        let left = caps.into_iter().filter_map(|(key, cap, kept)| {
             let used = self.used.get(&key).copied().unwrap_or(0);
             let taken = self.taken.get(&key).copied().unwrap_or(0);
             let left = i64::from(cap?) - used - i64::from(taken);
-            Some(usize::try_from(left).unwrap_or(0))
+            let left = u64::try_from(left).unwrap_or(0).saturating_sub(kept);
+            Some(usize::try_from(left).unwrap_or(usize::MAX))
         });
         left.min().unwrap_or(usize::MAX)
     }

@@ -16,7 +16,7 @@ use crate::store::claim::Turn;
 use crate::store::{StoreError, lane, worker};
 
 /// How many leads one transaction takes.
-const CLAIM_MAX: usize = 512;
+pub(super) const CLAIM_MAX: usize = 512;
 /// When to look again at a sender that another node was just working on.
 pub(super) const CONTENDED: Duration = Duration::milliseconds(250);
 /// When to look again at a colleague's lane in which nothing was found.

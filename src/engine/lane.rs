@@ -4,12 +4,18 @@
 //! A lead that has had no message on a channel is bound to no sender of it: where the one that it was given
 //! to is switched off, at its cap or at rest, its first message there goes through another sender of its
 //! step that is free.
+//!
+//! Of what a sequence may still send today, first messages leave as much as follow-ups need that are due
+//! with other senders ([`kept`]).
+
+mod kept;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use self::kept::{Kept, KeptBack};
 use super::claim::Claim;
 use super::limits::Limits;
 use super::plan::{self, RunningSender};
@@ -31,6 +37,9 @@ pub(super) struct OpenLane {
     pub(super) limits: Limits,
     /// Whose leads it holds, where that is another sender than the one that may take them.
     pub(super) colleague: Option<SenderId>,
+    /// How many of the messages that its sequence may still send today are kept for follow-ups of other
+    /// senders.
+    pub(super) kept: u64,
     follow_up_is_due: bool,
     first_is_due: bool,
 }
@@ -51,6 +60,10 @@ struct Open(BTreeMap<LaneId, (i64, Vec<OpenLane>)>);
 
 impl Open {
     fn push(&mut self, id: LaneId, row: &LaneRow, lane: OpenLane) {
+        // First messages for which nothing is left wait for the follow-ups, which are claimed by others.
+        if !(lane.follow_up_is_due || lane.first_is_due) {
+            return;
+        }
         let due = row.earliest().unwrap_or(0);
         let (earliest, lanes) = self.0.entry(id).or_insert((due, Vec::new()));
         *earliest = due.min(*earliest);
@@ -94,6 +107,7 @@ impl Engine {
         }
         let senders = self.senders_of(&surveyed).await?;
         let (mut open, mut counts) = (Open::default(), Counts::default());
+        let kept = self.kept(&surveyed, &senders, now, &mut counts).await?;
         let mut strays = Vec::new();
         for (row, version) in surveyed {
             let Some(id) = row.sender_id.map(SenderId::from_uuid) else {
@@ -118,6 +132,7 @@ impl Engine {
             match opens_at {
                 Some(at) if at <= now => {
                     let lane = OpenLane::of(&row, &version, self.limits(&row), None, now);
+                    let lane = lane.keeping(&kept, id);
                     open.push(LaneId::Sender(id), &row, lane);
                 }
                 closed => {
@@ -129,7 +144,7 @@ impl Engine {
             }
         }
         for (id, row, version) in strays {
-            let found = (&mut *claim, &mut open, &mut counts);
+            let found = (&mut *claim, &mut open, &mut counts, &kept);
             self.offer(id, row, &version, &senders, now, found).await?;
         }
         let mut open: Vec<_> = open.0.into_iter().collect();
@@ -181,7 +196,7 @@ impl Engine {
         version: &Arc<RunningVersion>,
         senders: &Senders,
         now: DateTime<Utc>,
-        (claim, open, counts): (&mut Claim, &mut Open, &mut Counts),
+        (claim, open, counts, kept): (&mut Claim, &mut Open, &mut Counts, &Kept),
     ) -> Result<()> {
         let row = LaneRow {
             follow_up_due: row
@@ -200,6 +215,7 @@ impl Engine {
             match opens_at.await? {
                 Some(at) if at <= now => {
                     let lane = OpenLane::of(&row, version, self.limits(&row), Some(id), now);
+                    let lane = lane.keeping(kept, colleague);
                     open.push(LaneId::Sender(colleague), &row, lane);
                 }
                 Some(at) => claim.at_latest(at),
@@ -278,8 +294,19 @@ impl OpenLane {
             version: Arc::clone(version),
             limits,
             colleague,
+            kept: 0,
             follow_up_is_due: is_due(row.follow_up_due),
             first_is_due: is_due(row.first_due),
+        }
+    }
+
+    /// The lane as this sender may take it, whose first messages leave what is kept for others.
+    fn keeping(self, kept: &Kept, sender: SenderId) -> Self {
+        let KeptBack { messages, is_all } = kept.for_others(self.sequence_id, sender);
+        Self {
+            kept: messages,
+            first_is_due: self.first_is_due && !is_all,
+            ..self
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::sequences::{done, flow, sender};
 const FORECAST: &str = "query($id: ID!, $days: Int) { sequence(id: $id) { forecast(days: $days) {
     days { date sends bySender { sender { name } count } } completedBy bottlenecks { name } } } }";
 
-async fn forecast(h: &Harness, id: &str, days: i32) -> Value {
+pub async fn forecast(h: &Harness, id: &str, days: i32) -> Value {
     let asked = json!({ "id": id, "days": days });
     h.data(FORECAST, asked).await["sequence"]["forecast"].take()
 }

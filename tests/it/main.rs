@@ -46,6 +46,7 @@ mod sender_check;
 mod senders;
 mod sequences;
 mod served;
+mod shared_cap;
 mod smtp;
 mod statements;
 mod steps;

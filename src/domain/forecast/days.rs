@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Duration, NaiveDate, Utc};
 
+use crate::domain::pace::Pace;
 use crate::domain::schedule::{self, Calendar};
 use crate::domain::settings::Settings;
 use crate::domain::zone::Zone;
@@ -26,25 +27,37 @@ pub struct Day {
     pub open: Duration,
 }
 
+impl Day {
+    /// How many messages a sender sends on it, of whose cap so much is left, at its pace.
+    pub fn room(&self, left_of_cap: u64, pace: Pace) -> u64 {
+        left_of_cap.min(pace.messages_in(self.open))
+    }
+}
+
 /// So many days from the one that holds `now`, whose hours that are over do not count.
 pub fn days(now: DateTime<Utc>, count: u32, settings: &Settings, zone: &Zone) -> Vec<Day> {
     let calendar = Calendar::new(zone, settings);
     let mut start = now;
     let day = |_| {
-        let end = schedule::next_local_midnight(start, zone);
-        let mut day = Day {
-            date: schedule::local_day(start, zone),
-            start,
-            end,
-            opening: None,
-            closes: None,
-            open: Duration::zero(),
-        };
-        open(&mut day, &calendar);
-        start = end;
+        let day = rest_of_day(start, zone, &calendar);
+        start = day.end;
         day
     };
     (0..count).map(day).collect()
+}
+
+/// What is left of a clock's day from an instant on, with the windows of a calendar.
+pub fn rest_of_day(start: DateTime<Utc>, zone: &Zone, calendar: &Calendar<'_>) -> Day {
+    let mut day = Day {
+        date: schedule::local_day(start, zone),
+        start,
+        end: schedule::next_local_midnight(start, zone),
+        opening: None,
+        closes: None,
+        open: Duration::zero(),
+    };
+    open(&mut day, calendar);
+    day
 }
 
 fn open(day: &mut Day, calendar: &Calendar<'_>) {

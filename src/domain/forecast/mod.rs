@@ -20,9 +20,9 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chrono::{DateTime, Duration, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 
-pub use self::days::{Day, days};
+pub use self::days::{Day, days, rest_of_day};
 use self::share::Shares;
 use super::flow::{Action, Answer, Flow, STEPS_MAX, Step};
 use super::id::SenderId;
@@ -317,11 +317,11 @@ impl<'a> Run<'a> {
         };
         let today = self.of.days.get(day);
         let senders = self.of.senders.iter().map(|(id, sender)| {
-            let room = match today.and_then(|today| Some((today.opening?, today.open))) {
-                Some((opening, open)) => {
+            let room = match today.and_then(|today| today.opening.zip(Some(today))) {
+                Some((opening, today)) => {
                     let date = schedule::local_day(opening, &sender.zone);
                     let cap = daily_cap_on(date, sender.daily_cap, sender.warm_up.as_ref());
-                    left(cap, sender.used).min(by_pace(open, sender.pace))
+                    today.room(left(cap, sender.used), sender.pace)
                 }
                 None => 0,
             };
@@ -490,15 +490,4 @@ fn ways(step: &Step) -> Vec<(Answer, Option<&str>, u32)> {
     taken
         .map(|exit| (exit.answer, exit.to, weight(exit.answer)))
         .collect()
-}
-
-/// How many messages leave in so long a time, the first of them at once, by the mean of their gaps.
-fn by_pace(open: Duration, pace: Pace) -> u64 {
-    let (open, gap) = (open.num_milliseconds(), pace.mean().num_milliseconds());
-    if gap <= 0 {
-        return u64::MAX;
-    }
-    u64::try_from(open)
-        .unwrap_or(0)
-        .div_ceil(gap.unsigned_abs())
 }

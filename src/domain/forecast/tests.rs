@@ -1,3 +1,4 @@
+use chrono::Duration;
 use proptest::prelude::*;
 use serde_json::json;
 
