@@ -110,7 +110,7 @@ impl SequenceSettings {
             .map(|cap| i32::try_from(cap).unwrap_or(i32::MAX))
     }
 
-    /// At most so many messages leave in a day; null, no limit.
+    /// At most so many messages leave in a day, follow-ups before first messages whoever sends them; null, no limit.
     async fn max_sends_per_day(&self) -> Option<i32> {
         self.0
             .max_sends_per_day
@@ -173,7 +173,7 @@ pub struct SequenceSettingsInput {
     contact_holidays: Option<bool>,
     /// At most so many leads get their first message in a day; 0 takes the limit away.
     max_new_leads_per_day: Option<i32>,
-    /// At most so many messages leave in a day; 0 takes the limit away.
+    /// At most so many messages leave in a day, follow-ups before first messages whoever sends them; 0 takes the limit away.
     max_sends_per_day: Option<i32>,
     /// A message that is later than this is skipped and not sent; PT0S sends it however late.
     max_lateness: Option<Duration>,
