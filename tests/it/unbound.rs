@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use crate::harness::{Harness, both};
 use crate::leads::later;
 use crate::pains::{Receiver, settle};
-use crate::sequences::sender;
+use crate::publishing::edit;
+use crate::sequences::{done, sender};
 use crate::steps::{number, person, ran, running, seen};
 
 fn sms(key: &str, numbers: &[String]) -> Value {
@@ -72,5 +73,41 @@ both!(
         for lead in &leads {
             assert_eq!(texters(&h, lead).await, [numbers[1].as_str(), &numbers[1]]);
         }
+    }
+);
+
+both!(
+    who_is_named_again_gets_back_those_it_wrote_to,
+    |h: Harness| async move {
+        let (receiver, ada, bob) = (
+            Receiver::default(),
+            sender(&h, "ada").await,
+            sender(&h, "bob").await,
+        );
+        let who = person(&h, json!({ "email": "p@example.com" })).await;
+        let email = crate::steps::email;
+        let flow =
+            |second: &[&str]| json!([email("one", "PT0S", &[&ada]), email("two", "P1D", second)]);
+        let lead = running(&h, flow(&[&ada, &bob]), json!({}), &[&who])
+            .await
+            .remove(0);
+        settle(&h, &receiver).await;
+        let sequence = "query($id: ID!) { lead(id: $id) { sequence { id } } }";
+        let sequence = h.data(sequence, json!({ "id": lead })).await;
+        let sequence = sequence["lead"]["sequence"]["id"].as_str().expect("an id");
+        // Without Ada the lead is Bob's, who is off; then she is there again.
+        let publish = edit(&h, sequence, json!({ "steps": flow(&[&bob]) })).await;
+        done(&h, "sequencePublish", publish).await;
+        enable(&h, &bob, false).await;
+        later(&h, Duration::days(1));
+        settle(&h, &receiver).await;
+        let publish = edit(&h, sequence, json!({ "steps": flow(&[&ada, &bob]) })).await;
+        done(&h, "sequencePublish", publish).await;
+        enable(&h, &bob, true).await;
+        settle(&h, &receiver).await;
+        let seen = seen(&h, &lead).await;
+        let nodes = seen["executions"]["nodes"].as_array().expect("executions");
+        let senders: Vec<&Value> = nodes.iter().map(|node| &node["sender"]["name"]).collect();
+        assert_eq!(senders, ["ada", "ada"], "an answer finds who wrote");
     }
 );
