@@ -24,6 +24,7 @@ use crate::channel::dispatch::{Channel, TransportConfig};
 use crate::channel::web::WebConfig;
 use crate::clock::Clock;
 use crate::domain::holidays;
+use crate::domain::network::Reach;
 use crate::engine::{Engine, EngineConfig, EngineError};
 use crate::entropy::Entropy;
 use crate::graphql::CadenzaSchema;
@@ -53,6 +54,8 @@ pub struct Config {
     pub rate_limit: RateLimit,
     /// Where requests to addresses of users may go.
     pub web: WebConfig,
+    /// Where mail servers may be.
+    pub smtp_reach: Reach,
     /// How this server introduces itself to mail servers; without it, by the machine's name.
     pub hello_name: Option<String>,
     /// The lock of a SQLite file, held for as long as the server lives.
@@ -199,6 +202,7 @@ impl Server {
         let transports = TransportConfig {
             hello_name: config.hello_name.clone().unwrap_or_else(machine_name),
             connections_max: EngineConfig::default().sends_per_sender,
+            smtp_reach: config.smtp_reach.clone(),
             web: config.web.clone(),
         };
         let secrets = Arc::new(secrets);

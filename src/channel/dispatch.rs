@@ -12,10 +12,11 @@ use super::carrier::{Carrier, Doing, Opener, misfit};
 pub use super::carrier::{OpenSecret, Route, SenderProbe, SenderRoute};
 pub use super::letter::{Kept, Letter, Prepared, Sent};
 use super::outbox::Outbox;
-use super::smtp::SmtpCarrier;
+use super::smtp::{OUT_OF_REACH, SmtpCarrier};
 use super::twilio::TwilioCarrier;
 use super::web::{Web, WebConfig};
 use super::webhook::WebhookCarrier;
+use crate::domain::network::Reach;
 use crate::domain::outcome::{ErrorCode, Outcome};
 use crate::domain::sender::check::{CheckKind, Finding};
 
@@ -49,6 +50,7 @@ pub trait Channel: Send + Sync {
 /// Every kind of transport that there is.
 pub struct Transports {
     carriers: Vec<Box<dyn Carrier>>,
+    smtp_reach: Reach,
 }
 
 impl fmt::Debug for Transports {
@@ -64,6 +66,8 @@ pub struct TransportConfig {
     pub hello_name: String,
     /// The most connections for a sender.
     pub connections_max: usize,
+    /// Where mail servers may be.
+    pub smtp_reach: Reach,
     /// Where requests may go, and for how long.
     pub web: WebConfig,
 }
@@ -73,6 +77,7 @@ impl Default for TransportConfig {
         Self {
             hello_name: "localhost".to_owned(),
             connections_max: 8,
+            smtp_reach: Reach::Anywhere,
             web: WebConfig::default(),
         }
     }
@@ -84,6 +89,7 @@ impl Transports {
         let TransportConfig {
             hello_name,
             connections_max,
+            smtp_reach,
             web,
         } = config;
         let web = Web::new(web);
@@ -93,12 +99,22 @@ impl Transports {
             Box::new(SmtpCarrier::new(
                 hello_name,
                 connections_max,
+                smtp_reach.clone(),
                 opener.clone(),
             )),
             Box::new(TwilioCarrier::new(web.clone(), opener.clone())),
             Box::new(WebhookCarrier::new(web, opener)),
         ];
-        Self { carriers }
+        Self {
+            carriers,
+            smtp_reach,
+        }
+    }
+
+    /// Why a mail server at this host, as it is written, will never be connected to; `None` where
+    /// it may be, which for a name only the connection tells.
+    pub fn refuses_mail_server(&self, host: &str) -> Option<&'static str> {
+        (!self.smtp_reach.may_allow(host)).then_some(OUT_OF_REACH)
     }
 
     /// Looks whether a sender could send, without sending anything: what was found, in the order in

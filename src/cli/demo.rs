@@ -83,6 +83,7 @@ pub(super) async fn run(arguments: DemoArgs) -> Result<(), Failure> {
         connections_per_address: CONNECTIONS_OF_ADDRESS,
         trusted_proxies: Vec::new(),
         allow_networks: Vec::new(),
+        allow_smtp_networks: Vec::new(),
         hello_name: None,
     };
     let mut server = serving.server(Clock::accelerated(arguments.speed)).await?;

@@ -11,7 +11,7 @@ use super::{DatabaseArgs, Failure, KeyArgs};
 use crate::app::token::access::RateLimit;
 use crate::channel::web::WebConfig;
 use crate::clock::Clock;
-use crate::domain::network::Networks;
+use crate::domain::network::{Networks, NotANetwork, Reach};
 use crate::entropy::Entropy;
 use crate::http::{
     self, CONNECTIONS, CONNECTIONS_OF_ADDRESS, Connections, Documents, Origins, Proxies, UPLOAD_MAX,
@@ -118,10 +118,30 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub allow_networks: Vec<String>,
+    /// The private addresses or networks that mail servers may be at, separated by commas, or none
+    /// for those of the Internet at large alone; without it, mail servers may be anywhere
+    #[arg(
+        long,
+        env = "CADENZA_ALLOW_SMTP_NETWORKS",
+        value_name = "NETWORK",
+        value_delimiter = ','
+    )]
+    pub allow_smtp_networks: Vec<String>,
     /// The name that this server gives when it says hello to a mail server; without it, the name
     /// of the machine
     #[arg(long, env = "CADENZA_HELLO_NAME", value_name = "NAME")]
     pub hello_name: Option<String>,
+}
+
+/// Where mail servers may be, as it is written.
+fn smtp_reach(written: &[String]) -> Result<Reach, NotANetwork> {
+    match written {
+        [] => Ok(Reach::Anywhere),
+        [only] if only.trim().eq_ignore_ascii_case("none") => {
+            Ok(Reach::InternetAnd(Networks::default()))
+        }
+        written => Networks::read(written.iter().map(String::as_str)).map(Reach::InternetAnd),
+    }
 }
 
 fn mebibytes(text: &str) -> Result<usize, String> {
@@ -184,6 +204,7 @@ impl ServeArgs {
                 allowed_networks,
                 ..WebConfig::default()
             },
+            smtp_reach: smtp_reach(&self.allow_smtp_networks)?,
             hello_name: self.hello_name.clone(),
             lock,
         };
@@ -208,4 +229,31 @@ pub(super) async fn run(arguments: ServeArgs) -> Result<(), Failure> {
     }
     server.run_until(server::told_to_end()).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reach(written: &[&str]) -> Result<Reach, NotANetwork> {
+        let written: Vec<String> = written.iter().map(ToString::to_string).collect();
+        smtp_reach(&written)
+    }
+
+    #[test]
+    fn mail_servers_may_be_anywhere_until_networks_are_named() {
+        let here = "127.0.0.1".parse().expect("an address");
+        let other = "10.0.0.1".parse().expect("an address");
+        let allowed = |written: &[&str]| {
+            let reach = reach(written).expect("networks");
+            (reach.allows(here), reach.allows(other))
+        };
+        assert_eq!(allowed(&[]), (true, true));
+        assert_eq!(allowed(&["none"]), (false, false));
+        assert_eq!(allowed(&["127.0.0.0/8"]), (true, false));
+        assert_eq!(allowed(&["127.0.0.1", " 10.0.0.0/8"]), (true, true));
+        for wrong in [&[""][..], &["any"], &["none", "10.0.0.0/8"]] {
+            assert!(reach(wrong).is_err(), "{wrong:?}");
+        }
+    }
 }

@@ -48,6 +48,40 @@ impl Networks {
     }
 }
 
+/// Which hosts may be connected to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// All of them.
+    #[default]
+    Anywhere,
+    /// Those of the Internet at large, and those of these networks.
+    InternetAnd(Networks),
+}
+
+impl Reach {
+    /// Whether an address may be connected to, however it is written.
+    pub fn allows(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::InternetAnd(networks) => is_public(address) || networks.include(address),
+        }
+    }
+
+    /// Whether a host as it is written may be one that can be connected to: an address tells, and
+    /// so does `localhost` with what is below it (RFC 6761 §6.3). Of other names only the
+    /// addresses tell to which they lead.
+    pub fn may_allow(&self, host: &str) -> bool {
+        let host = host.trim_matches(['[', ']']);
+        if let Ok(address) = host.parse() {
+            return self.allows(address);
+        }
+        let name = host.trim_end_matches('.').to_ascii_lowercase();
+        let is_here = name == "localhost" || name.ends_with(".localhost");
+        let here: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        !is_here || here.into_iter().any(|address| self.allows(address))
+    }
+}
+
 /// A network of IPv4 addresses that are written as IPv6 has them is one of IPv4.
 fn canonical(network: IpNet) -> IpNet {
     let IpNet::V6(six) = network else {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cadenza::app::transports_with;
 use cadenza::channel::dispatch::TransportConfig;
 use cadenza::channel::web::WebConfig;
-use cadenza::domain::network::Networks;
+use cadenza::domain::network::{Networks, Reach};
 use cadenza::store::sql::{self, Arguments};
 use serde_json::{Value, json};
 
@@ -18,15 +18,33 @@ const SELECT: &str = "check { canSend findings { kind status message errorCode }
     sender { id enabled unhealthyUntil unhealthyReason }";
 
 /// A harness whose requests may go to this machine.
-fn local(mut h: Harness) -> Harness {
+fn local(h: Harness) -> Harness {
     let web = WebConfig {
         allowed_networks: Networks::read(["127.0.0.0/8"]).expect("a network"),
         ..WebConfig::default()
     };
-    let config = TransportConfig {
-        web,
-        ..TransportConfig::default()
-    };
+    configured(
+        h,
+        TransportConfig {
+            web,
+            ..TransportConfig::default()
+        },
+    )
+}
+
+/// A harness whose mail servers may be on the Internet at large, and in these networks.
+fn confined(h: Harness, networks: &[&str]) -> Harness {
+    let networks = Networks::read(networks.iter().copied()).expect("networks");
+    configured(
+        h,
+        TransportConfig {
+            smtp_reach: Reach::InternetAnd(networks),
+            ..TransportConfig::default()
+        },
+    )
+}
+
+fn configured(mut h: Harness, config: TransportConfig) -> Harness {
     h.services.transports = Arc::new(transports_with(config, Arc::clone(&h.services.secrets)));
     h.schema = cadenza::graphql::CadenzaSchema::new(h.services.clone());
     h
@@ -195,3 +213,75 @@ both!(nobody_checks_what_is_not_there, |h: Harness| async move {
     assert_eq!(payload["check"], Value::Null);
     assert_eq!(payload["userErrors"][0]["code"], "NOT_FOUND");
 });
+
+fn at(host: &str, port: u16) -> Value {
+    json!({ "smtp": { "host": host, "port": port, "security": "NONE" } })
+}
+
+both!(
+    mail_servers_in_networks_that_are_not_allowed_are_not_connected_to,
+    |h: Harness| async move {
+        let sink = SmtpSink::start(Options::default()).await.expect("a port");
+        let closed = {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+            let address = listener.and_then(|listener| listener.local_addr());
+            address.expect("a port").port()
+        };
+        // They were made while any were allowed. The last is a name that leads to 127.0.0.1.
+        let mut senders = Vec::new();
+        for host in ["127.0.0.1", "::ffff:127.0.0.1", "localhost", "2130706433"] {
+            for port in [sink.port(), closed] {
+                let address = format!("a{}@example.com", senders.len());
+                senders.push((host, sender(&h, "EMAIL", &address, at(host, port)).await));
+            }
+        }
+
+        let h = confined(h, &[]);
+        let mut told_of = std::collections::BTreeSet::new();
+        for (host, id) in &senders {
+            let payload = check(&h, id).await;
+            assert_eq!(payload["check"]["canSend"], false, "{host}: {payload}");
+            told_of.insert(payload["check"].to_string());
+        }
+        // A port that is open is told of like one that is closed: there was no connection.
+        assert_eq!(told_of.len(), 1, "{told_of:?}");
+        let told_of = told_of.first().expect("one");
+        assert!(told_of.contains("--allow-smtp-networks"), "{told_of}");
+        assert_eq!(sink.sessions(), 0);
+
+        // What tells by how it is written is refused at once; a name only where it leads.
+        for host in [
+            "127.0.0.1",
+            "::ffff:10.0.0.1",
+            "LOCALHOST",
+            "169.254.169.254",
+        ] {
+            let input = json!({ "name": "Ada", "channel": "EMAIL", "address": "b@example.com",
+                "transport": at(host, 25) });
+            let payload = h
+                .try_mutate("senderCreate", "SenderCreateInput", input, "sender { id }")
+                .await;
+            let errors = &payload["userErrors"];
+            assert_eq!(
+                errors.as_array().map(Vec::len),
+                Some(1),
+                "{host}: {payload}"
+            );
+            assert_eq!(errors[0]["path"], json!(["transport", "smtp", "host"]));
+            assert!(
+                errors.to_string().contains("--allow-smtp-networks"),
+                "{errors}"
+            );
+        }
+        let public = at("smtp.example.com", 587);
+        sender(&h, "EMAIL", "c@example.com", public).await;
+
+        // A relay on this machine, however it is written, where that one is allowed.
+        let h = confined(h, &["127.0.0.1"]);
+        for (host, id) in senders.iter().step_by(2) {
+            let payload = check(&h, id).await;
+            assert_eq!(payload["check"]["canSend"], true, "{host}: {payload}");
+        }
+        assert_eq!(sink.accepted(), 0, "a check sends nothing");
+    }
+);

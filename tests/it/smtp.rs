@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use cadenza::channel::email::Email;
 use cadenza::channel::mime::{Composed, compose};
 use cadenza::channel::smtp::{Secret, Security, SmtpConfig, SmtpPool, SmtpTimeouts};
+use cadenza::domain::network::{Networks, Reach};
 use cadenza::domain::outcome::{ErrorCode, Outcome, Phase, RetryReason, Scope};
 use chrono::DateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -900,5 +901,29 @@ async fn nonsense_after_the_dot_is_no_verdict() {
             matches!(outcome, Outcome::Ambiguous { .. }),
             "{nonsense}: {outcome:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_message_goes_to_no_server_beyond_reach() {
+    let (sink, _) = sink(Options::default()).await;
+    // The last is a name that leads to 127.0.0.1.
+    for host in ["127.0.0.1", "::ffff:127.0.0.1", "2130706433"] {
+        let reaching = |networks: &[&str]| {
+            let networks = Networks::read(networks.iter().copied()).unwrap();
+            SmtpPool::new(SmtpConfig {
+                host: host.into(),
+                reach: Reach::InternetAnd(networks),
+                ..config(sink.port())
+            })
+        };
+        let before = sink.sessions();
+        let outcome = reaching(&[]).send(&to("ok")).await;
+        let (phase, _, _, scope) = rejected(&outcome);
+        assert_eq!((phase, scope), (Phase::Connect, Scope::Sender), "{host}");
+        let told = outcome.explain();
+        assert!(told.contains("--allow-smtp-networks"), "{told}");
+        assert_eq!(sink.sessions(), before, "{host}");
+        assert_sent(&reaching(&["127.0.0.0/8"]).send(&to("ok")).await);
     }
 }

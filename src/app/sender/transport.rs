@@ -117,6 +117,8 @@ fn apply_smtp(
     {
         let message = "host is the name or the address of the server, like smtp.example.com.";
         wrong.push(Refusal::invalid(message, &at("host")));
+    } else if let Some(message) = services.transports.refuses_mail_server(host) {
+        wrong.push(Refusal::invalid(message, &at("host")));
     }
     let port = u16::try_from(smtp.port).ok().filter(|port| *port > 0);
     if port.is_none() {

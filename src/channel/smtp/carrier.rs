@@ -10,6 +10,7 @@ use super::{Security, SmtpConfig, SmtpPool, check};
 use crate::channel::carrier::{Carrier, Doing, Opener, Route, SenderProbe, SenderRoute, misfit};
 use crate::channel::letter::{Prepared, Sent};
 use crate::domain::id::SenderId;
+use crate::domain::network::Reach;
 use crate::domain::outcome::{Outcome, Phase};
 use crate::domain::sender::check::Finding;
 use crate::domain::sender::{SmtpSecurity, SmtpTransport, Transport};
@@ -18,16 +19,19 @@ use crate::domain::sender::{SmtpSecurity, SmtpTransport, Transport};
 pub(in crate::channel) struct SmtpCarrier {
     hello_name: String,
     connections_max: usize,
+    reach: Reach,
     opener: Opener,
     pools: Mutex<HashMap<SenderId, (i32, Arc<SmtpPool>)>>,
 }
 
 impl SmtpCarrier {
-    /// Introduces itself as `hello_name`, and opens at most so many connections for a sender.
-    pub fn new(hello_name: String, connections_max: usize, opener: Opener) -> Self {
+    /// Introduces itself as `hello_name`, opens at most so many connections for a sender, and none
+    /// beyond `reach`.
+    pub fn new(hello_name: String, connections_max: usize, reach: Reach, opener: Opener) -> Self {
         Self {
             hello_name,
             connections_max,
+            reach,
             opener,
             pools: Mutex::default(),
         }
@@ -56,6 +60,7 @@ impl SmtpCarrier {
         let mut config = SmtpConfig::new(smtp.host.clone(), smtp.port, security);
         config.hello_name = self.hello_name.clone();
         config.max_connections = self.connections_max;
+        config.reach = self.reach.clone();
         if let Some(username) = &smtp.username {
             config.username = Some(username.clone());
             let secret = self

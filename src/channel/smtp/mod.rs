@@ -21,6 +21,8 @@
 
 use std::time::Duration;
 
+use crate::domain::network::Reach;
+
 mod carrier;
 mod check;
 mod pool;
@@ -31,6 +33,7 @@ mod wire;
 pub use super::secret::Secret;
 pub(super) use carrier::SmtpCarrier;
 pub use pool::SmtpPool;
+pub(super) use wire::OUT_OF_REACH;
 
 /// How a connection is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +118,8 @@ pub struct SmtpConfig {
     pub host: String,
     /// Its port: 587 with STARTTLS, 465 with TLS, 25 without either.
     pub port: u16,
+    /// Where the server may be; elsewhere it is not connected to.
+    pub reach: Reach,
     /// How the connection is protected.
     pub security: Security,
     /// Who logs in; nobody without it.
@@ -141,6 +146,7 @@ impl SmtpConfig {
         Self {
             host: host.into(),
             port,
+            reach: Reach::Anywhere,
             security,
             username: None,
             password: None,

@@ -13,7 +13,7 @@ use lettre::transport::smtp::response::Response;
 use rustls::ClientConfig;
 use tokio::time::Duration;
 
-use super::wire::{Broken, Reply, Wire};
+use super::wire::{Broken, OUT_OF_REACH, Reply, Wire};
 use super::{Security, SmtpConfig};
 use crate::channel::trust::trust;
 use crate::domain::outcome::{Outcome, Phase, RetryReason, Scope};
@@ -61,9 +61,11 @@ impl Session {
                     .map_err(|problem| failed(Phase::Connect, &Broken::Tls(problem)))?,
             ),
         };
-        let mut wire = Wire::connect(&config.host, config.port, limits.connect)
-            .await
-            .map_err(|broken| failed(Phase::Connect, &broken))?;
+        let connecting = Wire::connect(&config.host, config.port, &config.reach, limits.connect);
+        let mut wire = connecting.await.map_err(|broken| match broken {
+            Broken::OutOfReach => out_of_reach(),
+            broken => failed(Phase::Connect, &broken),
+        })?;
         if let (Security::Tls, Some(tls)) = (config.security, &tls) {
             wire = wire
                 .encrypt(&config.host, Arc::clone(tls), limits.connect)
@@ -236,6 +238,17 @@ impl Session {
         if let Err(broken) = goodbye.await {
             tracing::trace!(reason = %broken.describe(), "a server did not say goodbye");
         }
+    }
+}
+
+/// The server is not to be connected to, however often it is tried: the sender is to be corrected.
+fn out_of_reach() -> Outcome {
+    Outcome::Rejected {
+        phase: Phase::Connect,
+        code: 0,
+        enhanced: None,
+        response: OUT_OF_REACH.into(),
+        scope: Scope::Sender,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns the stream, plain or encrypted, and its buffer. Never knows what a reply is an answer to.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,17 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::domain::network::Reach;
 use crate::domain::outcome::RetryReason;
 
 /// A reply longer than this is no SMTP.
 const REPLY_BYTES_MAX: usize = 64 * 1024;
 /// How many of a server's network addresses are tried.
 const ADDRESSES_MAX: usize = 4;
+/// Why a server in a network that was not allowed is not connected to, and what helps.
+pub(in crate::channel) const OUT_OF_REACH: &str = "The mail server is in a private or special \
+    network, where this server may not connect to mail servers: give a public one, or let whoever \
+    runs the server allow its network with --allow-smtp-networks.";
 
 /// A reply of the server (RFC 5321 §4.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +64,8 @@ pub(super) enum Broken {
     Malformed,
     /// TLS cannot be had.
     Tls(String),
+    /// The server is where none may be connected to, and none was.
+    OutOfReach,
 }
 
 impl Broken {
@@ -65,7 +73,7 @@ impl Broken {
     pub const fn reason(&self) -> RetryReason {
         match self {
             Self::Timeout(_) => RetryReason::Timeout,
-            Self::Closed(_) | Self::Tls(_) => RetryReason::ConnectionFailed,
+            Self::Closed(_) | Self::Tls(_) | Self::OutOfReach => RetryReason::ConnectionFailed,
             Self::Malformed => RetryReason::Protocol,
         }
     }
@@ -78,6 +86,7 @@ impl Broken {
             Self::Closed(Some(error)) => error.to_string(),
             Self::Malformed => "the server sent what is no SMTP reply".to_owned(),
             Self::Tls(problem) => format!("no encrypted connection: {problem}"),
+            Self::OutOfReach => OUT_OF_REACH.to_owned(),
         }
     }
 }
@@ -102,14 +111,24 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Connects by TCP, within `limit` in all.
-    pub async fn connect(host: &str, port: u16, limit: Duration) -> Result<Self, Broken> {
+    /// Connects by TCP to a host within `reach`, within `limit` in all. The address that is looked
+    /// at is the one that is connected to: a name that leads elsewhere a moment later (DNS
+    /// rebinding) gains nothing.
+    pub async fn connect(
+        host: &str,
+        port: u16,
+        reach: &Reach,
+        limit: Duration,
+    ) -> Result<Self, Broken> {
         let connecting = async {
             let mut last = None;
-            let addresses: Vec<_> = tokio::net::lookup_host((host, port))
-                .await?
-                .take(ADDRESSES_MAX)
-                .collect();
+            let found: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
+            let is_forbidden = |address: &SocketAddr| !reach.allows(address.ip());
+            if !found.is_empty() && found.iter().all(is_forbidden) {
+                return Err(Broken::OutOfReach);
+            }
+            let within = found.into_iter().filter(|address| !is_forbidden(address));
+            let addresses: Vec<_> = within.take(ADDRESSES_MAX).collect();
             // One dead address of several leaves time for the others.
             let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
             for address in addresses {

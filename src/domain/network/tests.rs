@@ -105,6 +105,35 @@ fn a_configuration_names_networks_and_addresses() {
     }
 }
 
+#[test]
+fn a_reach_is_told_of_addresses_and_of_names_that_stand_for_one() {
+    let internet = Reach::InternetAnd(Networks::default());
+    let relay = Networks::read(["127.0.0.1", "10.1.0.0/16"]).expect("networks");
+    let relay = Reach::InternetAnd(relay);
+    for (host, by_internet, by_relay) in [
+        ("127.0.0.1", false, true),
+        ("::ffff:127.0.0.1", false, true),
+        ("[::ffff:7f00:1]", false, true),
+        ("::1", false, false),
+        ("10.1.2.3", false, true),
+        ("::ffff:10.2.0.1", false, false),
+        ("169.254.169.254", false, false),
+        ("localhost", false, true),
+        ("LocalHost.", false, true),
+        ("mail.localhost", false, true),
+        ("8.8.8.8", true, true),
+        ("::ffff:8.8.8.8", true, true),
+        ("smtp.example.com", true, true),
+        // Only a look-up tells that these lead to this machine.
+        ("2130706433", true, true),
+        ("notlocalhost", true, true),
+    ] {
+        assert!(Reach::Anywhere.may_allow(host), "{host}");
+        assert_eq!(internet.may_allow(host), by_internet, "{host}");
+        assert_eq!(relay.may_allow(host), by_relay, "{host}");
+    }
+}
+
 proptest! {
     #[test]
     fn how_an_address_is_written_makes_no_difference(bits in any::<u32>()) {

@@ -91,7 +91,8 @@ pub enum SenderTransportInput {
 /// An SMTP server and how to reach it.
 #[derive(InputObject)]
 pub struct SmtpInput {
-    /// Its name or address.
+    /// Its name or address. Whoever runs the server may have limited the private networks where it
+    /// can be (`--allow-smtp-networks`).
     host: String,
     /// Its port, usually 587.
     port: i32,
