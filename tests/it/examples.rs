@@ -1,6 +1,7 @@
 //! The example sequences: each is read as `cadenza sequence apply` reads it, is one that publishing
 //! takes without a word, and is exported as it was applied.
 
+mod fates;
 mod naive;
 mod run;
 

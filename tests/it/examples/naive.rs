@@ -9,6 +9,8 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use serde_json::Value;
 
+use super::fates::{self, Deed};
+
 /// How a step ended, and when.
 pub type Ended = (String, String, Timestamp);
 
@@ -18,21 +20,42 @@ pub struct Person {
     pub name: String,
     /// The columns that are not blank.
     pub fields: BTreeMap<&'static str, &'static str>,
+    /// What is written into the person later, and when.
+    pub later: Vec<(&'static str, String, Timestamp)>,
 }
 
 impl Person {
-    fn get(&self, field: &str) -> Option<&'static str> {
-        self.fields.get(field).copied()
+    /// A field as it is at an instant.
+    fn get(&self, field: &str, at: Timestamp) -> Option<&str> {
+        let mut later = self.later.iter();
+        let written = later.find(|(name, _, from)| *name == field && *from <= at);
+        let written = written.map(|(_, value, _)| value.as_str());
+        written.or_else(|| self.fields.get(field).copied())
     }
 
     fn country(&self) -> Option<Country> {
-        let country = self.get("country").and_then(|code| code.parse().ok());
-        country.or_else(|| Country::of_zone(self.get("time_zone")?))
+        let country = self
+            .fields
+            .get("country")
+            .and_then(|code| code.parse().ok());
+        country.or_else(|| Country::of_zone(self.fields.get("time_zone")?))
     }
+}
+
+/// What a lead comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The end of the sequence.
+    Completed,
+    /// It leaves early.
+    Stopped,
+    /// It waits for data that nobody gives.
+    Held,
 }
 
 /// A sequence's settings and steps, as the file has them.
 pub struct Walk<'a> {
+    pub example: &'a str,
     pub settings: &'a serde_json::Map<String, Value>,
     pub steps: &'a [Value],
     pub person: &'a Person,
@@ -42,11 +65,35 @@ pub struct Walk<'a> {
     pub branches: BTreeMap<String, usize>,
 }
 
+/// What a contact has done, by when.
+#[derive(Default)]
+struct Done {
+    deeds: Vec<(Deed, String, Timestamp)>,
+}
+
+impl Done {
+    /// Whether the contact had done this with the message of a step, or of any for `*`.
+    fn has(&self, wanted: Deed, step: &str, at: Timestamp) -> bool {
+        let mut deeds = self.deeds.iter();
+        deeds.any(|(deed, of, when)| *deed == wanted && (step == "*" || of == step) && *when <= at)
+    }
+
+    /// When the contact first answered.
+    fn answered(&self) -> Option<Timestamp> {
+        let answers = self
+            .deeds
+            .iter()
+            .filter(|(deed, ..)| *deed == Deed::Replied);
+        answers.map(|(.., when)| *when).min()
+    }
+}
+
 impl Walk<'_> {
-    /// Everything that happens to a lead that is enrolled at this instant, in order; and whether it
-    /// comes to the end of the sequence.
-    pub fn run(&self, enrolled: Timestamp) -> (Vec<Ended>, bool) {
+    /// Everything that happens to a lead that is enrolled at this instant, in order; and what it
+    /// comes to.
+    pub fn run(&self, enrolled: Timestamp) -> (Vec<Ended>, End) {
         let mut ended = Vec::new();
+        let mut done = Done::default();
         let mut now = enrolled;
         let mut index = 0;
         while let Some(step) = self.steps.get(index) {
@@ -60,11 +107,8 @@ impl Walk<'_> {
             now = self.due(step, kind, now);
             let (status, way) = match kind.as_str() {
                 "condition" => {
-                    let holds = self.holds(&action["predicate"]);
-                    if !holds {
-                        let within = action["within"].as_str().unwrap_or("PT0S");
-                        now += span_of_hours(within);
-                    }
+                    let (holds, at) = self.asked(action, now, &done);
+                    now = at;
                     let way = if holds { &action["yes"] } else { &action["no"] };
                     (if holds { "SENT" } else { "SKIPPED" }, way)
                 }
@@ -72,11 +116,26 @@ impl Walk<'_> {
                     let branch = self.branches[key(step)];
                     ("SENT", &action["branches"][branch]["next"])
                 }
-                _ => match self.carried_out(step, kind, action) {
-                    Some(status) => (status, &step["next"]),
-                    None => return (ended, false),
+                _ => match self.carried_out(step, kind, action, now) {
+                    Ok((status, at)) => {
+                        now = at;
+                        (status, &step["next"])
+                    }
+                    // Who answers stops, and waits for nothing more.
+                    Err(End::Held) if self.stops(&done, None) => return (ended, End::Stopped),
+                    Err(end) => return (ended, end),
                 },
             };
+            if self.stops(&done, Some(now)) {
+                return (ended, End::Stopped);
+            }
+            if status == "SENT" && is_message(kind) {
+                let fates = fates::of_message(self.example, &self.person.name, key(step));
+                let fates = fates.into_iter();
+                done.deeds.extend(
+                    fates.map(|(deed, after)| (deed, key(step).to_owned(), later(now, after))),
+                );
+            }
             ended.push((key(step).to_owned(), status.to_owned(), now));
             index = match way.as_str() {
                 None => index + 1,
@@ -88,12 +147,20 @@ impl Walk<'_> {
                     .expect("a step"),
             };
         }
-        (ended, true)
+        (ended, End::Completed)
+    }
+
+    /// Whether an answer stops the lead before an instant, or ever.
+    fn stops(&self, done: &Done, before: Option<Timestamp>) -> bool {
+        self.settings.get("stopOnReply") != Some(&Value::Bool(false))
+            && done
+                .answered()
+                .is_some_and(|at| before.is_none_or(|before| at < before))
     }
 
     /// Whether any step can reach the person; who cannot be reached is not enrolled.
     pub fn reaches(&self) -> bool {
-        let has = |field| self.person.get(field).is_some();
+        let has = |field| self.person.fields.contains_key(field);
         self.steps.iter().any(|step| {
             let action = step["action"].as_object().expect("an action");
             action.iter().any(|(kind, action)| match kind.as_str() {
@@ -107,8 +174,14 @@ impl Walk<'_> {
         })
     }
 
-    /// How a step ends that is no branch; `None` where it stops the lead.
-    fn carried_out(&self, step: &Value, kind: &str, action: &Value) -> Option<&'static str> {
+    /// How and when a step ends that is no branch and is due now.
+    fn carried_out(
+        &self,
+        step: &Value,
+        kind: &str,
+        action: &Value,
+        now: Timestamp,
+    ) -> Result<(&'static str, Timestamp), End> {
         let address = match kind {
             "email" => Some("email"),
             "sms" | "whatsapp" => Some("phone"),
@@ -116,21 +189,53 @@ impl Walk<'_> {
             "task" if action["channel"] == "LINKEDIN" => Some("linkedin_url"),
             _ => None,
         };
-        if address.is_some_and(|field| self.person.get(field).is_none()) {
-            return (step["onMissingAddress"] != "STOP").then_some("SKIPPED");
-        }
-        if self.lacks_data(action) {
-            return match step["onMissingData"].as_str() {
-                Some("STOP") => None,
-                Some("SKIP") => Some("SKIPPED"),
-                other => panic!("no example holds a lead: {other:?}"),
+        if address.is_some_and(|field| self.person.get(field, now).is_none()) {
+            return match step["onMissingAddress"].as_str() {
+                Some("STOP") => Err(End::Stopped),
+                _ => Ok(("SKIPPED", now)),
             };
         }
-        Some("SENT")
+        let mut at = now;
+        if self.lacks_data(action, now) {
+            match step["onMissingData"].as_str() {
+                Some("STOP") => return Err(End::Stopped),
+                Some("SKIP") => return Ok(("SKIPPED", now)),
+                _ => {}
+            }
+            let written = self.person.later.iter().map(|(.., when)| *when);
+            let enough = written.filter(|when| *when > now && !self.lacks_data(action, *when));
+            at = self.opening(kind, enough.min().ok_or(End::Held)?);
+        }
+        if kind == "task" {
+            return Ok(self.worked(step, action, at));
+        }
+        Ok(("SENT", at))
+    }
+
+    /// How and when a task ends that is given at an instant.
+    fn worked(&self, step: &Value, action: &Value, at: Timestamp) -> (&'static str, Timestamp) {
+        let timeout = action["timeout"].as_str();
+        let given_up = timeout.map(|timeout| at + span_of_hours(timeout));
+        let (example, person) = (self.example, &self.person.name);
+        let fate = fates::of_task(example, person, key(step), timeout.is_some());
+        let fate = fate.map(|(done, after)| (done, later(at, after)));
+        match (fate, given_up) {
+            (Some((done, when)), given_up) if given_up.is_none_or(|given_up| when < given_up) => {
+                let status = match done {
+                    fates::Done::Completed => "SENT",
+                    fates::Done::Skipped => "SKIPPED",
+                };
+                (status, when)
+            }
+            (_, given_up) => (
+                "SKIPPED",
+                given_up.expect("somebody does it or it times out"),
+            ),
+        }
     }
 
     /// Whether a text has a tag without a default for which the person has nothing.
-    fn lacks_data(&self, action: &Value) -> bool {
+    fn lacks_data(&self, action: &Value, at: Timestamp) -> bool {
         let text = action.to_string();
         let tags = text
             .split("{{")
@@ -139,33 +244,56 @@ impl Walk<'_> {
         tags.filter(|tag| !tag.contains("default") && !tag.contains("sender."))
             .any(|tag| {
                 let name = tag.trim().trim_start_matches("attributes.");
-                self.person.get(name).is_none()
+                self.person.get(name, at).is_none()
             })
     }
 
-    fn holds(&self, predicate: &Value) -> bool {
+    /// What a condition comes to that is asked from an instant on, and when: it is asked again
+    /// whenever the contact does something or is written into.
+    fn asked(&self, action: &Value, now: Timestamp, done: &Done) -> (bool, Timestamp) {
+        let within = action["within"].as_str().unwrap_or("PT0S");
+        let until = now + span_of_hours(within);
+        let deeds = done.deeds.iter().map(|(.., when)| *when);
+        let written = self.person.later.iter().map(|(.., when)| *when);
+        let mut moments: Vec<Timestamp> = deeds
+            .chain(written)
+            .filter(|when| now < *when && *when < until)
+            .collect();
+        moments.push(now);
+        moments.sort();
+        let predicate = &action["predicate"];
+        let first = moments
+            .into_iter()
+            .find(|at| self.holds(predicate, *at, done));
+        first.map_or((false, until), |at| (true, at))
+    }
+
+    fn holds(&self, predicate: &Value, at: Timestamp, done: &Done) -> bool {
         let (name, asked) = predicate
             .as_object()
             .and_then(|fields| fields.iter().next())
             .expect("one question");
         let mut all = asked.as_array().into_iter().flatten();
+        let step = || asked.as_str().expect("a step");
         match name.as_str() {
-            // Nobody opens, clicks or answers anything here.
-            "opened" | "clicked" | "replied" => false,
+            "opened" => done.has(Deed::Opened, step(), at),
+            "clicked" => done.has(Deed::Clicked, step(), at),
+            "replied" => done.has(Deed::Replied, "*", at) == (asked == true),
             "has" => all.all(|field| {
                 let field = field.as_str().expect("a field").to_lowercase();
-                self.person.get(&field).is_some()
+                self.person.get(&field, at).is_some()
             }),
-            "all" => all.all(|one| self.holds(one)),
-            "any" => all.any(|one| self.holds(one)),
-            "not" => !self.holds(asked),
-            "attribute" => self.compares(asked),
+            "all" => all.all(|one| self.holds(one, at, done)),
+            "any" => all.any(|one| self.holds(one, at, done)),
+            "not" => !self.holds(asked, at, done),
+            "attribute" => self.compares(asked, at),
             other => panic!("{other}"),
         }
     }
 
-    fn compares(&self, asked: &Value) -> bool {
-        let Some(has) = self.person.get(asked["name"].as_str().expect("a name")) else {
+    fn compares(&self, asked: &Value, at: Timestamp) -> bool {
+        let name = asked["name"].as_str().expect("a name");
+        let Some(has) = self.person.get(name, at) else {
             return false;
         };
         let value = &asked["value"];
@@ -188,8 +316,7 @@ impl Walk<'_> {
     }
 
     fn due(&self, step: &Value, kind: &str, from: Timestamp) -> Timestamp {
-        let message = matches!(kind, "email" | "sms" | "whatsapp");
-        let zone = self.zone(message);
+        let zone = self.zone(is_message(kind));
         let wait = step["wait"].as_str().unwrap_or("PT0S");
         let span: Span = wait.parse().expect("a duration");
         let mut at = from;
@@ -206,8 +333,14 @@ impl Walk<'_> {
         at += Span::new()
             .hours(span.get_hours())
             .minutes(span.get_minutes());
+        self.opening(kind, at)
+    }
+
+    /// When a step of this kind may be carried out that is due at an instant.
+    fn opening(&self, kind: &str, mut at: Timestamp) -> Timestamp {
+        let zone = self.zone(is_message(kind));
         // Only what reaches somebody waits for a window.
-        if message || kind == "task" {
+        if is_message(kind) || kind == "task" {
             while !self.open(wall(&zone, at)) {
                 let second = at.as_second();
                 at = Timestamp::from_second(second - second.rem_euclid(60) + 60).expect("a time");
@@ -221,7 +354,7 @@ impl Walk<'_> {
         let own = own.unwrap_or("UTC");
         let clock = self.settings.get("windowClock").and_then(Value::as_str);
         let name = match clock.unwrap_or("CONTACT") {
-            "CONTACT" => self.person.get("time_zone").unwrap_or(own),
+            "CONTACT" => self.person.fields.get("time_zone").copied().unwrap_or(own),
             // A step without a sender has no sender's clock.
             "SENDER" if message => self.sender_zone,
             _ => own,
@@ -300,6 +433,15 @@ impl Walk<'_> {
     }
 }
 
+fn is_message(kind: &str) -> bool {
+    matches!(kind, "email" | "sms" | "whatsapp")
+}
+
+/// So many milliseconds later.
+fn later(from: Timestamp, after: i64) -> Timestamp {
+    from + Span::new().milliseconds(after)
+}
+
 fn key(step: &Value) -> &str {
     step["key"].as_str().expect("a key")
 }
@@ -320,8 +462,8 @@ fn wall(zone: &TimeZone, at: Timestamp) -> NaiveDateTime {
 
 /// The first instant at which the wall clock shows this time or a later one.
 fn first_at(zone: &TimeZone, target: NaiveDateTime, from: Timestamp) -> Timestamp {
-    let guess = target.and_utc().timestamp() - 15 * 3600;
-    let mut at = Timestamp::from_second(guess).expect("a time");
+    let guess = target.and_utc().timestamp_millis() - 15 * 3_600_000;
+    let mut at = Timestamp::from_millisecond(guess).expect("a time");
     while wall(zone, at) < target {
         at += Span::new().minutes(1);
     }
