@@ -10,6 +10,7 @@ mod bus;
 mod changed_steps;
 mod connections;
 mod contract;
+mod edits;
 mod enrol;
 mod error_codes;
 mod events;

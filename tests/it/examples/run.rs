@@ -119,7 +119,11 @@ impl Run<'_> {
     async fn serve(&mut self) -> Option<DateTime<Utc>> {
         self.engine.prolong().await.expect("it is there still");
         loop {
-            let claim = self.engine.claim(200, &|_: LaneId| 200).await.expect("claims");
+            let claim = self
+                .engine
+                .claim(200, &|_: LaneId| 200)
+                .await
+                .expect("claims");
             let mut ended = Vec::new();
             for claimed in claim.messages {
                 let prepared = self.receiver.prepare(&claimed.letter).expect("composes");
