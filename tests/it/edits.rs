@@ -172,8 +172,8 @@ fn edits() -> Vec<Edit> {
         edit("windows open at 18:00, which is three hours later", |it| {
             it.settings = opening_at("18:00")
         }),
-        edit("today becomes a holiday", |it| {
-            it.settings["holidays"] = json!(["2026-03-04"]);
+        edit("tomorrow becomes a holiday", |it| {
+            it.settings["holidays"] = json!(["2026-03-05"]);
         }),
         edit("windows open at nine, on a clock where it is seven", |it| {
             it.settings = opening_at("09:00");
@@ -356,8 +356,10 @@ fn standing(before: &Lead, lead: &Value, now: DateTime<Utc>) -> String {
         None if status == "COMPLETED" => return status.to_owned(),
         None => {}
     }
-    let step = lead["currentStep"]["key"].as_str().unwrap_or("no step");
-    let mut told = format!("at {step}");
+    let mut told = match lead["currentStep"]["key"].as_str() {
+        Some(step) => format!("at {step}"),
+        None => "at its step that is gone".to_owned(),
+    };
     let due = &lead["dueAt"];
     if due.is_null() {
         let blockers = lead["blockers"].as_array().into_iter().flatten();
@@ -366,7 +368,10 @@ fn standing(before: &Lead, lead: &Value, now: DateTime<Utc>) -> String {
     } else if *due == before.due_before {
         told.push_str(", due as before");
     } else {
-        let _ = write!(told, ", due after {} h", hours(now, due));
+        match hours(now, due) {
+            0 => told.push_str(", due at once"),
+            later => drop(write!(told, ", due after {later} h")),
+        }
     }
     told
 }

@@ -235,7 +235,7 @@ impl Run<'_> {
     }
 
     /// Goes from one due time to the next until nothing is left to do.
-    async fn to_the_end(&mut self) {
+    async fn finish(&mut self) {
         let mut jumps = 0;
         loop {
             let due = self.serve().await;
@@ -492,7 +492,7 @@ both!(
         let enrolled = Timestamp::from_millisecond(enrolled).expect("an instant");
         let people = people(enrolled);
         expect_completions(&mut run, &people).await;
-        run.to_the_end().await;
+        run.finish().await;
 
         let (mut count, mut ends, mut shares) = (0, BTreeMap::new(), Vec::new());
         // The ways out of conditions that were taken.
