@@ -10,4 +10,7 @@ mod sequence_files;
 #[path = "../support/smtp_sink.rs"]
 #[expect(dead_code, reason = "other tests ask the receiver for more")]
 mod smtp_sink;
+#[path = "../support/web_sink.rs"]
+#[expect(dead_code, reason = "other tests have the server misbehave")]
+mod web_sink;
 mod world;

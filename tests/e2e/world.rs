@@ -81,8 +81,14 @@ impl World {
     }
 
     pub async fn serve(&self) -> Server {
+        self.serve_with(&[]).await
+    }
+
+    /// Serves with more flags.
+    pub async fn serve_with(&self, flags: &[&str]) -> Server {
         let mut child = self
             .command(&["serve", "--listen", "127.0.0.1:0", "--lease-seconds", "2"])
+            .args(flags)
             .stderr(Stdio::inherit())
             .spawn()
             .expect("the binary runs");
