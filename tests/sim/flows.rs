@@ -67,6 +67,31 @@ pub fn straight(senders: &[SenderId], steps: usize) -> Flow {
     }
 }
 
+/// Emails that are all due at once, and a condition that waits for what is done with the first.
+pub fn pressing(senders: &[SenderId]) -> Flow {
+    let mut steps = straight(senders, 3).steps;
+    for step in &mut steps {
+        if let Action::Email(email) = &mut step.action {
+            (email.track_opens, email.track_clicks) = (true, true);
+        }
+    }
+    let asks = Step {
+        key: "asks".into(),
+        action: Action::Condition(ConditionAction {
+            predicate: Predicate::Opened("step-0".into()),
+            within: wait("P2D"),
+            yes: Some("step-1".into()),
+            no: Some("step-2".into()),
+        }),
+        wait: wait("PT0S"),
+        next: None,
+        ..steps[0].clone()
+    };
+    steps[0].next = Some("asks".into());
+    steps.insert(1, asks);
+    Flow { steps }
+}
+
 /// A flow of any shape. Every step leads to the next of the list by one way out, so that all can be
 /// reached, and by the others to any later one, so that branches meet again.
 pub fn drawn(draws: &Draws, cast: &Cast) -> Flow {

@@ -17,6 +17,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::Set};
 
 use crate::book::{self, Edition, Removed};
 use crate::flows;
+use crate::options::Press;
 use crate::oracle::clock::{ZONES, day};
 use crate::world::World;
 
@@ -114,7 +115,13 @@ impl World {
                 let cap = self.draws.pick(&[None, Some(self.options.cap)]);
                 let gap = Duration::seconds(self.draws.pick(&[0, 0, 90, 600]));
                 let today = day(self.clock.now(), zone);
-                let warm_up = self.draws.percent(25).then(|| WarmUp {
+                let press = self.options.press;
+                let cap = cap.filter(|_| press.is_none());
+                let warms_up = match press {
+                    None => self.draws.percent(25),
+                    Some(press) => press == Press::WarmUp,
+                };
+                let warm_up = warms_up.then(|| WarmUp {
                     start_at: today - Days::new(self.draws.below(2)),
                     first_day_cap: 2,
                     daily_increase: 2,
@@ -133,7 +140,10 @@ impl World {
             people.push(self.meet(number, email, person).await);
         }
         for index in 0..1 + self.draws.index(2) {
-            let flow = flows::drawn(&self.draws, &self.cast);
+            let flow = match self.options.press {
+                Some(_) => flows::pressing(&self.cast.email),
+                None => flows::drawn(&self.draws, &self.cast),
+            };
             let settings = self.drawn_settings();
             self.write_sequence(flow, settings).await;
             // The same people, or some of them.
@@ -150,6 +160,10 @@ impl World {
         let cap = |cap: u32| i32::try_from(cap).expect("small");
         self.book.per_person = self.draws.pick(&[None, None, Some(1), Some(2)]);
         self.book.per_domain = self.draws.pick(&[None, None, None, Some(4)]);
+        if let Some(press) = self.options.press {
+            self.book.per_person = None;
+            self.book.per_domain = (press == Press::Domain).then_some(2);
+        }
         let change = workspace::Change {
             name: None,
             time_zone: Some(self.book.workspace_zone.to_owned()),
@@ -192,7 +206,7 @@ impl World {
         ];
         let today = day(self.clock.now(), zone);
         let german = draws.percent(25).then(|| "DE".parse().expect("a country"));
-        Settings {
+        let drawn = Settings {
             time_zone: zone.to_owned(),
             window_clock: draws.pick(&clocks),
             send_windows: windows(draws.index(5)),
@@ -210,6 +224,16 @@ impl World {
                 .percent(50)
                 .then(|| "P2D".parse().expect("a duration")),
             ..Settings::default()
+        };
+        match self.options.press {
+            // Nothing else is to keep messages back.
+            Some(_) => Settings {
+                send_windows: windows(0),
+                max_new_leads_per_day: None,
+                max_sends_per_day: None,
+                ..drawn
+            },
+            None => drawn,
         }
     }
 

@@ -25,6 +25,8 @@ use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
+use options::PRESSING;
+use oracle::met::{Met, WANTED};
 use world::World;
 
 /// How many seeds a normal run tries.
@@ -37,13 +39,17 @@ const SEEDS_ON_POSTGRES: u64 = 6;
 /// that it had been before an edit.
 const FOUND: &[u64] = &[54, 78, 79];
 
-fn seeds(normally: u64) -> Vec<u64> {
+/// How many seeds of a normal run press.
+const PRESSING_SEEDS: u64 = 12;
+
+fn seeds(normally: u64, pressing: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     match number("CADENZA_SIM_SEED") {
         Some(seed) => vec![seed],
         None => {
             let many = 1..=number("CADENZA_SIM_SEEDS").unwrap_or(normally);
-            many.chain(FOUND.iter().copied()).collect()
+            let pressing = PRESSING..PRESSING + pressing;
+            many.chain(FOUND.iter().copied()).chain(pressing).collect()
         }
     }
 }
@@ -55,9 +61,9 @@ async fn run(seed: u64, postgres: Option<&str>, is_watched: bool) -> world::Repo
     world.finish().await
 }
 
-/// Runs seeds, each twice; answers where workers died.
-async fn try_seeds(seeds: &[u64], postgres: Option<&str>) -> BTreeSet<&'static str> {
-    let mut crossed = BTreeSet::new();
+/// Runs seeds, each twice; answers where workers died, and what the seeds met.
+async fn try_seeds(seeds: &[u64], postgres: Option<&str>) -> (BTreeSet<&'static str>, Met) {
+    let (mut crossed, mut met) = (BTreeSet::new(), Met::new());
     for &seed in seeds {
         let replay = format!("replay with CADENZA_SIM_SEED={seed} cargo test --test sim");
         let Ok(first) = AssertUnwindSafe(run(seed, postgres, true))
@@ -72,15 +78,26 @@ async fn try_seeds(seeds: &[u64], postgres: Option<&str>) -> BTreeSet<&'static s
             "seed {seed} did not repeat itself: {replay}"
         );
         crossed.extend(first.crossed);
+        for (what, count) in first.met {
+            *met.entry(what).or_default() += count;
+        }
     }
-    crossed
+    (crossed, met)
 }
 
 #[tokio::test]
 async fn every_seed_holds_every_invariant_and_replays_itself_on_sqlite() {
-    let seeds = seeds(SEEDS);
-    let crossed = try_seeds(&seeds, None).await;
+    let seeds = seeds(SEEDS, PRESSING_SEEDS);
+    let (crossed, met) = try_seeds(&seeds, None).await;
+    println!("the simulation met {met:#?}");
     if seeds.len() > 1 {
+        for (what, least) in WANTED {
+            let count = met.get(what).copied().unwrap_or(0);
+            assert!(
+                count >= least,
+                "the simulation met {what} {count} times: {met:#?}"
+            );
+        }
         for point in stages::CRASH_POINTS {
             assert!(crossed.contains(point), "no seed ever crashed at {point}");
         }
@@ -92,5 +109,5 @@ async fn every_seed_holds_every_invariant_and_replays_itself_on_postgres() {
     let server = std::env::var("TEST_POSTGRES_URL").expect(
         "TEST_POSTGRES_URL names the PostgreSQL server of the tests: run them by `make test`",
     );
-    try_seeds(&seeds(SEEDS_ON_POSTGRES), Some(&server)).await;
+    try_seeds(&seeds(SEEDS_ON_POSTGRES, 2), Some(&server)).await;
 }

@@ -19,15 +19,34 @@ pub struct Options {
     pub crashes: u64,
     pub naps: u64,
     pub meddling: u64,
+    /// Where much is to come up to one thing that is rare else.
+    pub press: Option<Press>,
 }
 
+/// What a world is made to meet: limits that others seldom come up to, and contacts who do something
+/// just while a condition waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Press {
+    /// Senders that warm up, without other caps.
+    WarmUp,
+    /// Few emails to a domain in a day, without other limits.
+    Domain,
+}
+
+/// Seeds from here on press, every other one for the same thing; none of them is plain.
+pub const PRESSING: u64 = 1_000_000;
+
 impl Options {
-    /// Every third seed is plain.
+    /// Every third seed is plain, of those that do not press.
     pub fn drawn(seed: u64) -> Self {
         let draws = Draws::seeded(seed ^ 0x5eed);
         let draw = |range: u64| draws.below(range);
         let small = |number: u64| usize::try_from(number).expect("small");
-        let plain = seed % 3 == 1;
+        let press = (seed >= PRESSING).then_some(match seed % 2 {
+            0 => Press::WarmUp,
+            _ => Press::Domain,
+        });
+        let plain = press.is_none() && seed % 3 == 1;
         Self {
             plain,
             people: 6 + small(draw(18)),
@@ -44,7 +63,11 @@ impl Options {
             crashes: draw(2) * 40,
             naps: draw(2) * 25,
             // There is more to meddle with where there are more kinds of things.
-            meddling: draw(2) * if plain { 60 } else { 250 },
+            meddling: match press {
+                Some(_) => 300,
+                None => draw(2) * if plain { 60 } else { 250 },
+            },
+            press,
         }
     }
 }

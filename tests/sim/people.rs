@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::book::Removed;
 use crate::flows;
+use crate::oracle::met;
 use crate::world::World;
 
 /// How far off the date of return is that an automatic reply states.
@@ -28,6 +29,9 @@ pub const AWAY: Duration = Duration::hours(60);
 impl World {
     /// People interfere.
     pub async fn meddle(&mut self) {
+        if self.options.press.is_some() && self.draws.percent(50) {
+            return self.engage_with_something(true).await;
+        }
         let lead = self.some_lead().await;
         let leads = serde_json::json!({ "leads": { "ids": [lead.to_string()] } });
         let last = if self.options.plain { 5 } else { 20 };
@@ -42,7 +46,7 @@ impl World {
                     self.publish(0, Removed::Next).await;
                 }
             }
-            5..=8 => self.engage_with_something().await,
+            5..=8 => self.engage_with_something(false).await,
             9..=11 => self.work().await,
             12 => self.opt_out().await,
             13 | 14 => self.complete_somebody().await,
@@ -108,15 +112,24 @@ impl World {
         self.publish(index, Removed::Next).await
     }
 
-    /// An opening, a click, an answer, of a person or of a machine, to something that was sent.
-    async fn engage_with_something(&mut self) {
-        let sent = executions::Entity::find()
+    /// An opening, a click, an answer, of a person or of a machine, to something that was sent; by
+    /// somebody for whom a condition waits, if there is one and that is wanted.
+    async fn engage_with_something(&mut self, is_awaited: bool) {
+        let mut sent = executions::Entity::find()
             .filter(executions::Column::Channel.is_in(["EMAIL", "SMS", "WHATSAPP"]))
             .filter(executions::Column::Status.eq("SENT"))
             .order_by_asc(executions::Column::Id)
             .all(self.services.db.read())
             .await
             .expect("executions");
+        if is_awaited {
+            let awaited = lead::Entity::find()
+                .filter(lead::Column::Hold.eq("AWAITING_CONDITION"))
+                .all(self.services.db.read())
+                .await
+                .expect("leads");
+            sent.retain(|one| awaited.iter().any(|lead| lead.id == one.lead_id));
+        }
         if sent.is_empty() {
             return;
         }
@@ -146,6 +159,11 @@ impl World {
             ExecutionId::from_uuid(one.id),
         );
         let workspace = self.caller.workspace;
+        let found = lead::Entity::find_by_id(one.lead_id);
+        let found = found.one(self.services.db.read()).await.expect("leads");
+        if found.is_some_and(|lead| lead.hold.as_deref() == Some("AWAITING_CONDITION")) {
+            *self.met.entry(met::ENGAGED).or_default() += 1;
+        }
         engagement::record(
             &self.services,
             workspace,

@@ -21,6 +21,7 @@ use crate::book::Book;
 use crate::draws::Draws;
 use crate::flows::Cast;
 use crate::options::Options;
+use crate::oracle::met::{self, Met};
 use crate::oracle::story::{Ears, People, Story};
 use crate::oracle::watch::Requests;
 use crate::oracle::{ending, ledger, numbers};
@@ -29,6 +30,7 @@ use crate::provider::{Provider, Troubles};
 /// What a run leaves for comparison.
 pub struct Report {
     pub log: Vec<String>,
+    pub met: Met,
     pub crossed: BTreeSet<&'static str>,
 }
 
@@ -72,6 +74,8 @@ pub struct World {
     /// Why publishing was last refused.
     pub last_refusal: String,
     pub crossed: BTreeSet<&'static str>,
+    /// What the run met, where it is watched.
+    pub met: Met,
     _folder: tempfile::TempDir,
 }
 
@@ -139,6 +143,7 @@ impl World {
             zones_at_claim: HashMap::new(),
             last_refusal: String::new(),
             crossed: BTreeSet::new(),
+            met: Met::new(),
             _folder: folder,
         };
         world.furnish().await;
@@ -329,6 +334,8 @@ impl World {
             ending::log_explains_state(&self.story, &leads);
             ending::ledger_agrees(db, &self.book, &self.requests).await;
             numbers::add_up(&self.services, self.caller.workspace, &self.draws).await;
+            met::limits(&self.book, &mut self.met);
+            met::answers(db, &self.book, &mut self.met).await;
         }
         let events = event::Entity::find()
             .order_by_asc(event::Column::Seq)
@@ -341,6 +348,7 @@ impl World {
                 .map(|event| format!("{event:?}"))
                 .collect(),
             crossed: self.crossed,
+            met: self.met,
         }
     }
 }

@@ -38,22 +38,32 @@ fn nothing_twice(book: &Book) {
     }
 }
 
-fn cap_on(sender: &Sender, day: NaiveDate) -> Option<u32> {
-    let warm = sender.warm_up.map(|(from, first, more)| {
+/// What the warm-up of a sender allows on a day.
+pub fn warm_up_on(sender: &Sender, day: NaiveDate) -> Option<u32> {
+    sender.warm_up.map(|(from, first, more)| {
         let days = (day - from).num_days().max(0);
         first + more * u32::try_from(days).expect("small")
-    });
+    })
+}
+
+fn cap_on(sender: &Sender, day: NaiveDate) -> Option<u32> {
+    let warm = warm_up_on(sender, day);
     [sender.cap, warm].into_iter().flatten().min()
 }
 
-/// Nothing above the cap of a sender and a day of its clock; a warm-up lowers it.
-fn under_senders_caps(book: &Book) {
-    let mut days: BTreeMap<(SenderId, NaiveDate), u32> = BTreeMap::new();
+/// How many messages left by each sender on each day of its clock.
+pub fn sent_by_sender(book: &Book) -> BTreeMap<(SenderId, NaiveDate), u32> {
+    let mut days = BTreeMap::new();
     for (one, sender) in book.messages() {
         let day = clock::day(one.at, book.sender(sender).zone);
         *days.entry((sender, day)).or_default() += 1;
     }
-    for ((sender, day), count) in days {
+    days
+}
+
+/// Nothing above the cap of a sender and a day of its clock; a warm-up lowers it.
+fn under_senders_caps(book: &Book) {
+    for ((sender, day), count) in sent_by_sender(book) {
         let sender = book.sender(sender);
         if let Some(cap) = cap_on(sender, day) {
             assert!(
@@ -108,10 +118,14 @@ fn under_sequences_caps(book: &Book) {
     }
 }
 
-/// Nothing above what the workspace allows to a person, and to a domain, in a day of its clock.
-fn under_workspace_limits(book: &Book) {
-    let mut people: BTreeMap<(Uuid, NaiveDate), u32> = BTreeMap::new();
-    let mut domains: BTreeMap<(&str, NaiveDate), u32> = BTreeMap::new();
+/// How many messages went to each person on a day of the workspace's clock.
+type ByPerson = BTreeMap<(Uuid, NaiveDate), u32>;
+/// How many emails went to each domain on a day of the workspace's clock.
+type ByDomain<'a> = BTreeMap<(&'a str, NaiveDate), u32>;
+
+/// How many messages went to each person and to each domain, day by day.
+pub fn sent_by_person_and_domain(book: &Book) -> (ByPerson, ByDomain<'_>) {
+    let (mut people, mut domains) = (ByPerson::new(), ByDomain::new());
     for (one, _) in book.messages() {
         let day = clock::day(one.at, book.workspace_zone);
         *people.entry((one.person, day)).or_default() += 1;
@@ -119,6 +133,12 @@ fn under_workspace_limits(book: &Book) {
             *domains.entry((domain, day)).or_default() += 1;
         }
     }
+    (people, domains)
+}
+
+/// Nothing above what the workspace allows to a person, and to a domain, in a day of its clock.
+fn under_workspace_limits(book: &Book) {
+    let (people, domains) = sent_by_person_and_domain(book);
     let most = |counts: Vec<u32>| counts.into_iter().max().unwrap_or(0);
     if let Some(cap) = book.per_person {
         let most = most(people.into_values().collect());

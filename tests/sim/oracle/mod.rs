@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod ending;
 pub mod ledger;
+pub mod met;
 pub mod numbers;
 mod path;
 mod predicate;
