@@ -273,7 +273,7 @@ const UP: &[&str] = &[
     // Those that another sender of their step may take.
     "CREATE INDEX lead_unbound ON lead
         (sender_id, sequence_id, turn, step_key, due_at, COALESCE(first_due_at, due_at), id)
-        WHERE due_at IS NOT NULL AND unbound",
+        WHERE due_at IS NOT NULL AND unbound AND sender_id IS NOT NULL",
     "CREATE INDEX lead_page ON lead (workspace_id, enrolled_at, id)",
     "CREATE INDEX lead_sequence_page ON lead (sequence_id, enrolled_at, id)",
     "CREATE INDEX lead_sequence_status ON lead (sequence_id, status)",

@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::ConnectionTrait;
 
-use super::given_up::give_up;
+use super::stopping::stop;
 use super::{AppError, Services, calendar};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::Channel;
@@ -94,16 +94,7 @@ pub async fn record(
         ..NewEvent::of_lead(at, kind, sequence, lead)
     }];
     if engagement == Engagement::Replied && settings.stop_on_reply {
-        let stop = Happening::Stop(StopReason::Replied);
-        // A lead that is over already has nothing to stop.
-        if let Ok(stopped) = row.state()?.apply(&stop, at) {
-            row.set_state(stopped);
-            row.last_action_at = Some(at.timestamp_millis());
-            claim::save_leads(&tx, std::slice::from_ref(&row), None).await?;
-            events.extend(give_up(&tx, workspace, &[lead], at).await?);
-            let stopped = NewEvent::of_lead(at, EventKind::LeadStopped, sequence, lead);
-            events.push(stopped.with_detail(serde_json::json!({ "reason": "REPLIED" })));
-        }
+        events.extend(stop(&tx, workspace, &mut row, StopReason::Replied, at).await?);
     }
     if let Some(until) = quiet_until {
         let due_at = due_at_back(services, &tx, workspace, &row, (engaged.version, until)).await?;

@@ -16,6 +16,7 @@ pub mod pipeline;
 pub mod sender;
 pub mod sequence;
 mod services;
+mod stopping;
 pub mod task;
 mod time_zone;
 pub mod token;

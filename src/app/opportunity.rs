@@ -1,12 +1,17 @@
 //! Opportunities: made, and moved from stage to stage.
 
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+
+use super::stopping::stop_of_person;
 use super::{AppError, Caller, Refusal, Services, name};
 use crate::domain::id::{OpportunityId, PersonId, StageId, WorkspaceId};
+use crate::domain::lead::StopReason;
 use crate::domain::person_filter::searchable;
-use crate::domain::pipeline::AMOUNT_MAX;
+use crate::domain::pipeline::{AMOUNT_MAX, StageKind};
+use crate::domain::settings::Settings;
 use crate::store::opportunity::{self, Row};
 use crate::store::pipeline::{self, StageRow};
-use crate::store::{StoreError, person};
+use crate::store::{StoreError, event, person};
 
 /// An opportunity to make.
 #[derive(Debug, Clone)]
@@ -74,7 +79,7 @@ pub async fn create(
         updated_at: now.timestamp_millis(),
     };
     opportunity::insert(&tx, row.clone()).await?;
-    tx.commit().await?;
+    settle(services, tx, caller.workspace, &row, &stage).await?;
     Ok(row)
 }
 
@@ -112,12 +117,38 @@ pub async fn move_to(
     row.pipeline_id = stage.pipeline_id;
     row.updated_at = services.clock.now().timestamp_millis();
     opportunity::update(&tx, row.clone()).await?;
-    tx.commit().await?;
+    settle(services, tx, caller.workspace, &row, &stage).await?;
     Ok(row)
 }
 
+/// Commits that an opportunity came to a stage. One that is won stops its person's leads where their
+/// sequences say so.
+async fn settle(
+    services: &Services,
+    tx: DatabaseTransaction,
+    workspace: WorkspaceId,
+    row: &Row,
+    stage: &StageRow,
+) -> Result<(), AppError> {
+    let person = PersonId::from_uuid(row.person_id);
+    let kind: StageKind = stage
+        .kind
+        .parse()
+        .map_err(|_| StoreError::corrupt("kind of a stage", &stage.kind))?;
+    if kind == StageKind::Won {
+        let (reason, now) = (StopReason::OpportunityWon, services.clock.now());
+        let says_so = |settings: &Settings| settings.stop_on_opportunity_won;
+        let stopped = stop_of_person(&tx, workspace, person, reason, says_so, now).await?;
+        event::append(&tx, workspace, stopped).await?;
+    }
+    tx.commit().await?;
+    services.wake.log();
+    services.wake.due();
+    Ok(())
+}
+
 async fn stage(
-    tx: &impl sea_orm::ConnectionTrait,
+    tx: &impl ConnectionTrait,
     workspace: WorkspaceId,
     id: StageId,
 ) -> Result<Option<StageRow>, StoreError> {

@@ -19,8 +19,6 @@ use crate::store::{StoreError, lane, worker};
 pub(super) const CLAIM_MAX: usize = 512;
 /// When to look again at a sender that another node was just working on.
 pub(super) const CONTENDED: Duration = Duration::milliseconds(250);
-/// When to look again at a colleague's lane in which nothing was found.
-const OFFERED_IN_VAIN: Duration = Duration::minutes(1);
 /// When to look again while this worker has no lease.
 const NO_LEASE: Duration = Duration::seconds(1);
 
@@ -188,9 +186,9 @@ impl Engine {
             }
         }
         let mut claim = taking.finish().await?;
-        // What is due of its colleagues may all be at steps that are not its own.
+        // Somebody else takes what was offered.
         if own.is_empty() && !claim.progressed {
-            claim.next_at = Some(now + OFFERED_IN_VAIN);
+            claim.at_latest(now + CONTENDED);
         }
         if left_out {
             claim.at_latest(now + CONTENDED);

@@ -27,7 +27,7 @@ use crate::domain::planning::Whereabouts;
 use crate::domain::settings::WindowClock;
 use crate::store::Reader;
 use crate::store::claim::Turn;
-use crate::store::lane::{self, LaneRow, QuotaKey, QuotaKind};
+use crate::store::lane::{self, LaneRow, Offered, QuotaKey, QuotaKind};
 
 /// One lane, open now.
 pub(super) struct OpenLane {
@@ -155,7 +155,7 @@ impl Engine {
             .collect())
     }
 
-    /// The senders of the lanes, and those who may take their first messages, as far as they are
+    /// The senders of the lanes, and those who may take what these have not begun, as far as they are
     /// switched on.
     async fn senders_of(&self, surveyed: &[(LaneRow, Arc<RunningVersion>)]) -> Result<Senders> {
         let mut ids = BTreeSet::new();
@@ -164,9 +164,7 @@ impl Engine {
                 continue;
             };
             ids.insert(id);
-            if row.first_due.is_some() || version.flow.begins_without(id) {
-                ids.extend(version.flow.colleagues(id));
-            }
+            ids.extend(version.flow.colleagues(id));
         }
         let ids: Vec<SenderId> = ids.into_iter().collect();
         let mut senders = HashMap::new();
@@ -187,8 +185,8 @@ impl Engine {
         Ok(senders)
     }
 
-    /// Offers the first messages of a closed lane to the other senders of their steps. Who had a message,
-    /// but none on the lane's channel, is looked for only where a sequence begins on another channel.
+    /// Offers of a closed lane what its sender has not begun to the other senders of each step: first
+    /// messages, and those to leads that only others have written to so far.
     async fn offer(
         &self,
         id: SenderId,
@@ -198,25 +196,39 @@ impl Engine {
         now: DateTime<Utc>,
         (claim, open, counts, kept): (&mut Claim, &mut Open, &mut Counts, &Kept),
     ) -> Result<()> {
-        let row = LaneRow {
-            follow_up_due: row
-                .follow_up_due
-                .filter(|_| version.flow.begins_without(id)),
-            ..row
-        };
-        if row.earliest().is_none() {
+        let colleagues = version.flow.colleagues(id);
+        let colleagues: Vec<_> = (colleagues.iter())
+            .filter_map(|colleague| senders.get(colleague))
+            .map(|sender| (sender, version.flow.shared_steps(id, sender.id)))
+            .collect();
+        let mut steps: Vec<&str> = colleagues
+            .iter()
+            .flat_map(|(_, keys)| keys)
+            .copied()
+            .collect();
+        steps.sort_unstable();
+        steps.dedup();
+        if steps.is_empty() {
             return Ok(());
         }
-        for colleague in version.flow.colleagues(id) {
-            let Some(sender) = senders.get(&colleague) else {
-                continue;
+        let lane = (id, SequenceId::from_uuid(row.sequence_id));
+        let offered = lane::offered(self.db.read(), lane, &steps).await?;
+        for (sender, keys) in colleagues {
+            let shared = || {
+                let of = |one: &&Offered| keys.contains(&one.step_key.as_str());
+                offered.iter().filter(of)
+            };
+            let row = LaneRow {
+                follow_up_due: shared().filter_map(|one| one.follow_up_due).min(),
+                first_due: shared().filter_map(|one| one.first_due).min(),
+                ..row.clone()
             };
             let opens_at = self.lane_opens_at(&row, sender, version, now, counts);
             match opens_at.await? {
                 Some(at) if at <= now => {
                     let lane = OpenLane::of(&row, version, self.limits(&row), Some(id), now);
-                    let lane = lane.keeping(kept, colleague);
-                    open.push(LaneId::Sender(colleague), &row, lane);
+                    let lane = lane.keeping(kept, sender.id);
+                    open.push(LaneId::Sender(sender.id), &row, lane);
                 }
                 Some(at) => claim.at_latest(at),
                 None => {}

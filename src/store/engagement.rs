@@ -10,7 +10,7 @@ use super::claim::{LEAD_COLUMNS, LeadRow, parse};
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::domain::event::EventKind;
-use crate::domain::id::{ExecutionId, LeadId, VersionId, WorkspaceId};
+use crate::domain::id::{ExecutionId, LeadId, PersonId, VersionId, WorkspaceId};
 
 /// A lead with what deciding about an engagement takes.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub struct EngagedLead {
 
 #[derive(FromQueryResult)]
 struct Settings {
+    sequence_id: Uuid,
     id: Uuid,
     settings: serde_json::Value,
 }
@@ -43,21 +44,52 @@ pub async fn lock_lead(
         dialect::for_update(tx, "l")
     );
     let arguments = Arguments::new().with(lead.uuid()).with(workspace.uuid());
-    let Some(lead) = sql::one::<LeadRow>(tx, &statement, arguments).await? else {
-        return Ok(None);
-    };
-    let settings: Option<Settings> = sql::one(
-        tx,
-        "SELECT v.id, v.settings FROM sequence q JOIN sequence_version v
-             ON v.id = q.published_version_id WHERE q.id = $1",
-        Arguments::new().with(lead.sequence_id),
-    )
-    .await?;
-    Ok(settings.map(|Settings { id, settings }| EngagedLead {
-        lead,
-        version: VersionId::from_uuid(id),
-        settings,
-    }))
+    let leads = sql::all(tx, &statement, arguments).await?;
+    Ok(with_settings(tx, leads).await?.pop())
+}
+
+/// The leads of a person whose runs are not over, with their settings, locked until the transaction ends.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn lock_leads_of(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    person: PersonId,
+) -> Result<Vec<EngagedLead>> {
+    // In one order, so that nobody waits in a circle.
+    let statement = format!(
+        "SELECT {LEAD_COLUMNS} FROM lead l WHERE l.person_id = $1 AND l.workspace_id = $2
+             AND l.status IN ('ACTIVE', 'PAUSED') ORDER BY l.id {}",
+        dialect::for_update(tx, "l")
+    );
+    let arguments = Arguments::new().with(person.uuid()).with(workspace.uuid());
+    let leads = sql::all(tx, &statement, arguments).await?;
+    with_settings(tx, leads).await
+}
+
+async fn with_settings(tx: &impl ConnectionTrait, leads: Vec<LeadRow>) -> Result<Vec<EngagedLead>> {
+    if leads.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut arguments = Arguments::new();
+    let list = arguments.list(leads.iter().map(|lead| lead.sequence_id));
+    let statement = format!(
+        "SELECT q.id AS sequence_id, v.id, v.settings FROM sequence q JOIN sequence_version v
+             ON v.id = q.published_version_id WHERE q.id IN ({list})"
+    );
+    let rows: Vec<Settings> = sql::all(tx, &statement, arguments).await?;
+    let engaged = leads.into_iter().filter_map(|lead| {
+        let of = rows
+            .iter()
+            .find(|row| row.sequence_id == lead.sequence_id)?;
+        Some(EngagedLead {
+            lead,
+            version: VersionId::from_uuid(of.id),
+            settings: of.settings.clone(),
+        })
+    });
+    Ok(engaged.collect())
 }
 
 /// Which count of a lead an engagement adds to.

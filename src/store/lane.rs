@@ -20,8 +20,10 @@ use crate::domain::schedule::local_day;
 use crate::domain::zone::Zone;
 
 mod follow_ups;
+mod offered;
 
 pub use self::follow_ups::{COUNTED_MAX, FollowUps, follow_ups};
+pub use self::offered::{Offered, offered};
 
 /// A lane and the earliest work in it.
 #[derive(Debug, Clone, FromQueryResult)]

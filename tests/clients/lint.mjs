@@ -36,7 +36,7 @@ export const PASSED_OVER = {
     // What happened, and what was wrong.
     /^(Blocker|BulkOutcome|ExecutionError|ExecutionEvent|FlowProblem|TokenUse|UserError): /,
     // Counts and plans.
-    /^(Engagement|FieldChange|FlowChange|Funnel|LeadCounts|PublishPlan|SequenceAnalytics|StepChange|VersionChanges): /,
+    /^(Engagement|FieldChange|FlowChange|Funnel|LeadCounts|MessageCounts|PublishPlan|StepChange|VersionChanges|VariantComparison|\w+Analytics): /,
     // What would be.
     /^(FlowPreview|Forecast|ForecastDay|PreviewAnswer|PreviewEntry|PreviewPath|SenderCount): /,
     // Parts of a sequence or of a sender.

@@ -241,3 +241,59 @@ both!(a_segment_is_enrolled, |h: Harness| async move {
         is(refusals(&payload), &[("INVALID", "people.opportunities")]);
     }
 });
+
+both!(who_is_won_is_left_alone, |h: Harness| async move {
+    let pipeline = pipeline(&h, "Sales").await;
+    let stage = |n: usize| &pipeline["stages"][n]["id"];
+    let person = people(&h, &["ada"]).await.remove(0);
+    let mut sequences = Vec::new();
+    for stops in [true, false] {
+        let (sequence, _) = crate::sequences::published(&h, &["one", "two"]).await;
+        let id = json!({ "id": sequence });
+        crate::sequences::done(&h, "sequenceDisable", id.clone()).await;
+        let input = json!({ "id": sequence, "settings": { "stopOnOpportunityWon": stops } });
+        crate::sequences::done(&h, "sequenceUpdate", input).await;
+        crate::sequences::done(&h, "sequencePublish", id).await;
+        enrol(&h, &sequence, json!({ "ids": [person] })).await;
+        sequences.push(sequence);
+    }
+    let statuses = async || {
+        let query = "query ($ids: [ID!]) { leads(filter: { sequenceIds: $ids }) {
+            nodes { sequence { id } status stopReason } } }";
+        let found = h.data(query, json!({ "ids": sequences })).await;
+        let nodes = found["leads"]["nodes"].as_array().expect("leads").clone();
+        let of = |sequence: &String| {
+            let lead = nodes
+                .iter()
+                .find(|node| node["sequence"]["id"] == sequence.as_str());
+            let lead = lead.expect("a lead");
+            (lead["status"].clone(), lead["stopReason"].clone())
+        };
+        sequences.iter().map(of).collect::<Vec<_>>()
+    };
+    let deal = opportunity(&h, "deal", &person, stage(0)).await;
+    let input = json!({ "id": deal, "stageId": stage(1) });
+    h.mutate(
+        "opportunityMove",
+        "OpportunityMoveInput",
+        input,
+        "opportunity { id }",
+    )
+    .await;
+    let pending = (json!("PENDING"), json!(null));
+    assert_eq!(statuses().await, [pending.clone(), pending.clone()]);
+    let input = json!({ "id": deal, "stageId": stage(2) });
+    h.mutate(
+        "opportunityMove",
+        "OpportunityMoveInput",
+        input,
+        "opportunity { id }",
+    )
+    .await;
+    let won = (json!("STOPPED"), json!("OPPORTUNITY_WON"));
+    assert_eq!(statuses().await, [won, pending]);
+    assert_eq!(
+        crate::sequences::kinds(&h).await.last().map(String::as_str),
+        Some("LEAD_STOPPED")
+    );
+});

@@ -89,6 +89,7 @@ const VIEWER: &[&str] = &[
     "currentToken",
     "workspace",
     "executionEvents",
+    "sequenceAnalytics",
 ];
 
 both!(

@@ -103,11 +103,48 @@ both!(
         settle(&h, &receiver).await;
         let publish = edit(&h, sequence, json!({ "steps": flow(&[&ada, &bob]) })).await;
         done(&h, "sequencePublish", publish).await;
-        enable(&h, &bob, true).await;
         settle(&h, &receiver).await;
         let seen = seen(&h, &lead).await;
         let nodes = seen["executions"]["nodes"].as_array().expect("executions");
         let senders: Vec<&Value> = nodes.iter().map(|node| &node["sender"]["name"]).collect();
         assert_eq!(senders, ["ada", "ada"], "an answer finds who wrote");
+    }
+);
+
+both!(
+    a_step_by_others_is_shared_by_them,
+    |h: Harness| async move {
+        let (receiver, ada) = (Receiver::default(), sender(&h, "ada").await);
+        let (bob, cid) = (sender(&h, "bob").await, sender(&h, "cid").await);
+        let mut people = Vec::new();
+        for n in 0..8 {
+            people.push(person(&h, json!({ "email": format!("p{n}@example.com") })).await);
+        }
+        let people: Vec<&str> = people.iter().map(String::as_str).collect();
+        let email = crate::steps::email;
+        let steps = json!([
+            email("one", "PT0S", &[&ada]),
+            email("two", "P1D", &[&bob, &cid]),
+            email("three", "P1D", &[&bob, &cid])
+        ]);
+        let leads = running(&h, steps, json!({}), &people).await;
+        settle(&h, &receiver).await;
+        // Half of the leads stand with Bob, who has written to none of them.
+        enable(&h, &bob, false).await;
+        later(&h, Duration::days(1));
+        settle(&h, &receiver).await;
+        enable(&h, &bob, true).await;
+        later(&h, Duration::days(1));
+        settle(&h, &receiver).await;
+        for lead in &leads {
+            let seen = seen(&h, lead).await;
+            let nodes = seen["executions"]["nodes"].as_array().expect("executions");
+            let senders: Vec<&Value> = nodes.iter().map(|node| &node["sender"]["name"]).collect();
+            assert_eq!(
+                senders,
+                ["ada", "cid", "cid"],
+                "whoever wrote first goes on"
+            );
+        }
     }
 );

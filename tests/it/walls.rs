@@ -230,6 +230,20 @@ pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
                 paths { entries { subject text } } } } }".into(),
             json!({ "own": ours.id("seq") }),
         ),
+        "Sequence.analytics" => (
+            "query ($own: ID!, $filter: AnalyticsFilter) { sequence(id: $own) {
+                analytics(filter: $filter) { messages { sent } bySender { sender { id } } } } }".into(),
+            json!({ "own": ours.id("seq") }),
+        ),
+        "Subscription.sequenceAnalytics" if path == "sequenceId" => (
+            "subscription ($sequenceId: ID!) { sequenceAnalytics(sequenceId: $sequenceId) { funnel { contacted } } }".into(),
+            json!({}),
+        ),
+        "Subscription.sequenceAnalytics" => (
+            "subscription ($own: ID!, $filter: AnalyticsFilter) { sequenceAnalytics(sequenceId: $own, filter: $filter) {
+                messages { sent } } }".into(),
+            json!({ "own": ours.id("seq") }),
+        ),
         "Subscription.executionEvents" => (
             "subscription ($filter: EventFilter) { executionEvents(after: \"evt_0000000000000000\", filter: $filter) { cursor } }".into(),
             json!({}),

@@ -207,14 +207,6 @@ impl CompiledFlow {
         keys
     }
 
-    /// Whether the sequence begins on another channel than a sender's, so that leads may come to the
-    /// sender's first step after a message on that one.
-    pub fn begins_without(&self, sender: SenderId) -> bool {
-        let names = |step: &&CompiledStep| step.senders().contains(&sender);
-        let channel = self.steps.values().find(names).map(|step| step.channel);
-        channel != self.entry().map(|entry| entry.channel)
-    }
-
     /// The other senders of the steps that name a sender, each once.
     pub fn colleagues(&self, sender: SenderId) -> BTreeSet<SenderId> {
         self.steps
