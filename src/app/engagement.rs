@@ -1,6 +1,6 @@
 //! What contacts do with messages: they open them, click, and answer.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sea_orm::ConnectionTrait;
 
 use super::stopping::stop;
@@ -120,6 +120,9 @@ pub async fn record(
     Ok(true)
 }
 
+/// A machine that states a later return than in a year is not believed.
+const AWAY_AT_MOST: TimeDelta = TimeDelta::days(366);
+
 /// Until when the contact is away of whom a machine answered: to the stated date, else as long as the
 /// settings say; `None` where they say to ignore it.
 fn quiet_until(
@@ -128,7 +131,7 @@ fn quiet_until(
     at: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
     let hold = settings.auto_reply_hold.as_ref()?;
-    let stated = stated.filter(|stated| *stated > at);
+    let stated = stated.filter(|stated| *stated > at && *stated - at <= AWAY_AT_MOST);
     Some(stated.unwrap_or_else(|| at + hold.exact()))
 }
 

@@ -4,6 +4,7 @@ use super::email::Email;
 use super::mime::{Composed, compose};
 use super::text::TextMessage;
 use super::webhook::WebhookRequest;
+use crate::domain::address::EmailAddress;
 use crate::domain::outcome::Outcome;
 
 /// What is sent, before it is made ready.
@@ -31,6 +32,18 @@ impl Letter {
         match self {
             Self::Email(email) => Some(&email.message_id),
             Self::Text(_) | Self::Webhook(_) => None,
+        }
+    }
+
+    /// To which address it goes, in the form that suppressions go by; none of a request.
+    pub fn address_key(&self) -> Option<String> {
+        match self {
+            Self::Email(email) => {
+                let address = EmailAddress::parse(&email.to_address).ok()?;
+                Some(address.key().to_owned())
+            }
+            Self::Text(text) => Some(text.to.clone()),
+            Self::Webhook(_) => None,
         }
     }
 

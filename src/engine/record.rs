@@ -383,16 +383,16 @@ impl<'a> Recording<'a> {
         let detail = json!({ "code": code.as_str(), "message": message });
         self.event(&open, EventKind::ExecutionFailed, Some(detail));
         match scope {
-            Some(Scope::Recipient { hard: true }) => self.bounced(open),
-            Some(Scope::OptedOut) => self.opted_out(open),
+            Some(Scope::Recipient { hard: true }) => self.bounced(open, claimed),
+            Some(Scope::OptedOut) => self.opted_out(open, claimed),
             _ => self.goes_on(open, claimed, current),
         }
     }
 
     /// The address refuses for good: the lead stops, and nobody writes to it again.
-    fn bounced(&mut self, mut open: OpenExecution) -> Result<()> {
+    fn bounced(&mut self, mut open: OpenExecution, claimed: &Claimed) -> Result<()> {
         let (addresses, messages) = &mut self.bounced;
-        addresses.extend(open.channel.zip(open.address.clone()));
+        addresses.extend(open.channel.zip(claimed.letter.address_key()));
         messages.push(open.id);
         open.lead.bounced = true;
         self.event(&open, EventKind::Bounced, None);
@@ -401,9 +401,9 @@ impl<'a> Recording<'a> {
 
     /// The contact has told the provider to let no more messages through, as by answering STOP: the
     /// lead stops, and nobody writes to the address on this channel again.
-    fn opted_out(&mut self, open: OpenExecution) -> Result<()> {
+    fn opted_out(&mut self, open: OpenExecution, claimed: &Claimed) -> Result<()> {
         let (addresses, messages) = &mut self.opted_out;
-        addresses.extend(open.channel.zip(open.address.clone()));
+        addresses.extend(open.channel.zip(claimed.letter.address_key()));
         messages.push(open.id);
         self.event(&open, EventKind::Unsubscribed, None);
         self.moved(open, &Happening::Stop(StopReason::Unsubscribed))

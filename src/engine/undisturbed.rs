@@ -71,7 +71,6 @@ fn as_claimed(claimed: &Claimed) -> OpenExecution {
         version: claimed.version.id,
         current_version: Some(claimed.version.id),
         // Only a bounce and an opt-out ask for it.
-        address: None,
         lead: claimed.lead.clone(),
     }
 }

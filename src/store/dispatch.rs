@@ -102,8 +102,6 @@ pub struct OpenExecution {
     pub version: VersionId,
     /// The version that its sequence runs now.
     pub current_version: Option<VersionId>,
-    /// The address of its person on the channel, as suppressions know it.
-    pub address: Option<String>,
     /// The lead.
     pub lead: LeadRow,
 }
@@ -122,7 +120,6 @@ struct OpenColumns {
     started_at: Option<i64>,
     version_id: Uuid,
     published_version_id: Option<Uuid>,
-    address: Option<String>,
 }
 
 struct OpenJoined(OpenColumns, LeadRow);
@@ -170,9 +167,8 @@ async fn open_where(
                 e.worker_id AS execution_worker, e.step_key AS execution_step,
                 e.sender_id AS execution_sender, e.workspace_id, e.quota_day,
                 e.started_at, e.version_id, q.published_version_id, e.channel,
-                CASE e.channel WHEN 'EMAIL' THEN p.email_key ELSE p.phone END AS address,
                 {LEAD_COLUMNS}
-         FROM execution e JOIN lead l ON l.id = e.lead_id JOIN person p ON p.id = l.person_id
+         FROM execution e JOIN lead l ON l.id = e.lead_id
          JOIN sequence q ON q.id = l.sequence_id
          WHERE {condition} ORDER BY l.id {}",
         dialect::for_update(tx, "l, e")
@@ -196,7 +192,6 @@ async fn open_where(
                 started_at: row.started_at,
                 version: VersionId::from_uuid(row.version_id),
                 current_version: row.published_version_id.map(VersionId::from_uuid),
-                address: row.address,
                 lead,
             })
         })

@@ -151,6 +151,33 @@ both!(
         let engine = node(&h, &shared.receiver).await;
         let claim = engine.claim(50, &|_: LaneId| 50).await.expect("claims");
         assert_eq!(claim.next_at, Some(at(2, 14)), "nobody is asked before");
+        // The leads that wait for it say so.
+        let query = "query ($id: ID!) { sequence(id: $id) { leads(filter: { status: [PENDING] }, first: 250) {
+            nodes { dueAt blockers { code message until } } } } }";
+        let found = h.data(query, json!({ "id": shared.id })).await;
+        let leads = found["sequence"]["leads"]["nodes"]
+            .as_array()
+            .expect("leads");
+        let kept = leads
+            .iter()
+            .flat_map(|lead| lead["blockers"].as_array().expect("blockers"));
+        let kept: Vec<_> = kept
+            .filter(|one| one["code"] == "SEQUENCE_DAILY_CAP")
+            .collect();
+        assert!(!kept.is_empty(), "{leads:?}");
+        for one in kept {
+            assert_eq!(
+                one["until"],
+                cadenza::graphql::scalar::DateTime::from(at(3, 0)).written()
+            );
+            assert!(
+                one["message"]
+                    .as_str()
+                    .is_some_and(|text| text.contains("follow-ups"))
+            );
+        }
+        let unexplained = leads.iter().filter(|lead| lead["blockers"] == json!([]));
+        assert_eq!(unexplained.count(), 0, "{leads:?}");
         h.clock.advance_to(at(2, 14));
         assert_eq!(shared.leave(&h).await, (0, 6));
         // On the next day nothing of his is due, and Ada's first messages wait for her own follow-ups.

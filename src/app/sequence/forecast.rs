@@ -106,6 +106,7 @@ fn read(row: WaitingRow) -> Waiting {
         step_key: row.step_key,
         sender: row.sender_id.map(SenderId::from_uuid),
         is_first: row.turn == 1,
+        is_unbound: row.unbound == 1,
         is_in_step: row.in_step == 1,
         due: usize::try_from(row.day).unwrap_or(0),
         count: u64::try_from(row.count).unwrap_or(0),

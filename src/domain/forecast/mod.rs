@@ -60,6 +60,8 @@ pub struct Waiting {
     pub sender: Option<SenderId>,
     /// Whether they had no message yet.
     pub is_first: bool,
+    /// Whether the sender has not written to them, so that another of the step may.
+    pub is_unbound: bool,
     /// Whether they are in the step already, and their condition or task is given up when it is due.
     pub is_in_step: bool,
     /// On which day, from 0 for today, they are due; the number of the days for any later one.
@@ -140,6 +142,7 @@ struct Group {
     due: usize,
     step: usize,
     sender: Option<SenderId>,
+    is_unbound: bool,
     is_in_step: bool,
 }
 
@@ -248,6 +251,7 @@ impl<'a> Run<'a> {
             due: waiting.due,
             step,
             sender: waiting.sender,
+            is_unbound: waiting.is_unbound,
             is_in_step: waiting.is_in_step,
         };
         self.put(group, waiting.count);
@@ -277,8 +281,12 @@ impl<'a> Run<'a> {
         let evenly = vec![1; senders.len()];
         let parts = self.spread.divide(group.step, &evenly, count);
         for (sender, part) in senders.iter().zip(parts).filter(|(_, part)| *part > 0) {
-            let sender = Some(*sender);
-            *self.messages.entry(Group { sender, ..group }).or_default() += part;
+            let of_sender = Group {
+                sender: Some(*sender),
+                is_unbound: true,
+                ..group
+            };
+            *self.messages.entry(of_sender).or_default() += part;
         }
     }
 
@@ -348,7 +356,7 @@ impl<'a> Run<'a> {
             has_sent |= taken > 0;
             left.push((group, count - taken));
         }
-        for (group, mut count) in left.into_iter().filter(|(group, _)| group.is_first) {
+        for (group, mut count) in left.into_iter().filter(|(group, _)| group.is_unbound) {
             let senders = self.step(group.step).map(|step| step.action.senders());
             for sender in senders.unwrap_or_default() {
                 let taken = self.take(day, (group, *sender), count, room, sent);
@@ -383,6 +391,7 @@ impl<'a> Run<'a> {
         let gone = Group {
             is_first: false,
             sender: Some(sender),
+            is_unbound: false,
             ..group
         };
         self.leave(gone, taken, day);

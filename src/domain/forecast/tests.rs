@@ -39,6 +39,7 @@ fn first(step_key: &str, due: usize, count: u64) -> Waiting {
         step_key: step_key.to_owned(),
         sender: Some(id(1)),
         is_first: true,
+        is_unbound: true,
         is_in_step: false,
         due,
         count,
@@ -169,6 +170,7 @@ fn conditions_are_taken_not_to_hold_and_splits_divide() {
     let waits = Waiting {
         is_in_step: true,
         is_first: false,
+        is_unbound: false,
         ..first("asks", 1, 6)
     };
     assert_eq!(case.sends(3, [waits.clone()]), [0, 2, 0]);
@@ -196,6 +198,7 @@ fn groups() -> impl Strategy<Value = Vec<Waiting>> {
     let group = group.prop_map(|(step, sender, is_first, due, count)| Waiting {
         sender: (sender > 0).then(|| id(sender)),
         is_first: is_first && step == 0,
+        is_unbound: is_first,
         ..first(&format!("s{step}"), due, count)
     });
     proptest::collection::vec(group, 0..12)

@@ -1,6 +1,7 @@
 //! Why nothing has been sent to a lead: what its own state and its sequence tell, and for one that is
 //! due the gates that the engine asks ([`crate::domain::gate`]).
 
+mod kept;
 mod step;
 
 use std::sync::Arc;
@@ -29,8 +30,9 @@ use crate::store::sender::Sender;
 use crate::store::sequence::version::Version;
 use crate::store::{self, StoreError};
 
-/// Why nothing has been sent yet. A first message may leave through any sender of its step: what is told
-/// of the lead's sender then keeps each of them from sending it, and is of the one that is free soonest.
+/// Why nothing has been sent yet. A message to somebody to whom the lead's sender has not written may leave
+/// through any sender of its step: what is told of the sender then keeps each of them from sending it, and
+/// is of the one that is free soonest.
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockerCode {
     /// The step is not due yet.
@@ -136,6 +138,9 @@ pub async fn of(ctx: &Context<'_>, lead: &Row) -> Result<Vec<Blocker>> {
     closed.retain(|closed| waits_for(closed, due_at, now));
     if due_at <= now {
         closed.extend(sequence_gates(ctx, lead, version, now).await?);
+        if !closed.iter().any(|one| one.gate == Gate::SequenceCap) {
+            found.extend(kept::back(ctx, lead, &senders, version, now).await?);
+        }
     }
     found.extend(closed.into_iter().map(Blocker::from));
     Ok(found)
@@ -162,8 +167,8 @@ async fn whereabouts(ctx: &Context<'_>, lead: &Row) -> Result<Whereabouts> {
     Ok(Whereabouts::new(zone, person.country.as_deref()))
 }
 
-/// Who may send the lead's message: its own sender first, and, as long as it has had none, the other
-/// senders of its step, to whom the engine offers it where its own is not free.
+/// Who may send the lead's message: its own sender first, and, as long as that one has not written to it,
+/// the other senders of its step, to whom the engine offers it where its own is not free.
 async fn senders(
     ctx: &Context<'_>,
     lead: &Row,
@@ -172,7 +177,7 @@ async fn senders(
 ) -> Result<Vec<Arc<Sender>>> {
     let loaders = ctx.loaders()?;
     let mut senders = vec![there(loaders.load_one(own).await?, "lead's sender")?];
-    if lead.turn != Turn::First.as_i16() {
+    if !lead.unbound {
         return Ok(senders);
     }
     let named = step::of(lead, version)
@@ -459,8 +464,8 @@ fn of_state(
         Some(Hold::Retrying) | None => {}
     }
     if quiet_until.is_some() {
-        let message =
-            "A machine answered for the contact, so messages and new tasks wait until then.";
+        let message = "A machine answered for the contact, so messages and new tasks wait until then: to write \
+             sooner, take the lead out and enrol the person again.";
         add(BlockerCode::AutoReplyHold, message, quiet_until);
     }
     Ok(found)

@@ -22,6 +22,8 @@ pub struct WaitingRow {
     pub sender_id: Option<Uuid>,
     /// 1 until the first message was sent, then 0.
     pub turn: i16,
+    /// 1 for those that the sender has not written to.
+    pub unbound: i32,
     /// 1 for those that are in the step, and wait there until they are due.
     pub in_step: i32,
     /// The day on which they are due, from 0.
@@ -44,14 +46,15 @@ pub async fn waiting(
 ) -> Result<Vec<WaitingRow>> {
     let day = day_of("l.due_at", ends);
     let statement = format!(
-        "SELECT step_key, sender_id, turn, in_step, day, count(*) AS count FROM (
+        "SELECT step_key, sender_id, turn, unbound, in_step, day, count(*) AS count FROM (
              SELECT l.step_key, l.sender_id, l.turn, CAST({day} AS BIGINT) AS day,
+                    CASE WHEN l.unbound THEN 1 ELSE 0 END AS unbound,
                     CASE WHEN l.hold IN {AWAITING}
                          THEN 1 ELSE 0 END AS in_step
              FROM lead l
              WHERE l.workspace_id = $1 AND l.sequence_id = $2 AND l.status = 'ACTIVE'
                AND l.due_at IS NOT NULL AND l.step_key IS NOT NULL) AS waiting
-         GROUP BY step_key, sender_id, turn, in_step, day"
+         GROUP BY step_key, sender_id, turn, unbound, in_step, day"
     );
     let arguments = Arguments::new()
         .with(workspace.uuid())

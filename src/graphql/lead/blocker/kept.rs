@@ -1,0 +1,142 @@
+//! What a first message leaves of its sequence's daily cap for follow-ups that are due with other senders,
+//! reckoned as the engine does where it keeps it (`crate::engine::lane`).
+
+use std::collections::HashMap;
+
+use async_graphql::{Context, Result, dataloader};
+use chrono::{DateTime, Utc};
+
+use super::{Blocker, BlockerCode};
+use crate::domain::forecast;
+use crate::domain::gate;
+use crate::domain::id::{SenderId, SequenceId};
+use crate::domain::planning::{self, Clocks, Whereabouts};
+use crate::domain::schedule::{local_day, next_local_midnight};
+use crate::domain::sender::daily_cap_on;
+use crate::domain::zone::Zone;
+use crate::graphql::context::ContextExt;
+use crate::graphql::loader::{LoadError, Loaders};
+use crate::store::claim::Turn;
+use crate::store::lane::{self, COUNTED_MAX, QuotaKey, QuotaKind};
+use crate::store::lead::Row;
+use crate::store::sender::Sender;
+use crate::store::sequence::version::Version;
+
+/// The blocker of a first message that is due, where all that its sequence may still send today is left for
+/// follow-ups of senders that may not send it; `ways` are those who may.
+pub(super) async fn back(
+    ctx: &Context<'_>,
+    lead: &Row,
+    ways: &[std::sync::Arc<Sender>],
+    version: &Version,
+    now: DateTime<Utc>,
+) -> Result<Option<Blocker>> {
+    let Some(cap) = version.settings.max_sends_per_day else {
+        return Ok(None);
+    };
+    if lead.turn != Turn::First.as_i16() {
+        return Ok(None);
+    }
+    let loaders = ctx.loaders()?;
+    let zones = &ctx.services().zones;
+    let zone_of = |name: &str| zones.get(name).unwrap_or_else(Zone::utc);
+    let zone = zone_of(&version.settings.time_zone);
+    let used = QuotaKey::of(lead.sequence_id, QuotaKind::Sends, &zone, now);
+    let used = loaders.load_one(used).await?.unwrap_or(0);
+    let left = u64::try_from(i64::from(cap) - used).unwrap_or(0);
+    let sequence = SequenceId::from_uuid(lead.sequence_id);
+    let senders: Vec<SenderId> = (version.flow.steps.iter())
+        .flat_map(|step| step.action.senders())
+        .copied()
+        .collect();
+    let senders = loaders.load_many(senders).await?;
+    let lanes = senders.keys().map(|id| FollowUpsOf(*id, sequence));
+    let due = loaders.load_many(lanes).await?;
+    let mut kept = HashMap::new();
+    for (id, sender) in &senders {
+        let due = due.get(&FollowUpsOf(*id, sequence)).copied().unwrap_or(0);
+        let at_rest = [
+            gate::pace(sender.next_free_at, now),
+            gate::health(sender.unhealthy_until, now),
+        ];
+        let from = at_rest
+            .into_iter()
+            .flatten()
+            .map(|closed| closed.until)
+            .max();
+        let from = from.unwrap_or(now);
+        let is_able = sender.enabled && sender.failures == 0;
+        if due == 0 || !is_able || from >= next_local_midnight(now, &zone) {
+            continue;
+        }
+        let of_sender = zone_of(&sender.time_zone);
+        let nowhere = Whereabouts::default();
+        let clocks = Clocks {
+            sequence: &zone,
+            sender: &of_sender,
+            person: &nowhere,
+        };
+        let calendar = planning::calendar(&version.settings, clocks);
+        let day = forecast::rest_of_day(from, &zone, &calendar);
+        let Some(opening) = day.opening else {
+            continue;
+        };
+        let cap = sender.daily_cap.and_then(|cap| u32::try_from(cap).ok());
+        let on = local_day(opening, &of_sender);
+        let left_of_cap = match daily_cap_on(on, cap, sender.warm_up.as_ref()) {
+            None => u64::MAX,
+            Some(cap) if on != local_day(now, &of_sender) => u64::from(cap),
+            Some(cap) => {
+                let used = QuotaKey::of(id.uuid(), QuotaKind::Sends, &of_sender, now);
+                let used = loaders.load_one(used).await?.unwrap_or(0);
+                u64::try_from(i64::from(cap) - used).unwrap_or(0)
+            }
+        };
+        let room = day.room(left_of_cap, sender.pace).min(left);
+        let due = if due < i64::from(COUNTED_MAX) {
+            due.unsigned_abs()
+        } else {
+            u64::MAX
+        };
+        kept.insert(*id, room.min(due));
+    }
+    // Each of those who may send it leaves what the others need.
+    let is_left = ways.iter().any(|way| {
+        let others = kept.iter().filter(|(id, _)| **id != way.id);
+        others.fold(0, |sum: u64, (_, kept)| sum.saturating_add(*kept)) < left
+    });
+    if is_left {
+        return Ok(None);
+    }
+    let message = "What the sequence may still send today is left for follow-ups that are due with other \
+                   senders: raise its maxSendsPerDay, or wait.";
+    let until = next_local_midnight(now, &zone);
+    Ok(Some(Blocker::new(
+        BlockerCode::SequenceDailyCap,
+        message,
+        Some(until),
+    )))
+}
+
+/// A sender's lane in a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct FollowUpsOf(SenderId, SequenceId);
+
+impl dataloader::Loader<FollowUpsOf> for Loaders {
+    type Value = i64;
+    type Error = LoadError;
+
+    async fn load(&self, keys: &[FollowUpsOf]) -> Result<HashMap<FollowUpsOf, i64>, LoadError> {
+        let lanes: Vec<_> = keys.iter().map(|key| (key.0, key.1)).collect();
+        let now = self.services.clock.now();
+        let rows = lane::follow_ups(self.services.db.read(), &lanes, now).await?;
+        let of = |row: lane::FollowUps| {
+            let sender = SenderId::from_uuid(row.sender_id);
+            (
+                FollowUpsOf(sender, SequenceId::from_uuid(row.sequence_id)),
+                row.due,
+            )
+        };
+        Ok(rows.into_iter().map(of).collect())
+    }
+}
