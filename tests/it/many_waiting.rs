@@ -55,12 +55,14 @@ pub async fn wait(h: &Harness, sequence: &str, sender: &str, waiting: &Waiting<'
     let sequence: SequenceId = sequence.parse().expect("an id");
     let sender: SenderId = sender.parse().expect("an id");
     let (turn, sent) = if waiting.follow_up { (0, 1) } else { (1, 0) };
+    // It was the sender that wrote to them.
+    let unbound = !waiting.follow_up;
     // The lead has its person's id: they are of different kinds.
     let leads = format!(
         "INSERT INTO lead (id, workspace_id, sequence_id, person_id, round, status, step_key, turn,
-             sender_id, bucket, anchor_at, due_at, messages_sent, opens, clicks, replies, bounced,
+             sender_id, unbound, bucket, anchor_at, due_at, messages_sent, opens, clicks, replies, bounced,
              unsubscribed, enrolled_at, enrolled_by)
-         SELECT id, workspace_id, $2, id, 1, 'ACTIVE', $3, {turn}, $4, CAST(last_name AS INTEGER), 0,
+         SELECT id, workspace_id, $2, id, 1, 'ACTIVE', $3, {turn}, $4, {unbound}, CAST(last_name AS INTEGER), 0,
              $5 + CAST(last_name AS BIGINT) * 1000, {sent}, 0, 0, 0, false, false, 0, 'API'
          FROM person WHERE workspace_id = $1 AND first_name = $6"
     );

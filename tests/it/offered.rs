@@ -75,7 +75,7 @@ both!(
         }
         execute(
             &h,
-            "UPDATE lead SET unbound = false WHERE person_id IN
+            "UPDATE lead SET unbound = person_id NOT IN
                  (SELECT id FROM person WHERE first_name LIKE 'known%')",
         )
         .await;
