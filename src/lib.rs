@@ -9,6 +9,7 @@
 //! - [`bus`]: the event log, live.
 //! - [`app`]: use cases and their refusals.
 //! - [`bulk`]: mutations over many leads or people, a chunk at a time.
+//! - [`workflow`]: the rules that enrol by themselves, run.
 //! - [`graphql`], [`http`]: the API, and the protocols it is spoken over.
 //! - [`cli`], [`server`], [`telemetry`]: commands, the composition root, the log.
 
@@ -29,4 +30,5 @@ pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod wake;
+pub mod workflow;
 pub mod zones;

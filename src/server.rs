@@ -32,6 +32,7 @@ use crate::http::{self, Http};
 use crate::secrets::Secrets;
 use crate::store::{Db, StoreError, dialect, workspace};
 use crate::wake::Wake;
+use crate::workflow;
 use crate::zones::ZoneDatabase;
 
 /// How far the database's clock may be off: leases and caps are reckoned with this machine's.
@@ -256,8 +257,10 @@ impl Server {
         ));
         engine.join().await?;
         let worker = Arc::clone(&engine);
+        let workflows = workflow::Runner::new(services.clone());
         let runner = Runner::new(services, move || worker.worker());
         self.spawn(|shutdown| runner.run(shutdown));
+        self.spawn(|shutdown| workflows.run(shutdown));
         self.spawn(|shutdown| async move {
             engine.run(shutdown).await;
             transports.close().await;

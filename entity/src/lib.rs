@@ -25,4 +25,7 @@ pub mod suppression;
 pub mod task;
 pub mod token_use;
 pub mod worker;
+pub mod workflow;
+pub mod workflow_run;
+pub mod workflow_trigger;
 pub mod workspace;

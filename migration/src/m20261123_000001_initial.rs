@@ -35,6 +35,9 @@ const TABLES: &[&str] = &[
     "bulk_operation",
     "bulk_input",
     "bulk_outcome",
+    "workflow",
+    "workflow_trigger",
+    "workflow_run",
     "instance",
 ];
 
@@ -410,6 +413,49 @@ const UP: &[&str] = &[
         message TEXT NOT NULL,
         PRIMARY KEY (operation_id, ordinal)
     )",
+    "CREATE TABLE workflow (
+        id UUID PRIMARY KEY,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        name TEXT NOT NULL,
+        trigger TEXT NOT NULL CHECK (trigger IN ('PERSON_CREATED', 'PERSON_UPDATED',
+            'OPPORTUNITY_CREATED', 'OPPORTUNITY_STAGE_CHANGED')),
+        filter JSON,
+        stage_ids JSON,
+        sequence_id UUID NOT NULL REFERENCES sequence (id),
+        enabled BOOLEAN NOT NULL,
+        enrolled BIGINT NOT NULL CHECK (enrolled >= 0),
+        created_at BIGINT NOT NULL,
+        updated_at BIGINT NOT NULL,
+        CHECK (stage_ids IS NULL OR trigger IN ('OPPORTUNITY_CREATED', 'OPPORTUNITY_STAGE_CHANGED'))
+    )",
+    "CREATE INDEX workflow_list ON workflow (workspace_id, id)",
+    // What every change of a person and of an opportunity asks.
+    "CREATE INDEX workflow_enabled ON workflow (workspace_id, trigger) WHERE enabled",
+    // What a workflow has to run for. The person may be gone by then.
+    "CREATE TABLE workflow_trigger (
+        workflow_id UUID NOT NULL REFERENCES workflow (id),
+        id UUID NOT NULL,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        person_id UUID NOT NULL,
+        depth INTEGER NOT NULL CHECK (depth >= 0),
+        PRIMARY KEY (workflow_id, id)
+    )",
+    // What came of each of them, under the same id. The person may be erased since.
+    "CREATE TABLE workflow_run (
+        workflow_id UUID NOT NULL REFERENCES workflow (id),
+        id UUID NOT NULL,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        person_id UUID NOT NULL,
+        code TEXT NOT NULL,
+        message TEXT NOT NULL,
+        lead_id UUID,
+        depth INTEGER NOT NULL CHECK (depth >= 0),
+        at BIGINT NOT NULL,
+        PRIMARY KEY (workflow_id, id),
+        CHECK ((lead_id IS NOT NULL) = (code = 'DONE'))
+    )",
+    // How long the chain is that led to a lead.
+    "CREATE INDEX workflow_run_lead ON workflow_run (lead_id) WHERE lead_id IS NOT NULL",
 ];
 
 /// Tables that SQLite keeps in the order of their keys: one tree less to write for each row and to
@@ -422,6 +468,8 @@ const BY_KEY: &[&str] = &[
     "lead",
     "execution",
     "event",
+    "workflow_trigger",
+    "workflow_run",
 ];
 
 /// Settings that only PostgreSQL has: room for updates in place, and a vacuum that keeps up with

@@ -20,6 +20,7 @@ mod stopping;
 pub mod task;
 mod time_zone;
 pub mod token;
+pub mod workflow;
 pub mod workspace;
 
 use strum::{Display, EnumString, IntoStaticStr};

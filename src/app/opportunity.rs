@@ -3,12 +3,13 @@
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use super::stopping::stop_of_person;
-use super::{AppError, Caller, Refusal, Services, name};
+use super::{AppError, Caller, Refusal, Services, name, workflow};
 use crate::domain::id::{OpportunityId, PersonId, StageId, WorkspaceId};
 use crate::domain::lead::StopReason;
 use crate::domain::person_filter::searchable;
 use crate::domain::pipeline::{AMOUNT_MAX, StageKind};
 use crate::domain::settings::Settings;
+use crate::domain::workflow::Trigger;
 use crate::store::opportunity::{self, Row};
 use crate::store::pipeline::{self, StageRow};
 use crate::store::{StoreError, event, person};
@@ -79,7 +80,8 @@ pub async fn create(
         updated_at: now.timestamp_millis(),
     };
     opportunity::insert(&tx, row.clone()).await?;
-    settle(services, tx, caller.workspace, &row, &stage).await?;
+    let created = Trigger::OpportunityCreated;
+    settle(services, tx, workspace, created, (&row, &stage)).await?;
     Ok(row)
 }
 
@@ -117,25 +119,29 @@ pub async fn move_to(
     row.pipeline_id = stage.pipeline_id;
     row.updated_at = services.clock.now().timestamp_millis();
     opportunity::update(&tx, row.clone()).await?;
-    settle(services, tx, caller.workspace, &row, &stage).await?;
+    let moved = Trigger::OpportunityStageChanged;
+    settle(services, tx, caller.workspace, moved, (&row, &stage)).await?;
     Ok(row)
 }
 
-/// Commits that an opportunity came to a stage. One that is won stops its person's leads where their
-/// sequences say so.
+/// Commits that an opportunity came to a stage, with what this sets off. One that is won stops its person's
+/// leads where their sequences say so.
 async fn settle(
     services: &Services,
     tx: DatabaseTransaction,
     workspace: WorkspaceId,
-    row: &Row,
-    stage: &StageRow,
+    trigger: Trigger,
+    (row, stage): (&Row, &StageRow),
 ) -> Result<(), AppError> {
-    let person = PersonId::from_uuid(row.person_id);
+    let came_to = StageId::from_uuid(stage.id);
+    let people = [row.person_id];
+    workflow::set_off_in(services, &tx, workspace, (trigger, Some(came_to)), &people).await?;
     let kind: StageKind = stage
         .kind
         .parse()
         .map_err(|_| StoreError::corrupt("kind of a stage", &stage.kind))?;
     if kind == StageKind::Won {
+        let person = PersonId::from_uuid(row.person_id);
         let (reason, now) = (StopReason::OpportunityWon, services.clock.now());
         let says_so = |settings: &Settings| settings.stop_on_opportunity_won;
         let stopped = stop_of_person(&tx, workspace, person, reason, says_so, now).await?;

@@ -4,10 +4,11 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{AppError, Caller, Refusal, RefusalCode, Services};
+use super::{AppError, Caller, Refusal, RefusalCode, Services, workflow};
 use crate::domain::address::{EmailAddress, PhoneNumber, WebUrl};
 use crate::domain::holidays::Country;
 use crate::domain::id::{PersonId, WorkspaceId};
+use crate::domain::workflow::Trigger;
 use crate::store::person::{self, Row};
 use crate::store::sql::holds_nul;
 use crate::store::{StoreError, dialect};
@@ -70,7 +71,12 @@ pub async fn create(services: &Services, caller: &Caller, change: Change) -> Res
     person::insert(&tx, row.clone())
         .await
         .map_err(|error| taken(error, &["email"]))?;
+    let created = Trigger::PersonCreated;
+    let sets_off = workflow::set_off(services, &tx, caller.workspace, created, &[row.id]).await?;
     tx.commit().await?;
+    if sets_off {
+        services.wake.due();
+    }
     Ok(row)
 }
 
@@ -108,6 +114,8 @@ pub async fn update(
         // Another node may be the one that sends to them.
         dialect::notify(&tx).await?;
     }
+    let updated = Trigger::PersonUpdated;
+    workflow::set_off(services, &tx, caller.workspace, updated, &[row.id]).await?;
     tx.commit().await?;
     services.wake.due();
     Ok(row)

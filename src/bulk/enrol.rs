@@ -1,27 +1,24 @@
 //! Enrolling people: selected by id or by filter, decided one by one, written as a set.
 
+pub mod enrolling;
 mod plan;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use self::plan::Planner;
+use self::enrolling::{Decided, Enrolling, Manner};
 use super::{CHUNK_MAX, Chunk, ChunkError, Operation, Outcome, read};
 use crate::app::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::bulk::{BulkKind, BulkOutcomeCode};
-use crate::domain::event::{EventKind, NewEvent};
-use crate::domain::flow::{Channel, CompiledFlow};
-use crate::domain::id::{BulkId, LeadId, OpportunityId, PersonId, SequenceId, WorkspaceId};
+use crate::domain::id::{BulkId, OpportunityId, PersonId, SequenceId, WorkspaceId};
 use crate::domain::person_filter::PersonFilter;
 use crate::domain::pipeline::OpportunityFilter;
-use crate::domain::sequence::{SequenceAction, SequenceStatus};
-use crate::domain::settings::Settings;
-use crate::store::enrolment::{self, Candidate, NewLead, Target};
-use crate::store::sequence::version::Version;
+use crate::domain::sequence::SequenceAction;
+use crate::store::enrolment::{self, Candidate};
 use crate::store::{self, StoreError};
 
 /// What was asked for.
@@ -196,10 +193,24 @@ pub(super) async fn chunk(
     };
     match target.map(Enrolling::open).transpose()? {
         Some(Ok(target)) => {
-            enrol(
-                services, tx, operation, &request, &target, people, &mut chunk,
-            )
-            .await?;
+            let manner = Manner::Asked {
+                re_enrol: request.re_enrol,
+                missing: request.people.missing(),
+            };
+            let (subjects, people): (Vec<String>, Vec<_>) = people
+                .into_iter()
+                .map(|chosen| (chosen.subject, chosen.person))
+                .unzip();
+            let place = (operation.workspace, request.sequence_id);
+            let enrolled = enrolling::enrol(services, tx, place, manner, &target, &people).await?;
+            chunk.events = enrolled.events;
+            let outcome = |(subject, Decided { code, message, .. }): (String, Decided)| Outcome {
+                subject,
+                code,
+                message: message.to_owned(),
+            };
+            let outcomes = subjects.into_iter().zip(enrolled.decided).map(outcome);
+            chunk.outcomes.extend(outcomes);
         }
         refused => {
             let gone = || "There is no such sequence any more: enrol into another one.".to_owned();
@@ -355,160 +366,4 @@ async fn by_filter(
         next,
         total,
     })
-}
-
-/// A sequence that takes leads.
-struct Enrolling {
-    flow: CompiledFlow,
-    channels: Vec<Channel>,
-    settings: Settings,
-}
-
-impl Enrolling {
-    /// The sequence made ready, or why it takes nobody.
-    fn open(target: Target) -> Result<Result<Self, String>, StoreError> {
-        let status: SequenceStatus = target
-            .status
-            .parse()
-            .map_err(|_| StoreError::corrupt("sequence's status", &target.status))?;
-        if let Err(refused) = status.apply(SequenceAction::Enrol, true) {
-            return Ok(Err(refused.to_string()));
-        }
-        let missing = || StoreError::corrupt("sequence", "it takes leads and runs no version");
-        let Version { flow, settings, .. } = target.version.ok_or_else(missing)?;
-        let mut channels = Vec::new();
-        for channel in flow.steps.iter().filter_map(|step| step.action.channel()) {
-            if !channels.contains(&channel) {
-                channels.push(channel);
-            }
-        }
-        let flow = CompiledFlow::compile(&flow)
-            .map_err(|error| StoreError::corrupt("sequence's version", error))?;
-        Ok(Ok(Self {
-            flow,
-            channels,
-            settings,
-        }))
-    }
-
-    /// Why a person is not enrolled; `None`, nothing stands in the way.
-    fn refusal(
-        &self,
-        person: Option<&Candidate>,
-        request: &EnrolRequest,
-    ) -> Option<(BulkOutcomeCode, &'static str)> {
-        let Some(person) = person else {
-            return Some((BulkOutcomeCode::NotFound, request.people.missing()));
-        };
-        if person.active {
-            return Some((BulkOutcomeCode::AlreadyEnrolled, ALREADY));
-        }
-        if person.last_round > 0 && !request.re_enrol {
-            let message =
-                "The person has run through the sequence: ask with reEnrol to run it again.";
-            return Some((BulkOutcomeCode::AlreadyEnrolled, message));
-        }
-        match self.closed(person) {
-            Some("UNSUBSCRIBED") => {
-                let message = "The person has opted out and must not be contacted.";
-                return Some((BulkOutcomeCode::OptedOut, message));
-            }
-            Some(_) => {
-                let message = "The person's address must not be contacted: correct the address.";
-                return Some((BulkOutcomeCode::Suppressed, message));
-            }
-            None => {}
-        }
-        // A sequence that reaches nobody, but marks people, takes everybody.
-        let mut channels = self.channels.iter();
-        let reachable = self.channels.is_empty() || channels.any(|one| person.has_address(*one));
-        let message = "No step of the sequence can reach the person: add an address.";
-        (!reachable).then_some((BulkOutcomeCode::NoAddress, message))
-    }
-
-    /// Why the person must not be contacted by the sequence. Whoever must not get its emails is not
-    /// enrolled at all, as most who opt out do it there; another channel that is closed leaves the
-    /// others, and its steps are skipped. Where none is left by which the sequence could
-    /// contact the person, nothing is begun that could only stop.
-    fn closed<'p>(&self, person: &'p Candidate) -> Option<&'p str> {
-        let channels = || self.channels.iter().copied();
-        let by_email = channels().find(|channel| *channel == Channel::Email);
-        if let Some(reason) = by_email.and_then(|email| person.suppressed(email)) {
-            return Some(reason);
-        }
-        // Work and requests contact nobody.
-        let contacts = || channels().filter(|one| !matches!(one, Channel::Task | Channel::Webhook));
-        if contacts().any(|one| person.has_address(one) && person.suppressed(one).is_none()) {
-            return None;
-        }
-        let reasons = || contacts().filter_map(|channel| person.suppressed(channel));
-        // Who has opted out is told so, whatever else is wrong with the address.
-        reasons()
-            .find(|reason| *reason == "UNSUBSCRIBED")
-            .or_else(|| reasons().next())
-    }
-}
-
-const ALREADY: &str = "The person already has a lead under way in this sequence.";
-
-async fn enrol(
-    services: &Services,
-    tx: &DatabaseTransaction,
-    operation: &Operation,
-    request: &EnrolRequest,
-    target: &Enrolling,
-    people: Vec<Chosen>,
-    chunk: &mut Chunk,
-) -> Result<(), ChunkError> {
-    let now = services.clock.now();
-    let Some(entry) = target.flow.entry() else {
-        return Err(ChunkError::Broken("the sequence has no first step".into()));
-    };
-    let sequence = request.sequence_id;
-    let mut planner = Planner::new(services, tx, operation, target, entry, now).await?;
-    let mut leads: Vec<NewLead> = Vec::new();
-    let mut named = HashSet::new();
-    let mut decided = Vec::with_capacity(people.len());
-    for Chosen { subject, person } in people {
-        let refusal = target.refusal(person.as_ref(), request);
-        let made = match (refusal, person.as_ref()) {
-            (Some(refusal), _) => Err(refusal),
-            (None, Some(person)) if named.insert(person.id) => planner.lead(person),
-            // Named before, in the same chunk.
-            (None, _) => Err((BulkOutcomeCode::AlreadyEnrolled, ALREADY)),
-        };
-        decided.push((
-            subject,
-            made.as_ref()
-                .map(|lead| lead.id)
-                .map_err(|refusal| *refusal),
-        ));
-        leads.extend(made.ok());
-    }
-    let made = enrolment::insert(tx, operation.workspace, sequence, &entry.key, &leads, now);
-    let made: HashSet<LeadId> = made.await?.into_iter().collect();
-    for lead in leads.iter().filter(|lead| made.contains(&lead.id)) {
-        let event = NewEvent::of_lead(now, EventKind::LeadEnrolled, sequence, lead.id);
-        let sender_id = lead.sender;
-        chunk.events.push(NewEvent {
-            sender_id,
-            ..event.at_step(&entry.key)
-        });
-    }
-    chunk
-        .outcomes
-        .extend(decided.into_iter().map(|(subject, decided)| {
-            let (code, message) = match decided {
-                Ok(lead) if made.contains(&lead) => (BulkOutcomeCode::Done, "Enrolled."),
-                // Somebody else enrolled the person in the same moment.
-                Ok(_) => (BulkOutcomeCode::AlreadyEnrolled, ALREADY),
-                Err(refusal) => refusal,
-            };
-            Outcome {
-                subject,
-                code,
-                message: message.to_owned(),
-            }
-        }));
-    Ok(())
 }

@@ -53,6 +53,10 @@ kinds! {
     Execution, ExecutionId, "exec";
     /// A bulk operation.
     Bulk, BulkId, "bulk";
+    /// A workflow.
+    Workflow, WorkflowId, "workflow";
+    /// One run of a workflow for one person.
+    WorkflowRun, WorkflowRunId, "run";
     /// An API token (its row, not its secret).
     Token, TokenId, "token";
     /// One run of a worker process; a restart is another worker.

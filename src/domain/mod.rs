@@ -36,4 +36,5 @@ pub mod settings;
 pub mod task;
 pub mod template;
 pub mod thread;
+pub mod workflow;
 pub mod zone;

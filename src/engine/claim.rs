@@ -29,6 +29,8 @@ pub struct Claim {
     pub messages: Vec<Claimed>,
     /// Whether leads were changed, sent or not.
     pub progressed: bool,
+    /// Whether workflows have something to run for.
+    pub sets_off: bool,
     /// When there will be something to claim, as far as is known now; `None`, nothing waits.
     pub next_at: Option<DateTime<Utc>>,
 }
@@ -83,6 +85,9 @@ impl Engine {
                     if taken.progressed {
                         claim.progressed = true;
                         self.wake.log();
+                    }
+                    if taken.sets_off {
+                        self.wake.due();
                     }
                     claimed(taken.messages);
                     if let Some(next_at) = taken.next_at {

@@ -2,6 +2,7 @@
 //! claim's transaction. What becomes of each lead is [`outcome`]'s.
 
 mod outcome;
+mod update;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -30,6 +30,7 @@ pub mod sequence;
 pub mod settings;
 pub mod task;
 pub mod token;
+pub mod workflow;
 pub mod workspace;
 
 use async_graphql::{MergedObject, MergedSubscription};
@@ -46,6 +47,7 @@ pub struct Query(
     person::PersonQuery,
     pipeline::PipelineQuery,
     opportunity::OpportunityQuery,
+    workflow::WorkflowQuery,
     sender::SenderQuery,
     sequence::SequenceQuery,
     lead::LeadQuery,
@@ -62,6 +64,7 @@ pub struct Mutation(
     person::PersonMutation,
     pipeline::PipelineMutation,
     opportunity::OpportunityMutation,
+    workflow::WorkflowMutation,
     sender::SenderMutation,
     sender::SenderCheckMutation,
     sequence::SequenceMutation,

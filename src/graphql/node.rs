@@ -18,6 +18,7 @@ use super::sender::{self, Sender};
 use super::sequence::{self, Sequence, SequenceVersion};
 use super::task::{self, Task};
 use super::token::{self, ApiToken};
+use super::workflow::{self, Workflow};
 use super::workspace::{self, Workspace};
 use crate::domain::id::{Id, Kind, NotAnId};
 
@@ -70,6 +71,8 @@ pub enum Node {
     Stage(Stage),
     /// An opportunity.
     Opportunity(Opportunity),
+    /// A workflow.
+    Workflow(Workflow),
     /// A bulk operation.
     BulkOperation(BulkOperation),
     /// An API token.
@@ -87,7 +90,7 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
     let is_limited = !ctx.caller_within()?.scope.is_all();
     Ok(match prefix {
         // These are the whole workspace's; whoever may see a sender sees it where it is used.
-        "sender" | "pipeline" | "stage" | "opp" if is_limited => None,
+        "sender" | "pipeline" | "stage" | "opp" | "workflow" if is_limited => None,
         "seq" => match maybe(id) {
             Some(id) => sequence::load(ctx, id).await?.map(Node::Sequence),
             None => None,
@@ -128,6 +131,10 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
         },
         "opp" => match maybe(id) {
             Some(id) => opportunity::load(ctx, id).await?.map(Node::Opportunity),
+            None => None,
+        },
+        "workflow" => match maybe(id) {
+            Some(id) => workflow::load(ctx, id).await?.map(Node::Workflow),
             None => None,
         },
         "bulk" => match maybe(id) {

@@ -1,7 +1,10 @@
 //! Enrolment: who is selected, what stands in the way, and the leads that are made.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
+use strum::IntoStaticStr;
 use uuid::Uuid;
 
 use super::claim::address_of;
@@ -183,12 +186,52 @@ pub async fn by_ids(
     sequence: SequenceId,
     people: &[PersonId],
 ) -> Result<Vec<Candidate>> {
+    matching(connection, workspace, sequence, people, None).await
+}
+
+/// Those of the people with these ids that the workspace has and a filter chooses (without one, all).
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn matching(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+    people: &[PersonId],
+    filter: Option<&PersonFilter>,
+) -> Result<Vec<Candidate>> {
     let mut arguments = Arguments::new()
         .with(workspace.uuid())
         .with(sequence.uuid());
     let list = arguments.among(connection, people.iter().map(|id| id.uuid()));
-    let statement = format!("{} AND p.id {list}", candidates());
+    let mut conditions = format!("p.id {list}");
+    let backend = connection.get_database_backend();
+    let chosen = filter
+        .map(|filter| person::condition(backend, workspace, filter, "p", &mut arguments))
+        .unwrap_or_default();
+    if !chosen.is_empty() {
+        conditions.push_str(" AND ");
+        conditions.push_str(&chosen);
+    }
+    let statement = format!("{} AND {conditions}", candidates());
     sql::all(connection, &statement, arguments).await
+}
+
+/// Those of the people with these ids that the workspace has.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn there(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    people: &[PersonId],
+) -> Result<HashSet<Uuid>> {
+    let mut arguments = Arguments::new().with(workspace.uuid());
+    let list = arguments.among(connection, people.iter().map(|id| id.uuid()));
+    let statement =
+        format!("SELECT p.id FROM person AS p WHERE p.workspace_id = $1 AND p.id {list}");
+    let ids = sql::ids(connection, &statement, arguments).await?;
+    Ok(ids.into_iter().collect())
 }
 
 /// By what people are chosen.
@@ -272,6 +315,16 @@ pub async fn count(
     sql::number(connection, &statement, arguments).await
 }
 
+/// How somebody becomes a lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum Source {
+    /// Somebody asked for it.
+    Api,
+    /// A workflow did.
+    Workflow,
+}
+
 /// A lead to be made.
 #[derive(Debug)]
 pub struct NewLead {
@@ -299,6 +352,7 @@ pub async fn insert(
     sequence: SequenceId,
     step_key: &str,
     leads: &[NewLead],
+    source: Source,
     now: DateTime<Utc>,
 ) -> Result<Vec<LeadId>> {
     if leads.is_empty() {
@@ -333,7 +387,7 @@ pub async fn insert(
                 false.into(),
                 false.into(),
                 now.into(),
-                "API".into(),
+                <&str>::from(source).into(),
             ]
         }),
     );

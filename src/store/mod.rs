@@ -27,6 +27,7 @@ pub mod sql;
 pub mod task;
 pub mod token;
 pub mod worker;
+pub mod workflow;
 pub mod workspace;
 
 use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};

@@ -56,6 +56,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "workflow",
+        &["domain", "store", "app", "bulk", "clock", "wake"],
+    ),
+    (
         "graphql",
         &[
             "domain", "store", "app", "bulk", "bus", "clock", "secrets", "zones", "entity",

@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sea_orm::DatabaseTransaction;
 
-use super::Enrolling;
+use super::enrolling::Enrolling;
 use crate::app::Services;
-use crate::bulk::Operation;
 use crate::domain::bulk::BulkOutcomeCode;
 use crate::domain::flow::CompiledStep;
-use crate::domain::id::SenderId;
+use crate::domain::id::{SenderId, WorkspaceId};
 use crate::domain::planning::{self, Clocks, Whereabouts};
 use crate::domain::settings::{Settings, WindowClock};
 use crate::domain::zone::Zone;
@@ -40,7 +39,7 @@ impl<'a> Planner<'a> {
     pub(super) async fn new(
         services: &'a Services,
         tx: &DatabaseTransaction,
-        operation: &Operation,
+        workspace: WorkspaceId,
         target: &'a Enrolling,
         entry: &'a CompiledStep,
         now: DateTime<Utc>,
@@ -48,7 +47,7 @@ impl<'a> Planner<'a> {
         let settings = &target.settings;
         let mut senders = HashMap::new();
         if settings.window_clock == WindowClock::Sender {
-            for row in enrolment::sender_zones(tx, operation.workspace, entry.senders()).await? {
+            for row in enrolment::sender_zones(tx, workspace, entry.senders()).await? {
                 let zone = services.zones.get(&row.time_zone).unwrap_or_else(Zone::utc);
                 senders.insert(SenderId::from_uuid(row.id), zone);
             }

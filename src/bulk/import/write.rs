@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use sea_orm::DatabaseTransaction;
 
 use super::{Line, OnConflict};
-use crate::app::Services;
 use crate::app::person::{Change, NOBODY, apply, blank, is_nobody};
+use crate::app::{Services, workflow};
 use crate::bulk::{Operation, Outcome};
 use crate::domain::address::EmailAddress;
 use crate::domain::bulk::BulkOutcomeCode;
+use crate::domain::workflow::Trigger;
 use crate::store::StoreError;
 use crate::store::person::{self, Row};
 
@@ -39,8 +40,16 @@ pub(super) async fn write(
     let (entered, changed) = batch.into_rows();
     person::insert_many(tx, &entered).await?;
     person::update_many(tx, &changed).await?;
+    let entered: Vec<_> = entered.iter().map(|row| row.id).collect();
     let changed: Vec<_> = changed.iter().map(|row| row.id).collect();
     person::release_leads(tx, operation.workspace, &changed, now).await?;
+    // Whoever carries the chunk out rings the bell for due work anyway.
+    for (trigger, people) in [
+        (Trigger::PersonCreated, entered),
+        (Trigger::PersonUpdated, changed),
+    ] {
+        workflow::set_off(services, tx, operation.workspace, trigger, &people).await?;
+    }
     Ok(outcomes)
 }
 

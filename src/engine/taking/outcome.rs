@@ -1,6 +1,5 @@
 //! What becomes of one due lead: the execution that is entered, where it goes, and the events.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -12,7 +11,7 @@ use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::{Answer, CompiledStep, Destination, Work};
-use crate::domain::id::{ExecutionId, LeadId, SenderId};
+use crate::domain::id::{ExecutionId, SenderId};
 use crate::domain::lead::{Happening, Hold, Onward, StopReason};
 use crate::domain::outcome::GIVEN_UP;
 use crate::domain::planning::Whereabouts;
@@ -20,7 +19,6 @@ use crate::engine::decide::{Circumstances, Decision, Outgoing, decide};
 use crate::engine::{Claimed, Result, RunningVersion, plan};
 use crate::store::claim::{DueLead, LeadRow, NewExecution, PersonRow, Turn};
 use crate::store::lane::QuotaKey;
-use crate::store::person;
 use crate::store::task::{NewTask, TaskText};
 
 /// A lead as it is after its claim, and its execution, where there is one.
@@ -476,45 +474,6 @@ impl Taking<'_> {
         }
         false
     }
-
-    /// Writes into people what their leads' steps say. Answers the leads whose person somebody is
-    /// changing just now, or has another lead that waits for such a change and that somebody holds: they
-    /// stay as they are.
-    pub(super) async fn write_updates(&mut self) -> Result<HashSet<LeadId>> {
-        let updates = std::mem::take(&mut self.updates);
-        if updates.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let mut ids: Vec<Uuid> = updates.iter().map(|(_, person, _)| *person).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut people: Vec<person::Row> = person::lock_free(self.tx, &ids).await?;
-        let locked: Vec<Uuid> = people.iter().map(|person| person.id).collect();
-        let held = person::held_by_others(self.tx, self.workspace, &locked).await?;
-        people.retain(|person| !held.contains(&person.id));
-        let mut waiting = HashSet::new();
-        for (lead, id, set) in updates {
-            match people.iter_mut().find(|person| person.id == id) {
-                Some(person) => write_fields(person, set),
-                None => {
-                    waiting.insert(lead);
-                }
-            }
-        }
-        let changed: Vec<Uuid> = people.iter().map(|person| person.id).collect();
-        for person in people {
-            let updated_at = self.now.timestamp_millis();
-            let search_text = person::search_text(&person);
-            let person = person::Row {
-                updated_at,
-                search_text,
-                ..person
-            };
-            person::update(self.tx, person).await?;
-        }
-        person::release_free_leads(self.tx, self.workspace, &changed, self.now).await?;
-        Ok(waiting)
-    }
 }
 
 /// A lead that waited at a step which is of another kind by now waits for nothing any more.
@@ -549,36 +508,5 @@ fn moved(person: PersonRow, set: &serde_json::Map<String, Value>) -> PersonRow {
         time_zone: now("timeZone", person.time_zone),
         country: now("country", person.country),
         ..person
-    }
-}
-
-/// Writes fields that were checked when the flow was written.
-fn write_fields(person: &mut person::Row, set: serde_json::Map<String, Value>) {
-    for (field, value) in set {
-        let text = value.as_str().map(str::to_owned);
-        match field.as_str() {
-            "firstName" => person.first_name = text,
-            "lastName" => person.last_name = text,
-            "company" => person.company = text,
-            "title" => person.title = text,
-            "linkedinUrl" => person.linkedin_url = text,
-            "timeZone" => person.time_zone = text,
-            "country" => person.country = text,
-            "attributes" => {
-                let (Some(known), Value::Object(said)) = (person.attributes.as_object_mut(), value)
-                else {
-                    continue;
-                };
-                for (name, value) in said {
-                    if value.is_null() {
-                        known.shift_remove(&name);
-                    } else {
-                        known.insert(name, value);
-                    }
-                }
-            }
-            // Nothing else may be written, which reading the flow refuses.
-            _ => {}
-        }
     }
 }
