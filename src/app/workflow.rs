@@ -166,8 +166,6 @@ async fn read_stages(
     wrong: &mut Vec<Refusal>,
 ) -> Result<Option<Vec<StageId>>, StoreError> {
     let path = &["stageIds"];
-    let mut named = HashSet::new();
-    stages.retain(|stage| named.insert(*stage));
     let problem = if !trigger.has_stage() {
         Some(format!(
             "{trigger} happens in no stage: leave stageIds out, or choose OPPORTUNITY_CREATED or \
@@ -196,6 +194,8 @@ async fn read_stages(
             wrong.push(Refusal::not_found(message, &path));
         }
     }
+    let mut named = HashSet::new();
+    stages.retain(|stage| named.insert(*stage));
     Ok(Some(stages))
 }
 

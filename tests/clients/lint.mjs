@@ -34,7 +34,7 @@ export const PASSED_OVER = {
     /^\w+(Connection|Edge|Payload): /,
     /^PageInfo: /,
     // What happened, and what was wrong.
-    /^(Blocker|BulkOutcome|ExecutionError|ExecutionEvent|FlowProblem|TokenUse|UserError): /,
+    /^(Blocker|BulkOutcome|ExecutionError|ExecutionEvent|FlowProblem|TokenUse|UserError|WorkflowRun): /,
     // Counts and plans.
     /^(Engagement|FieldChange|FlowChange|Funnel|LeadCounts|MessageCounts|PublishPlan|StepChange|VersionChanges|VariantComparison|\w+Analytics): /,
     // What would be.
@@ -46,7 +46,7 @@ export const PASSED_OVER = {
     /^(OutboxTransport|SenderCheck|SenderFinding|SmtpTransport|TwilioTransport|WarmUp): /,
   ],
   "relay-edge-types": [
-    /^(BulkOutcome|TokenUse)Edge: Edge type's field `node` must implement `Node` interface\.$/,
+    /^(BulkOutcome|TokenUse|WorkflowRun)Edge: Edge type's field `node` must implement `Node` interface\.$/,
     /: A list type should only wrap an edge type\.$/,
   ],
   "require-field-of-type-query-in-mutation-result": [/^/],

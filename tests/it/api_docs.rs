@@ -115,6 +115,7 @@ both!(
                 "{at}:\nsaid {said:#}\ncame {came:#}"
             );
             finish(&h).await;
+            crate::workflows::run(&h).await;
         }
     }
 );

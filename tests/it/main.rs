@@ -62,4 +62,5 @@ mod walls;
 #[path = "../support/web_sink.rs"]
 mod web_sink;
 mod webhook;
+mod workflows;
 mod workspace;

@@ -104,6 +104,9 @@ const WHOLE: &[&str] = &[
     "pipelineCreate",
     "opportunityCreate",
     "opportunityMove",
+    "workflows",
+    "workflowCreate",
+    "workflowUpdate",
     "senders",
     "sender",
     "tokens",
@@ -582,6 +585,8 @@ both!(
             "Sender",
             "ApiToken",
             "BulkOperation",
+            "Workflow",
+            "WorkflowRun",
             "Workspace",
         ];
         let mut ways = requests.ways_to(&objects);
@@ -604,6 +609,10 @@ const WHOLE_PAGES: &[&str] = &[
     "PersonEdge.",
     "SequenceConnection.",
     "SequenceEdge.",
+    "Workflow.",
+    "WorkflowRun.",
+    "WorkflowRunConnection.",
+    "WorkflowRunEdge.",
 ];
 
 /// Follows with a token, once it stands.

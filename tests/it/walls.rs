@@ -112,6 +112,16 @@ pub async fn objects(h: &Harness, names: &[&str]) -> Objects {
     let pipeline = crate::pipelines::pipeline(h, names[0]).await;
     let stage = &pipeline["stages"][0]["id"];
     let opportunity = crate::pipelines::opportunity(h, names[0], &person, stage).await;
+    let input = json!({ "name": names[0], "trigger": "PERSON_CREATED", "enabled": false,
+        "sequenceId": sequence });
+    let workflow = h
+        .mutate(
+            "workflowCreate",
+            "WorkflowCreateInput",
+            input,
+            "workflow { id }",
+        )
+        .await;
     let input = json!({ "csv": format!("email\n{}-three@example.com\n", names[0]) });
     let bulk = h
         .mutate(
@@ -155,6 +165,7 @@ pub async fn objects(h: &Harness, names: &[&str]) -> Objects {
         ("pipeline", text(&pipeline["id"])),
         ("stage", text(stage)),
         ("opp", opportunity),
+        ("workflow", text(&workflow["workflow"]["id"])),
         ("bulk", text(&bulk["operation"]["id"])),
         ("token", h.admin.token.to_string()),
         ("ws", h.admin.workspace.to_string()),
@@ -177,8 +188,8 @@ pub struct Probe {
 }
 
 const EVERY: &[&str] = &[
-    "seq", "ver", "sender", "lead", "exec", "task", "person", "pipeline", "stage", "opp", "bulk",
-    "token", "ws",
+    "seq", "ver", "sender", "lead", "exec", "task", "person", "pipeline", "stage", "opp",
+    "workflow", "bulk", "token", "ws",
 ];
 
 pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
@@ -189,11 +200,14 @@ pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
         ("Query.node" | "Query.nodes", _) => EVERY,
         ("Mutation.leadsEnrol", "ids") if path.contains(".opportunities.") => &["opp"],
         ("Mutation.leadsEnrol", "ids") | (_, "personId") => &["person", "free person"],
-        ("Query.people", "ids") => &["person"],
+        ("Query.people" | "Mutation.workflowCreate" | "Mutation.workflowUpdate", "ids") => {
+            &["person"]
+        }
         ("Query.opportunities", "ids") | (_, "opportunityIds") => &["opp"],
         (_, "pipelineId") => &["pipeline"],
         (_, "stageId" | "stageIds") => &["stage"],
         (_, "id") if name.starts_with("opportunity") => &["opp"],
+        (_, "id") if name.starts_with("workflow") => &["workflow"],
         ("Mutation.leadsPause" | "Mutation.leadsResume" | "Mutation.leadsRemove", "ids")
         | (_, "leadId") => &["lead"],
         (_, "sequenceIds" | "sequenceId" | "notInSequenceId") => &["seq"],
@@ -279,6 +293,17 @@ fn mutation(name: &str, path: &str, ours: &Objects) -> Option<(String, Value)> {
             "OpportunityMoveInput",
             "opportunity { name }",
             json!({ "id": ours.id("opp"), "stageId": ours.id("stage") }),
+        ),
+        "workflowCreate" => (
+            "WorkflowCreateInput",
+            "workflow { name }",
+            json!({ "name": "Eve", "trigger": "OPPORTUNITY_CREATED", "enabled": false,
+                "sequenceId": ours.id("seq") }),
+        ),
+        "workflowUpdate" => (
+            "WorkflowUpdateInput",
+            "workflow { name }",
+            json!({ "id": ours.id("workflow"), "name": "Eve" }),
         ),
         "senderCheck" => ("SenderCheckInput", "sender { id }", json!({})),
         "senderUpdate" => (
@@ -434,6 +459,7 @@ async fn everything(h: &Harness) -> Value {
         senders { id name enabled dailyCap }
         pipelines { id name stages { id name } }
         opportunities(first: 250) { nodes { id name stage { id } updatedAt } }
+        workflows { id name enabled filter sequence { id } enrolled updatedAt }
         executions(first: 250) { nodes { id status error { code } } }
         events(first: 250) { cursor kind }
         tokens { nodes { id revokedAt } }
