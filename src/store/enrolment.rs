@@ -154,7 +154,8 @@ const SUPPRESSED: [(Channel, &str); 5] = [
     (Channel::Linkedin, "linkedin_suppressed"),
 ];
 
-/// Reads the [`Candidate`]s `p` of the workspace $1 for the sequence $2, for conditions to follow.
+/// Reads the [`Candidate`]s `p` for the sequence $2, for conditions to follow, of which one binds them to
+/// the workspace $1.
 fn candidates() -> String {
     let suppressed = SUPPRESSED.map(|(channel, column)| {
         let address = address_of(channel);
@@ -171,7 +172,7 @@ fn candidates() -> String {
                        WHERE l.sequence_id = $2 AND l.person_id = p.id), 0) AS last_round,
              EXISTS (SELECT 1 FROM lead l WHERE l.sequence_id = $2 AND l.person_id = p.id
                      AND l.status IN ('ACTIVE', 'PAUSED')) AS active
-         FROM person p WHERE p.workspace_id = $1",
+         FROM person p",
         suppressed.join(", ")
     )
 }
@@ -204,7 +205,8 @@ pub async fn matching(
         .with(workspace.uuid())
         .with(sequence.uuid());
     let list = arguments.among(connection, people.iter().map(|id| id.uuid()));
-    let mut conditions = format!("p.id {list}");
+    let ours = sql::of_found("p.id", "p.workspace_id = $1");
+    let mut conditions = format!("p.id {list} AND {ours}");
     let backend = connection.get_database_backend();
     let chosen = filter
         .map(|filter| person::condition(backend, workspace, filter, "p", &mut arguments))
@@ -213,7 +215,7 @@ pub async fn matching(
         conditions.push_str(" AND ");
         conditions.push_str(&chosen);
     }
-    let statement = format!("{} AND {conditions}", candidates());
+    let statement = format!("{} WHERE {conditions}", candidates());
     sql::all(connection, &statement, arguments).await
 }
 
@@ -228,8 +230,8 @@ pub async fn there(
 ) -> Result<HashSet<Uuid>> {
     let mut arguments = Arguments::new().with(workspace.uuid());
     let list = arguments.among(connection, people.iter().map(|id| id.uuid()));
-    let statement =
-        format!("SELECT p.id FROM person AS p WHERE p.workspace_id = $1 AND p.id {list}");
+    let ours = sql::of_found("p.id", "p.workspace_id = $1");
+    let statement = format!("SELECT p.id FROM person AS p WHERE p.id {list} AND {ours}");
     let ids = sql::ids(connection, &statement, arguments).await?;
     Ok(ids.into_iter().collect())
 }
@@ -292,7 +294,7 @@ pub async fn by_filter(
         conditions.push_str(&format!(" AND p.id > {}", arguments.add(after.uuid())));
     }
     let statement = format!(
-        "{} AND {conditions} ORDER BY p.id LIMIT {limit}",
+        "{} WHERE p.workspace_id = $1 AND {conditions} ORDER BY p.id LIMIT {limit}",
         candidates()
     );
     sql::all(connection, &statement, arguments).await

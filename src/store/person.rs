@@ -108,9 +108,10 @@ pub async fn lock_by_email(
         }
         let mut arguments = Arguments::new().with(workspace.uuid());
         let ids = arguments.among(tx, ids);
+        let ours = sql::of_found("id", "workspace_id = $1");
         // In one order, so that two imports of the same people wait for each other once.
         let statement = format!(
-            "SELECT * FROM person WHERE workspace_id = $1 AND id {ids} ORDER BY email_key {}",
+            "SELECT * FROM person WHERE id {ids} AND {ours} ORDER BY email_key {}",
             dialect::for_update(tx, "person")
         );
         let rows: Vec<Row> = sql::all(tx, &statement, arguments).await?;

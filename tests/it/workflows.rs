@@ -611,7 +611,7 @@ both!(a_workflow_is_changed_and_read, |h: Harness| async move {
             { "name": "d", "op": "STARTS_WITH", "value": "z" },
             { "name": "e", "op": "NE", "value": "w" },
         ],
-        "createdAt": { "from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z" },
+        "createdAt": { "from": "2026-01-01T00:00:00.000Z", "to": "2027-01-01T00:00:00.000Z" },
         "notInSequenceId": other,
     });
     let id = workflow(

@@ -206,13 +206,18 @@ pub async fn done(
     workflow: WorkflowId,
     ids: impl IntoIterator<Item = Uuid>,
 ) -> Result<()> {
-    let mut arguments = Arguments::new()
-        .with(workflow.uuid())
-        .with(workspace.uuid());
-    let list = arguments.among(tx, ids);
+    let mut arguments = Arguments::new();
+    let rows = arguments.table(tx, ids.into_iter().map(|id| [Value::from(id)]));
+    let (workflow, workspace) = (
+        arguments.add(workflow.uuid()),
+        arguments.add(workspace.uuid()),
+    );
+    let of_workspace = sql::of_found("id", &format!("workspace_id = {workspace}"));
+    // As an array PostgreSQL would read the ids anew for each row that it compares with them.
     let statement = format!(
-        "DELETE FROM workflow_trigger
-         WHERE workflow_id = $1 AND workspace_id = $2 AND id {list}"
+        "WITH v (id) AS ({rows})
+         DELETE FROM workflow_trigger
+         WHERE workflow_id = {workflow} AND id IN (SELECT v.id FROM v) AND {of_workspace}"
     );
     sql::execute(tx, &statement, arguments).await?;
     Ok(())
