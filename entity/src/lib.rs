@@ -3,6 +3,7 @@
 //! Instants are milliseconds since the Unix epoch. What a state means is the domain's business.
 
 pub mod api_token;
+pub mod audit_entry;
 pub mod bulk_input;
 pub mod bulk_operation;
 pub mod bulk_outcome;

@@ -15,7 +15,7 @@ use crate::domain::scope::SequenceScope;
 use crate::entropy::Entropy;
 use crate::secrets::sha256_hex;
 use crate::store::token::{self, Row};
-use crate::store::{self, Db, StoreError, dialect, sequence, workspace};
+use crate::store::{self, Db, StoreError, audit, dialect, sequence, workspace};
 
 /// What every token begins with, so that a leaked one is recognised.
 pub const PREFIX: &str = "cdz_";
@@ -156,7 +156,9 @@ async fn enter(
         TokenId::from_uuid(row.id),
         terms.scope.clone(),
     );
+    let entry = audited(entropy, workspace, terms, made.token, now);
     token::insert(&tx, row).await?;
+    audit::finish(&tx, &entry, &audit::Ending::DONE).await?;
     tx.commit().await?;
     Ok(NewToken {
         secret,
@@ -166,6 +168,37 @@ async fn enter(
 
 /// Who made what was made on the server's own machine.
 const COMMAND_LINE: &str = "command line";
+
+/// The entry of the audit of a token that is made on the server's own machine.
+fn audited(
+    entropy: &Entropy,
+    workspace: WorkspaceId,
+    terms: &Terms,
+    made: TokenId,
+    now: DateTime<Utc>,
+) -> audit::NewEntry {
+    let sequences = terms.scope.sequences().map(|ids| {
+        let ids = ids.iter().map(ToString::to_string);
+        ids.collect::<Vec<_>>()
+    });
+    audit::NewEntry {
+        id: entropy.id(now),
+        workspace,
+        at: now,
+        token: None,
+        name: COMMAND_LINE.to_owned(),
+        role: None,
+        mutation: "tokenCreate".to_owned(),
+        input: serde_json::json!({ "input": {
+            "name": terms.name.trim(), "role": terms.role.to_string(), "sequenceIds": &sequences,
+        } }),
+        objects: [made.to_string()]
+            .into_iter()
+            .chain(sequences.into_iter().flatten())
+            .collect(),
+        request: None,
+    }
+}
 
 fn draw(
     entropy: &Entropy,

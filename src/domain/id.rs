@@ -25,6 +25,17 @@ macro_rules! kinds {
             $($(#[$doc])* #[derive(Debug)] pub enum $kind {} impl super::Kind for $kind { const PREFIX: &'static str = $prefix; })*
         }
         $($(#[$doc])* pub type $alias = Id<kind::$kind>;)*
+
+        /// Whether a text is an id, of whatever kind.
+        pub fn is_id(text: &str) -> bool {
+            let Some((prefix, _)) = text.split_once('_') else {
+                return false;
+            };
+            match prefix {
+                $($prefix => text.parse::<$alias>().is_ok(),)*
+                _ => false,
+            }
+        }
     };
 }
 
@@ -59,6 +70,8 @@ kinds! {
     WorkflowRun, WorkflowRunId, "run";
     /// An API token (its row, not its secret).
     Token, TokenId, "token";
+    /// An entry of the audit.
+    Audit, AuditId, "audit";
     /// One run of a worker process; a restart is another worker.
     Worker, WorkerId, "worker";
 }

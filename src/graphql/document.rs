@@ -5,6 +5,7 @@
 //! What is left is small enough to be validated and run by code that trusts it.
 
 mod cost;
+mod ending;
 mod fragments;
 mod known;
 mod plan;
@@ -21,6 +22,7 @@ use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, Opera
 use async_graphql::{Name, Positioned, Request, Response};
 
 pub use self::cost::COST_MAX;
+pub use self::ending::{OBJECT, REFUSALS};
 pub use self::fragments::LEVELS_MAX;
 use self::known::Known;
 pub use self::known::Remembered;

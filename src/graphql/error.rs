@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use async_graphql::{Enum, Error, Response, Result, ServerError, SimpleObject};
-use strum::IntoStaticStr;
+use strum::{EnumString, IntoStaticStr};
 
 use crate::app::{AppError, Refusal, RefusalCode};
 use crate::store::StoreError;
@@ -20,7 +20,7 @@ const ERRORS_MAX: usize = 20;
 const MESSAGE_MAX: usize = 1_000;
 
 /// The codes of errors outside a payload, as `extensions.code`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Code {
     /// There is no valid token.
@@ -204,30 +204,11 @@ pub fn name_request(response: &mut Response, request_id: &str) {
 
 fn classify(error: &mut ServerError, request_id: &str) {
     let Some(source) = error.source.take() else {
-        let code = if !error.path.is_empty() {
-            // Resolvers give their own errors a code or a source: this is the library's, about an
-            // argument.
-            Code::BadUserInput
-        } else if error.message.starts_with(" --> ") {
-            Code::GraphqlParseFailed
-        } else if error.message.starts_with("Query is too")
-            || error.message.starts_with("The recursion depth")
-            || error.message.starts_with("The number of directives")
-        {
-            Code::QueryTooComplex
-        } else {
-            Code::GraphqlValidationFailed
-        };
+        let code = code_without_source(error);
         set_code(error, code);
         return;
     };
-    let store = source
-        .downcast_ref::<StoreError>()
-        .or_else(|| source.downcast_ref::<Arc<StoreError>>().map(AsRef::as_ref))
-        .or_else(|| match source.downcast_ref::<AppError>() {
-            Some(AppError::Store(error)) => Some(error),
-            Some(AppError::Refused(_) | AppError::Internal(_)) | None => None,
-        });
+    let store = store_error(&*source);
     let path = path_text(error);
     match store {
         Some(cause) if is_outage(cause) => {
@@ -268,6 +249,52 @@ fn classify(error: &mut ServerError, request_id: &str) {
             hide(error, request_id);
         }
     }
+}
+
+/// The code that an error of an answer has, or is about to have.
+pub fn code_of(error: &ServerError) -> Code {
+    let told = error.extensions.as_ref().and_then(|values| values.get("code"));
+    if let Some(async_graphql::Value::String(told)) = told
+        && let Ok(code) = told.parse()
+    {
+        return code;
+    }
+    let Some(source) = &error.source else {
+        return code_without_source(error);
+    };
+    match store_error(&**source) {
+        Some(cause) if is_outage(cause) => Code::Unavailable,
+        Some(cause) if cause.took_too_long() => Code::TimedOut,
+        Some(_) | None => Code::Internal,
+    }
+}
+
+fn code_without_source(error: &ServerError) -> Code {
+    if !error.path.is_empty() {
+        // Resolvers give their own errors a code or a source: this is the library's, about an
+        // argument.
+        Code::BadUserInput
+    } else if error.message.starts_with(" --> ") {
+        Code::GraphqlParseFailed
+    } else if error.message.starts_with("Query is too")
+        || error.message.starts_with("The recursion depth")
+        || error.message.starts_with("The number of directives")
+    {
+        Code::QueryTooComplex
+    } else {
+        Code::GraphqlValidationFailed
+    }
+}
+
+/// The error of the store that an error comes from.
+fn store_error(source: &(dyn std::any::Any + Send + Sync)) -> Option<&StoreError> {
+    source
+        .downcast_ref::<StoreError>()
+        .or_else(|| source.downcast_ref::<Arc<StoreError>>().map(AsRef::as_ref))
+        .or_else(|| match source.downcast_ref::<AppError>() {
+            Some(AppError::Store(error)) => Some(error),
+            Some(AppError::Refused(_) | AppError::Internal(_)) | None => None,
+        })
 }
 
 fn hide(error: &mut ServerError, request_id: &str) {

@@ -4,6 +4,7 @@
 //! open no transaction. The types are the API's own, never the tables'.
 
 pub mod analytics;
+pub mod audit;
 pub mod bulk;
 pub mod channel;
 pub mod context;
@@ -54,6 +55,7 @@ pub struct Query(
     execution::ExecutionQuery,
     task::TaskQuery,
     token::TokenQuery,
+    audit::AuditQuery,
     workspace::WorkspaceQuery,
 );
 

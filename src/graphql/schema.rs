@@ -8,6 +8,7 @@ use async_graphql::{Error, Pos, Request, Response, SDLExportOptions, Schema};
 use futures_util::stream::{BoxStream, once};
 use futures_util::{FutureExt, StreamExt};
 
+use super::audit::record::Audited;
 use super::document::{self, Operation, OperationKind, Plan, Remembered, Shape};
 use super::error::{finish, panicked};
 use super::loader::Batches;
@@ -17,7 +18,7 @@ use super::{Mutation, Query, Subscription, loader};
 use crate::app::{Caller, Services};
 use crate::domain::id::{Id, kind};
 
-type Inner = Schema<Query, Mutation, Subscription>;
+type Inner = Schema<Query, Audited<Mutation>, Subscription>;
 
 /// The name of a request in the log and in answers; in the request's data, if the transport has
 /// given it one.
@@ -45,7 +46,7 @@ pub struct CadenzaSchema {
 pub fn sdl() -> String {
     let schema = Inner::new(
         Query::default(),
-        Mutation::default(),
+        Audited::<Mutation>::default(),
         Subscription::default(),
     );
     let options = SDLExportOptions::new()
@@ -61,7 +62,7 @@ impl CadenzaSchema {
         services.db = services.db.bounded();
         let schema = Schema::build(
             Query::default(),
-            Mutation::default(),
+            Audited::<Mutation>::default(),
             Subscription::default(),
         )
         .data(services.clone())
@@ -166,12 +167,17 @@ impl CadenzaSchema {
                 OperationKind::Mutation | OperationKind::Subscription => Keep::No,
             };
             let mut services = self.services.clone();
-            if kind == OperationKind::Query {
-                services.db = services.db.for_query();
+            match kind {
+                OperationKind::Query => services.db = services.db.for_query(),
+                OperationKind::Mutation => services.db = services.db.for_mutations(),
+                OperationKind::Subscription => {}
             }
             let (loaders, driven) = loader::loaders(&services, caller, keep);
             let patterns = Patterns::default();
-            request = request.data(loaders).data(patterns).data(services);
+            let id = id.clone();
+            request = (request.data(loaders).data(patterns))
+                .data(services)
+                .data(id);
             batches = Some(driven);
         }
         Ok(Prepared {

@@ -4,6 +4,7 @@
 //! in our queue instead of failing on a lock, and a transaction that begins IMMEDIATE never finds
 //! out half way that it cannot write.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -16,6 +17,7 @@ use sea_orm::{
 };
 use tokio::time::Instant;
 
+use super::audit::{self, NewEntry};
 use super::{Reader, Result, StoreError, dialect};
 
 /// How many connections may read at once on SQLite.
@@ -48,7 +50,12 @@ pub struct Db {
     bounded: Reader,
     /// The same for queries of clients.
     queries: Reader,
+    /// What every transaction that is begun here says of itself.
+    carried: Option<Carried>,
 }
+
+/// The entry of the audit of the mutation that is being carried out, if one is.
+type Carried = Arc<Mutex<Option<Arc<NewEntry>>>>;
 
 impl Db {
     /// Opens the database at `url` (`sqlite://FILE` or `postgres://…`). A SQLite file is made if
@@ -80,6 +87,7 @@ impl Db {
                 write,
                 bounded: Reader::pool(bounded),
                 queries: Reader::pool(queries),
+                carried: None,
             })
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let pool = Database::connect(postgres_options(url, POSTGRES_CONNECTIONS)).await?;
@@ -91,6 +99,7 @@ impl Db {
                 write: pool,
                 queries: bounded.clone(),
                 bounded,
+                carried: None,
             })
         } else {
             Err(StoreError::Unusable(
@@ -151,11 +160,48 @@ impl Db {
         &self.write
     }
 
-    /// Begins a transaction that writes; dropping it undoes it.
+    /// The same database for a request's mutations: each transaction enters which one it is of.
+    #[must_use]
+    pub fn for_mutations(&self) -> Self {
+        Self {
+            carried: Some(Carried::default()),
+            ..self.clone()
+        }
+    }
+
+    /// The same database, where transactions are of no mutation.
+    #[must_use]
+    pub fn of_itself(&self) -> Self {
+        Self {
+            carried: None,
+            ..self.clone()
+        }
+    }
+
+    /// From now on transactions that are begun here, or in a copy of this, are of this mutation.
+    pub fn carry(&self, entry: Option<Arc<NewEntry>>) {
+        if let Some(carried) = &self.carried {
+            *carried.lock().unwrap_or_else(PoisonError::into_inner) = entry;
+        }
+    }
+
+    /// Begins a transaction that writes; dropping it undoes it. One of a mutation enters that first.
     ///
     /// # Errors
     /// [`StoreError::Database`] where no connection is to be had in time.
     pub async fn begin(&self) -> Result<DatabaseTransaction> {
+        let tx = self.begin_plainly().await?;
+        let carried = self.carried.as_ref().and_then(|carried| {
+            let entry = carried.lock().unwrap_or_else(PoisonError::into_inner);
+            entry.clone()
+        });
+        if let Some(entry) = carried {
+            audit::begin(&tx, &entry).await?;
+        }
+        Ok(tx)
+    }
+
+    async fn begin_plainly(&self) -> Result<DatabaseTransaction> {
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()

@@ -5,6 +5,7 @@
 //! Every function that reads or writes a workspace's rows takes the workspace's id.
 
 pub mod analytics;
+pub mod audit;
 pub mod bulk;
 pub mod claim;
 pub mod db;

@@ -89,7 +89,9 @@ pub async fn create(
 ) -> Result<Sequence, AppError> {
     let mut draft = draft(services, String::new());
     apply(services, &mut draft, change)?;
-    sequence::insert(services.db.write(), caller.workspace, &draft).await?;
+    let tx = services.db.begin().await?;
+    sequence::insert(&tx, caller.workspace, &draft).await?;
+    tx.commit().await?;
     Ok(draft)
 }
 
@@ -143,7 +145,9 @@ pub async fn duplicate(
         settings: original.settings,
         ..draft(services, format!("{}{COPY}", name.trim_end()))
     };
-    sequence::insert(services.db.write(), caller.workspace, &copy).await?;
+    let tx = services.db.begin().await?;
+    sequence::insert(&tx, caller.workspace, &copy).await?;
+    tx.commit().await?;
     Ok(copy)
 }
 

@@ -8,6 +8,7 @@ use async_graphql::{Positioned, Value as Given};
 use async_graphql_value::Value;
 
 use super::TooMuch;
+use super::ending;
 use super::shape::Shape;
 use crate::graphql::page::{PAGE_DEFAULT, PAGE_MAX};
 
@@ -89,6 +90,8 @@ impl Estimate<'_> {
         let mut sum = 0_u64;
         for selection in &set.items {
             let cost = match &selection.node {
+                // The client has not asked for it.
+                Selection::Field(field) if ending::is_ours(&field.node.response_key().node) => 0,
                 Selection::Field(field) => self.field(&field.node, of, page)?,
                 Selection::InlineFragment(inline) => {
                     let condition = inline.node.type_condition.as_ref();

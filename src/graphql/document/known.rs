@@ -16,7 +16,7 @@ use lru::LruCache;
 use super::plan::{self, Plan};
 use super::shape::Shape;
 use super::{
-    Operation, OperationKind, Refused, chosen, cost, fragments, presence, scan, subscription, text,
+    Operation, OperationKind, Refused, chosen, cost, ending, fragments, presence, scan, subscription, text,
     variables,
 };
 use crate::graphql::error::parse_failed;
@@ -84,6 +84,9 @@ impl Known {
         }
         variables::leave_out_absent(&mut document, name, given);
         presence::mark(&mut document);
+        if kind == OperationKind::Mutation {
+            ending::mark(&mut document, shape);
+        }
         let plan = if variables::decide(&document) {
             None
         } else {

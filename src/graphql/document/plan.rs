@@ -12,7 +12,7 @@ use async_graphql::parser::types::{
 use async_graphql::{Name, Positioned, Value, Variables};
 use async_graphql_value::Value as Given;
 
-use super::presence;
+use super::ending;
 use super::shape::Shape;
 
 /// The fields of an object, in their order.
@@ -86,7 +86,7 @@ impl Planner<'_> {
             match &selection.node {
                 Selection::Field(field) => {
                     let field = &field.node;
-                    if field.response_key().node == presence::MARK {
+                    if ending::is_ours(&field.response_key().node) {
                         continue;
                     }
                     let name = field.name.node.as_str();

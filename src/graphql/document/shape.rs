@@ -68,6 +68,11 @@ impl Shape {
         self.fields.get(of)?.get(name)
     }
 
+    pub(super) fn fields_of(&self, of: &str) -> impl Iterator<Item = (&str, &Field)> {
+        let fields = self.fields.get(of).into_iter().flatten();
+        fields.map(|(name, field)| (name.as_str(), field))
+    }
+
     pub(super) fn is_connection(&self, name: &str) -> bool {
         self.connections.contains(name)
     }
