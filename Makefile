@@ -47,11 +47,11 @@ test-rust: ## the Rust tests alone; needs TEST_POSTGRES_URL: .ci/with-postgres m
 
 .PHONY: test-clients
 test-clients: export CADENZA_BIN ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/cadenza
-test-clients: web ## the tests with npm clients alone: .ci/with-postgres make test-clients
+test-clients: web ## the tests with npm clients and the examples alone: .ci/with-postgres make test-clients
 	@command -v npm >/dev/null || { echo "make test needs Node.js 20 or newer with npm: install the packages nodejs and npm" >&2; exit 1; }
 	cargo build --bin cadenza
 	npm --prefix $(CLIENTS) ci --no-audit --no-fund
-	npm --prefix $(CLIENTS) test
+	.ci/with-python npm --prefix $(CLIENTS) test
 
 .PHONY: bench
 bench: ## measure the engine on both databases

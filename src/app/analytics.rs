@@ -7,6 +7,8 @@
 //! the facts were: what was committed since has a higher one, and a lead that is read twice is the same
 //! twice. So the counts are those of the database at the moment of the question, on every node.
 
+pub mod verify;
+
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

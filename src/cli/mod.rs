@@ -2,6 +2,7 @@
 //!
 //! Standard output is for what was asked for; everything else goes to standard error.
 
+mod analytics;
 mod database;
 mod demo;
 mod key;
@@ -73,6 +74,9 @@ enum Command {
     /// Write sequences as files, and make them from files
     #[command(subcommand)]
     Sequence(sequence::SequenceCommand),
+    /// Look whether what is counted is what happened
+    #[command(subcommand)]
+    Analytics(analytics::AnalyticsCommand),
     /// Make tokens for the API
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -110,6 +114,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve(arguments) => runtime.block_on(serve::run(arguments))?,
         Command::Demo(arguments) => runtime.block_on(demo::run(arguments))?,
         Command::Sequence(command) => return runtime.block_on(sequence::run(command)),
+        Command::Analytics(command) => return runtime.block_on(analytics::run(command)),
         Command::Token(command) => runtime.block_on(token::run(command))?,
         Command::Migrate(arguments) => runtime.block_on(database::migrate(arguments))?,
         Command::Schema => print!("{}", crate::graphql::sdl()),

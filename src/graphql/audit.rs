@@ -118,8 +118,14 @@ fn list(what: &'static str, value: &serde_json::Value) -> Result<Vec<String>, St
 }
 
 impl Prompt for AuditEntry {
-    const AT_ONCE: &'static [&'static str] =
-        &["at", "tokenName", "role", "mutation", "outcome", "requestId"];
+    const AT_ONCE: &'static [&'static str] = &[
+        "at",
+        "tokenName",
+        "role",
+        "mutation",
+        "outcome",
+        "requestId",
+    ];
 }
 
 /// Which entries: every condition that is given must hold. A list means "any of these", so an empty

@@ -253,7 +253,10 @@ fn classify(error: &mut ServerError, request_id: &str) {
 
 /// The code that an error of an answer has, or is about to have.
 pub fn code_of(error: &ServerError) -> Code {
-    let told = error.extensions.as_ref().and_then(|values| values.get("code"));
+    let told = error
+        .extensions
+        .as_ref()
+        .and_then(|values| values.get("code"));
     if let Some(async_graphql::Value::String(told)) = told
         && let Ok(code) = told.parse()
     {

@@ -187,7 +187,11 @@ impl Filter {
                     arguments.add(object.as_str())
                 ),
             ),
-            None => ("audit_entry AS a", "a.id", format!("a.workspace_id = {ours}")),
+            None => (
+                "audit_entry AS a",
+                "a.id",
+                format!("a.workspace_id = {ours}"),
+            ),
         };
         if let Some(tokens) = &self.tokens {
             let list = arguments.list(tokens.iter().map(|id| id.uuid()));

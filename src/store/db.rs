@@ -12,8 +12,8 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{self, Connection};
 use sea_orm::{
-    ConnAcquireErr, ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    AccessMode, ConnAcquireErr, ConnectOptions, Database, DatabaseConnection, DatabaseTransaction,
+    DbErr, IsolationLevel, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use tokio::time::Instant;
 
@@ -153,6 +153,23 @@ impl Db {
             read: self.queries.snapshot(),
             ..self.clone()
         }
+    }
+
+    /// Begins a transaction that only reads, in which all is as it was when it began.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] where no connection is to be had in time.
+    pub async fn snapshot(&self) -> Result<DatabaseTransaction> {
+        let pool = self.read.connections();
+        if !self.is_shared() {
+            return Ok(pool.begin().await?);
+        }
+        let options = TransactionOptions {
+            isolation_level: Some(IsolationLevel::RepeatableRead),
+            access_mode: Some(AccessMode::ReadOnly),
+            ..TransactionOptions::default()
+        };
+        Ok(pool.begin_with_options(options).await?)
     }
 
     /// The connection for single statements that write.

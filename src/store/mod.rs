@@ -21,6 +21,7 @@ pub mod opportunity;
 pub mod person;
 pub mod pipeline;
 pub mod reader;
+pub mod retold;
 pub mod scope;
 pub mod sender;
 pub mod sequence;

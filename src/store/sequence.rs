@@ -273,6 +273,19 @@ pub async fn page(
     rows.into_iter().map(Sequence::try_from).collect()
 }
 
+/// Every sequence of the workspace.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn all_ids(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+) -> Result<Vec<SequenceId>> {
+    let all = "SELECT id FROM sequence WHERE workspace_id = $1 ORDER BY id";
+    let ids = sql::ids(connection, all, Arguments::new().with(workspace.uuid())).await?;
+    Ok(ids.into_iter().map(SequenceId::from_uuid).collect())
+}
+
 /// How many sequences a filter chooses.
 ///
 /// # Errors

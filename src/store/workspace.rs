@@ -53,6 +53,16 @@ pub async fn by_name(connection: &impl ConnectionTrait, name: &str) -> Result<Op
     Ok(row.map(|row| WorkspaceId::from_uuid(row.id)))
 }
 
+/// Every workspace of the installation.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn all_ids(connection: &impl ConnectionTrait) -> Result<Vec<WorkspaceId>> {
+    let all = "SELECT id FROM workspace ORDER BY id";
+    let ids = sql::ids(connection, all, Arguments::new()).await?;
+    Ok(ids.into_iter().map(WorkspaceId::from_uuid).collect())
+}
+
 /// The workspace with its limits, if it is there.
 ///
 /// # Errors

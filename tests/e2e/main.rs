@@ -1,6 +1,7 @@
 //! Black box: the built binary, over HTTP and WebSocket, with a real SMTP receiver, on both
 //! databases.
 
+mod analytics;
 mod chaos;
 mod client;
 mod kill;

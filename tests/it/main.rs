@@ -1,7 +1,9 @@
 //! In process, on both databases: the store, the use cases and the API. See `harness`.
 
+mod analytics;
 mod api_docs;
 mod attempts;
+mod audit;
 mod away;
 mod blocker_codes;
 mod blockers;

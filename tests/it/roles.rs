@@ -36,6 +36,7 @@ pub async fn code(h: &Harness, caller: Option<&Caller>, made: &Made) -> String {
 
 /// What only an admin does.
 const ADMIN: &[&str] = &[
+    "auditEntries",
     "senderCreate",
     "senderCheck",
     "senderUpdate",

@@ -110,6 +110,7 @@ const WHOLE: &[&str] = &[
     "senders",
     "sender",
     "tokens",
+    "auditEntries",
     "personCreate",
     "personUpdate",
     "peopleImport",
@@ -602,6 +603,7 @@ both!(
 const WHOLE_PAGES: &[&str] = &[
     "ApiTokenConnection.",
     "ApiTokenEdge.",
+    "AuditEntry.",
     "Opportunity.",
     "OpportunityConnection.",
     "OpportunityEdge.",

@@ -197,7 +197,8 @@ pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
     let (of, name) = field.split_once('.')?;
     let last = path.rsplit('.').next()?;
     let kinds: &[&str] = match (field, last) {
-        ("Query.node" | "Query.nodes", _) => EVERY,
+        ("Query.node" | "Query.nodes", _) | ("Query.auditEntries", "objectId") => EVERY,
+        ("Query.auditEntries", _) => &["token"],
         ("Mutation.leadsEnrol", "ids") if path.contains(".opportunities.") => &["opp"],
         ("Mutation.leadsEnrol", "ids") | (_, "personId") => &["person", "free person"],
         ("Query.people" | "Mutation.workflowCreate" | "Mutation.workflowUpdate", "ids") => {
@@ -263,6 +264,11 @@ pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
             json!({}),
         ),
         "Subscription.bulkOperation" => ("subscription ($id: ID!) { bulkOperation(id: $id) { id status } }".into(), json!({})),
+        // Of a time before there was any: what we asked of theirs is in our own audit.
+        "Query.auditEntries" => (
+            "query ($filter: AuditFilter) { auditEntries(first: 250, filter: $filter) { totalCount nodes { mutation } } }".into(),
+            json!({ "filter": { "at": { "to": "2026-03-02T09:00:00Z" } } }),
+        ),
         _ if of == "Query" => (format!("query ($id: ID!) {{ {name}(id: $id) {{ __typename id }} }}"), json!({})),
         _ if of == "Mutation" => mutation(name, path, ours)?,
         _ => return None,

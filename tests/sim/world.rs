@@ -334,6 +334,7 @@ impl World {
             ending::log_explains_state(&self.story, &leads);
             ending::ledger_agrees(db, &self.book, &self.requests).await;
             numbers::add_up(&self.services, self.caller.workspace, &self.draws).await;
+            numbers::are_told(&self.services, self.caller.workspace).await;
             met::limits(&self.book, &mut self.met);
             met::answers(db, &self.book, &mut self.met).await;
         }

@@ -7,6 +7,7 @@
 
 mod comparison;
 mod report;
+pub mod retold;
 mod table;
 
 use chrono::{DateTime, NaiveDate, Utc};

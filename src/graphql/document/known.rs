@@ -16,8 +16,8 @@ use lru::LruCache;
 use super::plan::{self, Plan};
 use super::shape::Shape;
 use super::{
-    Operation, OperationKind, Refused, chosen, cost, ending, fragments, presence, scan, subscription, text,
-    variables,
+    Operation, OperationKind, Refused, chosen, cost, ending, fragments, presence, scan,
+    subscription, text, variables,
 };
 use crate::graphql::error::parse_failed;
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cadenza::app::Services;
+use cadenza::app::analytics::verify::verify;
 use cadenza::domain::analytics::{Bucket, Filter, Funnel, MessageCounts, Report};
 use cadenza::domain::flow::Channel;
 use cadenza::domain::id::{SenderId, SequenceId, WorkspaceId};
@@ -315,4 +316,12 @@ pub async fn add_up(services: &Services, workspace: WorkspaceId, draws: &Draws) 
             assert_eq!(waiting, told, "{sequence}");
         }
     }
+}
+
+/// What the command tells that compares rows with the log: nothing differs.
+pub async fn are_told(services: &Services, workspace: WorkspaceId) {
+    let mut found = Vec::new();
+    let compared = verify(&services.db, workspace, |one| found.push(one.clone())).await;
+    assert!(compared.expect("compared").leads > 0);
+    assert!(found.is_empty(), "{found:#?}");
 }
