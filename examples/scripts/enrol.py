@@ -28,8 +28,8 @@ from collections import Counter
 TRIES = 5
 COLUMN = "crm_export"
 
-SEQUENCES = """query Sequences($search: String) {
-  sequences(first: 50, filter: { search: $search }) { nodes { id name status } }
+SEQUENCES = """query Sequences($after: String) {
+  sequences(first: 250, after: $after) { nodes { id name status } pageInfo { hasNextPage endCursor } }
 }"""
 
 IMPORT = """mutation Import($input: PeopleImportInput!) {
@@ -115,15 +115,26 @@ class Client:
                 return found
             time.sleep(every)
 
+    def sequences(self):
+        """Every sequence that the token sees."""
+        return pages(lambda after: self.ask(SEQUENCES, {"after": after})["sequences"])
+
     def outcomes(self, operation):
-        """What became of each item, a page at a time."""
-        after = None
-        while True:
-            found = self.ask(OUTCOMES, {"id": operation, "after": after})["bulkOperation"]["outcomes"]
-            yield from found["nodes"]
-            if not found["pageInfo"]["hasNextPage"]:
-                return
-            after = found["pageInfo"]["endCursor"]
+        """What became of each item of an operation."""
+        return pages(
+            lambda after: self.ask(OUTCOMES, {"id": operation, "after": after})["bulkOperation"]["outcomes"]
+        )
+
+
+def pages(read):
+    """Everything of a list, a page at a time."""
+    after = None
+    while True:
+        found = read(after)
+        yield from found["nodes"]
+        if not found["pageInfo"]["hasNextPage"]:
+            return
+        after = found["pageInfo"]["endCursor"]
 
 
 def told(error):
@@ -162,8 +173,7 @@ def chosen(client, wanted):
     """The id of the sequence with this id or this name."""
     if wanted.startswith("seq_"):
         return wanted
-    found = client.ask(SEQUENCES, {"search": wanted})["sequences"]["nodes"]
-    named = [sequence for sequence in found if sequence["name"] == wanted]
+    named = [sequence for sequence in client.sequences() if sequence["name"] == wanted]
     if len(named) != 1:
         raise Trouble(f"{len(named)} sequences are called {wanted}: give the id with --sequence")
     if named[0]["status"] != "PUBLISHED":

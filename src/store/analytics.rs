@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, FromQueryResult};
+use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult};
 use uuid::Uuid;
 
 use super::claim::parse;
 use super::sql::{self, Arguments};
-use super::{Result, StoreError};
+use super::{Result, StoreError, dialect};
 use crate::clock::from_ms;
 use crate::domain::analytics::{LeadFacts, MessageFacts, Sending};
 use crate::domain::execution::ExecutionStatus;
@@ -18,7 +18,7 @@ use crate::domain::id::{LeadId, SenderId, SequenceId, WorkspaceId};
 /// Where a page of leads begins: after the lead that was enrolled then.
 pub type Place = (i64, Uuid);
 
-#[derive(FromQueryResult)]
+/// A row of [`LEAD`].
 struct Lead {
     id: Uuid,
     sequence_id: Uuid,
@@ -30,6 +30,17 @@ struct Lead {
 const LEAD: &str = "l.id, l.sequence_id, l.status, l.step_key, l.enrolled_at";
 
 impl Lead {
+    /// By the places of the columns: by name each value costs a look-up, and there are millions.
+    fn read(row: &QueryResult) -> Result<Self> {
+        Ok(Self {
+            id: dialect::column(row, 0)?,
+            sequence_id: dialect::column(row, 1)?,
+            status: dialect::column(row, 2)?,
+            step_key: dialect::column(row, 3)?,
+            enrolled_at: dialect::column(row, 4)?,
+        })
+    }
+
     fn facts(&self) -> LeadFacts {
         let is_over = matches!(self.status.as_str(), "COMPLETED" | "STOPPED");
         LeadFacts {
@@ -63,7 +74,8 @@ pub async fn leads(
              AND (l.enrolled_at, l.id) > ({at}, {id})
          ORDER BY l.enrolled_at, l.id LIMIT {limit}"
     );
-    let rows: Vec<Lead> = sql::all(connection, &statement, arguments).await?;
+    let rows = sql::rows(connection, &statement, arguments).await?;
+    let rows: Vec<Lead> = rows.iter().map(Lead::read).collect::<Result<_>>()?;
     let last = rows.last().filter(|_| rows.len() == limit);
     let next = last.map(|last| (last.enrolled_at, last.id));
     Ok((rows.iter().map(Lead::facts).collect(), next))
@@ -87,15 +99,16 @@ pub async fn of_leads(
             "SELECT {MESSAGE} FROM execution AS e WHERE e.workspace_id = $1 AND e.lead_id {ids}
                  AND {IS_MESSAGE} ORDER BY e.id"
         );
-        let rows: Vec<Message> = sql::all(connection, &statement, arguments.clone()).await?;
+        let rows = sql::rows(connection, &statement, arguments.clone()).await?;
         let mut messages: HashMap<Uuid, Vec<MessageFacts>> = HashMap::new();
-        for row in rows {
+        for row in &rows {
+            let row = Message::read(row)?;
             messages.entry(row.lead_id).or_default().push(row.facts()?);
         }
         let statement =
             format!("SELECT {LEAD} FROM lead AS l WHERE l.workspace_id = $1 AND l.id {ids}");
-        let rows: Vec<Lead> = sql::all(connection, &statement, arguments).await?;
-        for row in rows {
+        for row in &sql::rows(connection, &statement, arguments).await? {
+            let row = Lead::read(row)?;
             let mut facts = row.facts();
             facts.messages = messages.remove(&row.id).unwrap_or_default();
             found.push((SequenceId::from_uuid(row.sequence_id), facts));
@@ -104,7 +117,7 @@ pub async fn of_leads(
     Ok(found)
 }
 
-#[derive(FromQueryResult)]
+/// A row of [`MESSAGE`].
 struct Message {
     id: Uuid,
     lead_id: Uuid,
@@ -128,6 +141,24 @@ const IS_MESSAGE: &str = "e.status IN ('SENT', 'DELIVERED', 'FAILED')
     AND e.channel IN ('EMAIL', 'SMS', 'WHATSAPP')";
 
 impl Message {
+    fn read(row: &QueryResult) -> Result<Self> {
+        Ok(Self {
+            id: dialect::column(row, 0)?,
+            lead_id: dialect::column(row, 1)?,
+            step_key: dialect::column(row, 2)?,
+            variant: dialect::column(row, 3)?,
+            channel: dialect::column(row, 4)?,
+            sender_id: dialect::column(row, 5)?,
+            status: dialect::column(row, 6)?,
+            finished_at: dialect::column(row, 7)?,
+            opens: dialect::column(row, 8)?,
+            clicks: dialect::column(row, 9)?,
+            replies: dialect::column(row, 10)?,
+            bounced: dialect::column(row, 11)?,
+            unsubscribed: dialect::column(row, 12)?,
+        })
+    }
+
     fn facts(self) -> Result<MessageFacts> {
         let at = self.at()?;
         let channel = self.channel.unwrap_or_default();
@@ -181,7 +212,8 @@ pub async fn messages(
          WHERE e.sequence_id = $1 AND e.workspace_id = $2 AND e.id > {after} AND {IS_MESSAGE}
          ORDER BY e.id LIMIT {limit}"
     );
-    let rows: Vec<Message> = sql::all(connection, &statement, arguments).await?;
+    let rows = sql::rows(connection, &statement, arguments).await?;
+    let rows: Vec<Message> = rows.iter().map(Message::read).collect::<Result<_>>()?;
     let next = rows
         .last()
         .filter(|_| rows.len() == limit)

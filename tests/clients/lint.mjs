@@ -35,6 +35,7 @@ export const PASSED_OVER = {
     /^PageInfo: /,
     // What happened, and what was wrong.
     /^(Blocker|BulkOutcome|ExecutionError|ExecutionEvent|FlowProblem|TokenUse|UserError|WorkflowRun): /,
+    /^(AuditEntry|Blocker|BulkOutcome|ExecutionError|ExecutionEvent|FlowProblem|TokenUse|UserError): /,
     // Counts and plans.
     /^(Engagement|FieldChange|FlowChange|Funnel|LeadCounts|MessageCounts|PublishPlan|StepChange|VersionChanges|VariantComparison|\w+Analytics): /,
     // What would be.
@@ -47,6 +48,7 @@ export const PASSED_OVER = {
   ],
   "relay-edge-types": [
     /^(BulkOutcome|TokenUse|WorkflowRun)Edge: Edge type's field `node` must implement `Node` interface\.$/,
+    /^(AuditEntry|BulkOutcome|TokenUse)Edge: Edge type's field `node` must implement `Node` interface\.$/,
     /: A list type should only wrap an edge type\.$/,
   ],
   "require-field-of-type-query-in-mutation-result": [/^/],

@@ -6,26 +6,32 @@ import { FunnelDocument, type FunnelQuery, LeadsDocument, type LeadsQuery, Seque
 
 const WIDTH = 40;
 
+interface Page<Node> {
+  nodes: Node[];
+  pageInfo: { hasNextPage: boolean; endCursor?: string | null };
+}
+
 type Sequence = NonNullable<FunnelQuery["sequence"]>;
 type Lead = LeadsQuery["leads"]["nodes"][number];
 
-async function sequenceId(ask: Ask, wanted: string): Promise<string> {
-  if (wanted.startsWith("seq_")) return wanted;
-  const { sequences } = await ask(SequencesDocument, { search: wanted });
-  const named = sequences.nodes.filter(({ name }) => name === wanted);
-  const [one, another] = named;
-  if (!one || another) throw new Trouble(`${named.length} sequences are called ${wanted}: give the id of one`);
-  return one.id;
-}
-
-/** All leads of a sequence, page after page. */
-async function* leads(ask: Ask, sequence: string): AsyncGenerator<Lead> {
+/** Everything of a list, page after page. */
+async function* all<Node>(page: (after: string | null) => Promise<Page<Node>>): AsyncGenerator<Node> {
   let after: string | null = null;
   do {
-    const page: LeadsQuery = await ask(LeadsDocument, { sequence, after });
-    yield* page.leads.nodes;
-    after = page.leads.pageInfo.hasNextPage ? (page.leads.pageInfo.endCursor ?? null) : null;
+    const { nodes, pageInfo }: Page<Node> = await page(after);
+    yield* nodes;
+    after = pageInfo.hasNextPage ? (pageInfo.endCursor ?? null) : null;
   } while (after !== null);
+}
+
+async function sequenceId(ask: Ask, wanted: string): Promise<string> {
+  if (wanted.startsWith("seq_")) return wanted;
+  const named: string[] = [];
+  const sequences = all(async (after) => (await ask(SequencesDocument, { after })).sequences);
+  for await (const { id, name } of sequences) if (name === wanted) named.push(id);
+  const [one, another] = named;
+  if (!one || another) throw new Trouble(`${named.length} sequences are called ${wanted}: give the id of one`);
+  return one;
 }
 
 function bar(label: string, count: number, of: number): string {
@@ -69,7 +75,8 @@ async function main(): Promise<void> {
   const { sequence } = await ask(FunnelDocument, { id });
   if (!sequence) throw new Trouble(`there is no sequence ${wanted}`);
   console.log(`${draw(sequence)}\n`);
-  for await (const lead of leads(ask, id)) console.log(told(lead));
+  const leads = all(async (after) => (await ask(LeadsDocument, { sequence: id, after })).leads);
+  for await (const lead of leads) console.log(told(lead));
 }
 
 main().catch((error: unknown) => {
