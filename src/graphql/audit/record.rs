@@ -64,7 +64,7 @@ impl<T: ContainerType> ContainerType for Audited<T> {
 impl<T: ObjectType> ObjectType for Audited<T> {}
 
 /// One mutation while it is carried out. Where it is dropped before its end, that is written too.
-struct Recording {
+pub struct Recording {
     entry: Arc<NewEntry>,
     /// The database of the request, which carries the entry.
     carrying: Db,
@@ -78,7 +78,21 @@ impl Recording {
         let services = ctx.data_opt::<Services>()?;
         let mutation = ctx.item.node.name.node.as_str();
         let arguments = ctx.field().arguments().unwrap_or_default();
-        let (input, objects) = summary::of(&ctx.schema_env.registry, mutation, &arguments);
+        let asked = summary::of(&ctx.schema_env.registry, mutation, &arguments);
+        let request = ctx.data_opt::<RequestId>();
+        Some(Self::of(services, caller, mutation, asked, request))
+    }
+
+    /// Of what `caller` is about to do with these services, whose database carries mutations
+    /// ([`Db::for_mutations`]): what it is called, what was asked for as far as it may be kept, and the
+    /// ids of objects in that.
+    pub fn of(
+        services: &Services,
+        caller: &Caller,
+        mutation: &str,
+        (input, objects): (serde_json::Value, Vec<String>),
+        request: Option<&RequestId>,
+    ) -> Self {
         let at = services.clock.now();
         let entry = Arc::new(NewEntry {
             id: services.entropy.id(at),
@@ -90,17 +104,18 @@ impl Recording {
             mutation: mutation.to_owned(),
             input,
             objects,
-            request: ctx.data_opt::<RequestId>().map(|id| id.0.clone()),
+            request: request.map(|id| id.0.clone()),
         });
         services.db.carry(Some(Arc::clone(&entry)));
-        Some(Self {
+        Self {
             entry,
             carrying: services.db.clone(),
             is_over: false,
-        })
+        }
     }
 
-    async fn end(&mut self, ending: Ending) {
+    /// Writes how it ended.
+    pub async fn end(&mut self, ending: Ending) {
         self.carrying.carry(None);
         let written = write(&self.carrying.of_itself(), &self.entry, &ending).await;
         self.is_over = true;
