@@ -31,6 +31,7 @@ async fn by_hand(database: Database) {
     let sender = smtp_sender(&client, "Ada", sink.port()).await;
     let id = sequence(&client, &[sender], &[("PT0S", Some("Counted"))]).await;
     enrol(&client, &id, "counted").await;
+    let id = id.as_str().expect("an id");
     let query = "{ leads { nodes { id status messagesSent executions { nodes { id } } } } }";
     let leads = until("both are sent", 60, async || {
         let data = client.run(query, json!({})).await;
