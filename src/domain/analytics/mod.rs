@@ -5,6 +5,7 @@
 //! that the distinct leads of any choice of steps, senders, channels and days are exact: such counts
 //! cannot be added up from counts of smaller choices.
 
+mod calendar;
 mod comparison;
 mod report;
 pub mod retold;

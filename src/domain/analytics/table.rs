@@ -8,19 +8,15 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::mem::size_of;
 
-use chrono::{DateTime, Days, NaiveDate, Utc};
 use foldhash::fast::RandomState;
 use uuid::Uuid;
 
+use super::calendar::{Calendar, quarter};
 use super::report::{Bucket, Funnel, MessageCounts, Report, StepReport};
 use super::{Filter, LeadFacts, MessageFacts, Sending};
 use crate::domain::flow::Channel;
 use crate::domain::id::{LeadId, SenderId};
-use crate::domain::zone::Zone;
 
-/// Days begin at a full quarter of an hour, in every zone there has been since 1972: no message needs
-/// a finer time than that.
-const QUARTER_MS: i64 = 15 * 60 * 1_000;
 /// So many gaps are let be, however few messages there are.
 const GAPS_LET_BE: usize = 10_000;
 
@@ -271,10 +267,6 @@ const fn index(place: u32) -> usize {
     place as usize
 }
 
-fn quarter(at: DateTime<Utc>) -> i32 {
-    i32::try_from(at.timestamp_millis().div_euclid(QUARTER_MS)).unwrap_or(i32::MAX)
-}
-
 /// One counting of a table.
 struct Count<'a> {
     table: &'a Table,
@@ -377,70 +369,6 @@ impl Leads {
     }
 }
 
-/// The days of the messages.
-struct Calendar {
-    first_quarter: i32,
-    /// By quarters from the first one.
-    numbers: Vec<Option<u32>>,
-    dates: Vec<NaiveDate>,
-}
-
-impl Calendar {
-    /// The days of a zone over the quarters that occur, as far as a filter admits them.
-    fn new(messages: &[Message], filter: &Filter) -> Self {
-        let quarters = messages.iter().map(|message| message.quarter);
-        let (mut numbers, mut dates) = (Vec::new(), Vec::new());
-        let bounds = quarters.fold(None, |bounds: Option<(i32, i32)>, quarter| {
-            let (first, last) = bounds.unwrap_or((quarter, quarter));
-            Some((first.min(quarter), last.max(quarter)))
-        });
-        let Some((first_quarter, last_quarter)) = bounds else {
-            return Self {
-                first_quarter: 0,
-                numbers,
-                dates,
-            };
-        };
-        let mut quarter = first_quarter;
-        while quarter <= last_quarter {
-            let date = filter.zone.local(start(quarter)).0;
-            let until = next_day(date, &filter.zone).max(quarter.saturating_add(1));
-            let is_in = filter.from.is_none_or(|from| date >= from)
-                && filter.to.is_none_or(|to| date <= to);
-            let number = is_in.then(|| {
-                // A day comes twice where the clocks go back over midnight.
-                if dates.last() != Some(&date) {
-                    dates.push(date);
-                }
-                place(dates.len() - 1)
-            });
-            let end = until.min(last_quarter.saturating_add(1));
-            numbers.extend((quarter..end).map(|_| number));
-            quarter = end;
-        }
-        Self {
-            first_quarter,
-            numbers,
-            dates,
-        }
-    }
-
-    fn number(&self, quarter: i32) -> Option<u32> {
-        let place = usize::try_from(quarter - self.first_quarter).ok()?;
-        self.numbers.get(place).copied().flatten()
-    }
-}
-
-fn start(quarter: i32) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(i64::from(quarter) * QUARTER_MS).unwrap_or_default()
-}
-
-/// The quarter in which the day after a date begins.
-fn next_day(date: NaiveDate, zone: &Zone) -> i32 {
-    let next = date.checked_add_days(Days::new(1)).unwrap_or(date);
-    quarter(zone.instant_of_wall(next.and_time(chrono::NaiveTime::MIN)))
-}
-
 impl<'a> Count<'a> {
     fn new(table: &'a Table, filter: &Filter) -> Self {
         let kinds = &table.kinds.all;
@@ -458,7 +386,7 @@ impl<'a> Count<'a> {
             .iter()
             .map(|kind| variants.number(&(kind.step, kind.variant)))
             .collect();
-        let days = Calendar::new(&table.messages, filter);
+        let days = Calendar::new(table.messages.iter().map(|of| of.quarter), filter);
         let leads = |count: usize| vec![Leads::default(); count];
         Self {
             table,

