@@ -35,6 +35,7 @@ pub struct Model {
     pub search_text: String,
     pub created_at: i64,
     pub updated_at: i64,
+    pub erased_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

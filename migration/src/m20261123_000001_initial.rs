@@ -94,6 +94,7 @@ const UP: &[&str] = &[
         PRIMARY KEY (token_id, day, address)
     )",
     "CREATE INDEX token_use_day ON token_use (day)",
+    // Who is erased stays as a row without anything personal, for leads to refer to.
     "CREATE TABLE person (
         id UUID PRIMARY KEY,
         workspace_id UUID NOT NULL REFERENCES workspace (id),
@@ -110,7 +111,8 @@ const UP: &[&str] = &[
         attributes JSON NOT NULL,
         search_text TEXT NOT NULL,
         created_at BIGINT NOT NULL,
-        updated_at BIGINT NOT NULL
+        updated_at BIGINT NOT NULL,
+        erased_at BIGINT
     )",
     "CREATE UNIQUE INDEX person_email ON person (workspace_id, email_key)",
     "CREATE INDEX person_page ON person (workspace_id, id)",

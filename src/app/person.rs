@@ -1,6 +1,11 @@
 //! People: entered and changed one by one, and the one way in which what is said of a person is
 //! applied to what is known.
 
+pub mod consent;
+pub mod erasing;
+pub mod merging;
+mod stopping;
+
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -95,8 +100,7 @@ pub async fn update(
     let now = services.clock.now();
     let tx = services.db.begin().await?;
     let Some(before) = person::lock(&tx, caller.workspace, id).await? else {
-        let message = "There is no person with this id; take the id from an answer of this API.";
-        return Err(Refusal::not_found(message, &["id"]).into());
+        return Err(gone(&["id"]).into());
     };
     let mut row = before.clone();
     apply(&mut row, change, &services.zones).map_err(|problems| refused(problems, &["set"]))?;
@@ -119,6 +123,12 @@ pub async fn update(
     tx.commit().await?;
     services.wake.due();
     Ok(row)
+}
+
+/// What is told of somebody whom the workspace does not have, or not any more.
+fn gone(path: &[&str]) -> Refusal {
+    let message = "There is no person with this id; take the id from an answer of this API.";
+    Refusal::not_found(message, path)
 }
 
 /// What is told where nothing says who a person is.
@@ -182,6 +192,7 @@ fn unknown(id: PersonId, workspace: WorkspaceId, created_at: i64) -> Row {
         search_text: String::new(),
         created_at,
         updated_at: created_at,
+        erased_at: None,
     }
 }
 

@@ -35,12 +35,12 @@ impl Letter {
         }
     }
 
-    /// To which address it goes, in the form that suppressions go by; none of a request.
-    pub fn address_key(&self) -> Option<String> {
+    /// The address that it goes to, as suppressions know it; none of a request.
+    pub fn address(&self) -> Option<String> {
         match self {
             Self::Email(email) => {
-                let address = EmailAddress::parse(&email.to_address).ok()?;
-                Some(address.key().to_owned())
+                let read = EmailAddress::parse(&email.to_address).ok()?;
+                Some(read.key().to_owned())
             }
             Self::Text(text) => Some(text.to.clone()),
             Self::Webhook(_) => None,

@@ -4,6 +4,8 @@
 //! Fenced: a result counts only for the attempt that it belongs to, while that attempt is still
 //! SENDING under the same worker, or UNCONFIRMED because the worker was given up meanwhile.
 
+mod closed;
+mod erased;
 mod writing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -20,8 +22,8 @@ use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
-use crate::domain::id::{ExecutionId, SenderId, SequenceId, VersionId, WorkspaceId};
-use crate::domain::lead::{Happening, LeadState, LeadStatus, StopReason};
+use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId, VersionId, WorkspaceId};
+use crate::domain::lead::{Happening, LeadState, LeadStatus};
 use crate::domain::outcome::{ErrorCode, GIVEN_UP, Outcome, Scope};
 use crate::domain::retry::retry_delay;
 use crate::domain::settings::WindowClock;
@@ -120,6 +122,7 @@ impl Engine {
             let version = version.unwrap_or(&claimed.version).clone();
             recording.note(open, claimed, ending, &version)?;
         }
+        recording.forget_erased(&tx).await?;
         let progressed = recording.write(&tx).await?;
         tx.commit().await.map_err(StoreError::from)?;
         if progressed {
@@ -171,6 +174,8 @@ pub(super) struct Recording<'a> {
     workspace: WorkspaceId,
     now: DateTime<Utc>,
     leads: Vec<LeadRow>,
+    /// Whose the executions are.
+    of: Vec<(ExecutionId, LeadId)>,
     settled: Vec<Settled>,
     kept: Vec<KeptMessage>,
     events: Vec<NewEvent>,
@@ -209,6 +214,7 @@ impl<'a> Recording<'a> {
             workspace,
             now: engine.clock.now(),
             leads: Vec::new(),
+            of: Vec::new(),
             settled: Vec::new(),
             kept: Vec::new(),
             events: Vec::new(),
@@ -250,6 +256,7 @@ impl<'a> Recording<'a> {
         ending: &Ending,
         current: &RunningVersion,
     ) -> Result<()> {
+        self.of.push((open.id, open.lead.lead_id()));
         let nothing_left = matches!(
             ending,
             Ending::Released | Ending::Dispatched(Outcome::NotBegun, _)
@@ -383,30 +390,10 @@ impl<'a> Recording<'a> {
         let detail = json!({ "code": code.as_str(), "message": message });
         self.event(&open, EventKind::ExecutionFailed, Some(detail));
         match scope {
-            Some(Scope::Recipient { hard: true }) => self.bounced(open, claimed),
-            Some(Scope::OptedOut) => self.opted_out(open, claimed),
+            Some(Scope::Recipient { hard: true }) => self.bounced(open, &claimed.letter),
+            Some(Scope::OptedOut) => self.opted_out(open, &claimed.letter),
             _ => self.goes_on(open, claimed, current),
         }
-    }
-
-    /// The address refuses for good: the lead stops, and nobody writes to it again.
-    fn bounced(&mut self, mut open: OpenExecution, claimed: &Claimed) -> Result<()> {
-        let (addresses, messages) = &mut self.bounced;
-        addresses.extend(open.channel.zip(claimed.letter.address_key()));
-        messages.push(open.id);
-        open.lead.bounced = true;
-        self.event(&open, EventKind::Bounced, None);
-        self.moved(open, &Happening::Stop(StopReason::Bounced))
-    }
-
-    /// The contact has told the provider to let no more messages through, as by answering STOP: the
-    /// lead stops, and nobody writes to the address on this channel again.
-    fn opted_out(&mut self, open: OpenExecution, claimed: &Claimed) -> Result<()> {
-        let (addresses, messages) = &mut self.opted_out;
-        addresses.extend(open.channel.zip(claimed.letter.address_key()));
-        messages.push(open.id);
-        self.event(&open, EventKind::Unsubscribed, None);
-        self.moved(open, &Happening::Stop(StopReason::Unsubscribed))
     }
 
     /// The trouble is the sender's own: no attempt of the lead is used up, and the sender rests.

@@ -1,19 +1,20 @@
 //! People in the API.
 
 mod filter;
+mod mutation;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject, dataloader};
+use async_graphql::{Context, ID, Object, Result, dataloader};
 
 pub use self::filter::{
     AttributeMatchInput, DateTimeRange, MatchOp, PersonField, PersonFilterInput,
 };
-use super::bulk::BulkPayload;
+pub use self::mutation::PersonMutation;
 use super::channel::Channel;
 use super::context::ContextExt;
-use super::error::{UserError, bad_input, user_errors};
+use super::error::bad_input;
 use super::lead::{self, Lead};
 use super::loader::{LoadError, Loaders};
 use super::node;
@@ -22,11 +23,10 @@ use super::page::{Connection, PageArgs};
 use super::problems::told;
 use super::prompt::Prompt;
 use super::scalar::{CountryCode, DateTime, EmailAddress, Json, PhoneNumber, TimeZone, Url};
-use crate::app::{self, AppError, Role};
-use crate::bulk::import;
 use crate::domain;
 use crate::domain::id::PersonId;
-use crate::store::{self, StoreError};
+use crate::store;
+use crate::store::person::consent;
 
 /// The name of the list of people in its cursors.
 const PEOPLE: &str = "people";
@@ -93,17 +93,16 @@ impl Person {
         Json(self.0.attributes.clone())
     }
 
-    /// The channels on which the person must not be contacted.
+    /// The channels on which the person must not be contacted, at the addresses that it has.
     async fn opted_out(&self, ctx: &Context<'_>) -> Result<Vec<Channel>> {
-        let Some(key) = self.0.email_key.clone() else {
-            return Ok(Vec::new());
-        };
-        let channels = ctx.loaders()?.load_one(EmailKey(key)).await?;
-        Ok(channels
-            .unwrap_or_default()
-            .into_iter()
-            .map(Into::into)
-            .collect())
+        let addresses = consent::CHANNELS.into_iter().filter_map(|channel| {
+            let address = consent::address(&self.0, channel)?;
+            Some(Contact(channel, address.to_owned()))
+        });
+        let addresses: Vec<Contact> = addresses.collect();
+        let closed = ctx.loaders()?.load_many(addresses.clone()).await?;
+        let closed = addresses.iter().filter(|one| closed.contains_key(one));
+        Ok(closed.map(|one| one.0.into()).collect())
     }
 
     /// The person's runs through sequences, newest first.
@@ -162,6 +161,12 @@ impl Person {
     async fn updated_at(&self) -> DateTime {
         DateTime::from_ms(self.0.updated_at)
     }
+
+    /// When the person was erased by personDelete; null of everybody else. Who is erased is seen only as the
+    /// person of its leads, with nothing known of it.
+    async fn erased_at(&self) -> Option<DateTime> {
+        self.0.erased_at.map(DateTime::from_ms)
+    }
 }
 
 impl Person {
@@ -186,6 +191,7 @@ impl Prompt for Person {
         "attributes",
         "createdAt",
         "updatedAt",
+        "erasedAt",
     ];
 }
 
@@ -208,26 +214,24 @@ impl dataloader::Loader<PersonId> for Loaders {
     }
 }
 
-/// An email address in the form that suppressions go by.
+/// An address on a channel, in the form that suppressions go by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct EmailKey(String);
+struct Contact(domain::flow::Channel, String);
 
-impl dataloader::Loader<EmailKey> for Loaders {
-    type Value = Vec<domain::flow::Channel>;
+/// Finds those that must not be contacted.
+impl dataloader::Loader<Contact> for Loaders {
+    type Value = ();
     type Error = LoadError;
 
-    async fn load(&self, keys: &[EmailKey]) -> Result<HashMap<EmailKey, Self::Value>, LoadError> {
-        let addresses: Vec<String> = keys.iter().map(|key| key.0.clone()).collect();
+    async fn load(&self, keys: &[Contact]) -> Result<HashMap<Contact, ()>, LoadError> {
+        let addresses = keys.iter().map(|key| (key.0, key.1.clone()));
+        let addresses: Vec<_> = addresses.collect();
         let db = self.services.db.read();
-        let rows = store::person::suppressions(db, self.workspace, &addresses).await?;
-        let mut found: HashMap<EmailKey, Self::Value> = HashMap::new();
-        for (channel, address) in rows {
-            let channel = channel
-                .parse()
-                .map_err(|_| StoreError::corrupt("channel of a suppression", &channel))?;
-            found.entry(EmailKey(address)).or_default().push(channel);
-        }
-        Ok(found)
+        let found = consent::suppressed(db, self.workspace, &addresses).await?;
+        let found = found.into_iter();
+        Ok(found
+            .map(|one| (Contact(one.channel, one.address), ()))
+            .collect())
     }
 }
 
@@ -239,14 +243,15 @@ pub async fn load(ctx: &Context<'_>, id: PersonId) -> Result<Option<Person>> {
     Ok(ctx.loaders()?.load_one(id).await?.map(Person))
 }
 
-/// The same, if the caller may see them on their own: one who is limited to some sequences sees those
-/// who are or were leads of them.
+/// The same, if the caller may see them on their own: nobody sees who is erased, and one who is limited to
+/// some sequences sees those who are or were leads of them.
 ///
 /// # Errors
 /// As the store has it.
 pub async fn load_seen(ctx: &Context<'_>, id: PersonId) -> Result<Option<Person>> {
     if ctx.caller_within()?.scope.is_all() || lead::has_any(ctx, id).await? {
-        load(ctx, id).await
+        let found = load(ctx, id).await?;
+        Ok(found.filter(|person| person.0.erased_at.is_none()))
     } else {
         Ok(None)
     }
@@ -310,166 +315,5 @@ impl PersonQuery {
             let (db, filter) = (db.clone(), filter.clone());
             async move { store::person::count(db.read(), workspace, &filter).await }
         }))
-    }
-}
-
-/// What is known of a person. At least one of its fields must be given.
-#[derive(InputObject, Debug, Default)]
-pub struct PersonInput {
-    /// The email address, unique in the workspace.
-    email: Option<EmailAddress>,
-    /// The phone number, in international form.
-    phone: Option<PhoneNumber>,
-    /// The LinkedIn page.
-    linkedin_url: Option<Url>,
-    /// The first name.
-    first_name: Option<String>,
-    /// The last name.
-    last_name: Option<String>,
-    /// The company.
-    company: Option<String>,
-    /// The job title.
-    title: Option<String>,
-    /// The person's time zone, for send windows on the contact's clock.
-    time_zone: Option<TimeZone>,
-    /// The person's country, for its public holidays.
-    country: Option<CountryCode>,
-    /// Whatever else is known, as an object. An update adds its keys to those that are there; a key
-    /// whose value is null is removed.
-    attributes: Option<Json>,
-}
-
-impl From<PersonInput> for app::person::Change {
-    fn from(input: PersonInput) -> Self {
-        Self {
-            email: input.email.map(|text| text.0),
-            phone: input.phone.map(|text| text.0),
-            linkedin_url: input.linkedin_url.map(|text| text.0),
-            first_name: input.first_name,
-            last_name: input.last_name,
-            company: input.company,
-            title: input.title,
-            time_zone: input.time_zone.map(|text| text.0),
-            country: input.country.map(|text| text.0),
-            attributes: input.attributes.map(|json| json.0),
-        }
-    }
-}
-
-/// A change of a person.
-#[derive(InputObject, Debug)]
-pub struct PersonUpdateInput {
-    /// The person.
-    id: ID,
-    /// What is to change. A field that is left out or null stays as it is.
-    set: PersonInput,
-}
-
-/// What a mutation of a person answers.
-#[derive(SimpleObject)]
-pub struct PersonPayload {
-    /// The person as it is now; null where the mutation was refused.
-    person: Option<Person>,
-    /// Why it was refused; empty where it was not.
-    user_errors: Vec<UserError>,
-}
-
-impl PersonPayload {
-    fn of(done: Result<store::person::Row, AppError>) -> Result<Self> {
-        match done {
-            Ok(row) => Ok(Self {
-                person: Some(row.into()),
-                user_errors: Vec::new(),
-            }),
-            Err(error) => Ok(Self {
-                person: None,
-                user_errors: user_errors(error)?,
-            }),
-        }
-    }
-}
-
-/// What an import does with a person that the workspace has already, by the email address.
-#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
-#[graphql(remote = "import::OnConflict")]
-pub enum ImportConflict {
-    /// Changes the fields that the line has something for, and adds its attributes.
-    Update,
-    /// Leaves the person as it is.
-    Skip,
-}
-
-/// A file of people.
-#[derive(InputObject, Debug)]
-pub struct PeopleImportInput {
-    /// The file's text: a header line, then a person a line; separated by commas, semicolons or
-    /// tabs, quoted as usual.
-    csv: String,
-    /// Header to field: {"E-Mail": "email", "Town": "attributes.city"}. A header that is not named
-    /// is recognised by itself, or goes to the attributes.
-    mapping: Option<Json>,
-    /// On the same email: update the person, or leave it.
-    #[graphql(default_with = "Some(ImportConflict::Update)")]
-    on_conflict: Option<ImportConflict>,
-    /// The same key with the same input within 24 hours answers the first call's operation and does
-    /// nothing again; with another input it is refused with CONFLICT. At most 255 characters.
-    idempotency_key: Option<String>,
-}
-
-/// Changing people.
-#[derive(Default)]
-pub struct PersonMutation;
-
-#[Object]
-impl PersonMutation {
-    /// Enters a person. Refused with ALREADY_EXISTS if the workspace has somebody with the same
-    /// email address.
-    async fn person_create(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "What is known of the person.")] input: PersonInput,
-    ) -> Result<PersonPayload> {
-        let caller = ctx.require(Role::Editor)?;
-        PersonPayload::of(app::person::create(ctx.services(), caller, input.into()).await)
-    }
-
-    /// Changes a person. Leads that wait for missing merge data of this person go on at once.
-    async fn person_update(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "Which person, and what is to change.")] input: PersonUpdateInput,
-    ) -> Result<PersonPayload> {
-        let caller = ctx.require(Role::Editor)?;
-        let id = match node::id(&input.id, &["id"]) {
-            Ok(id) => id,
-            Err(error) => {
-                return Ok(PersonPayload {
-                    person: None,
-                    user_errors: vec![error],
-                });
-            }
-        };
-        PersonPayload::of(app::person::update(ctx.services(), caller, id, input.set.into()).await)
-    }
-
-    /// Rows of a CSV file with a header line, given as text; the rows that are refused are named in
-    /// the outcomes.
-    async fn people_import(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "The file, and what to do with it.")] input: PeopleImportInput,
-    ) -> Result<BulkPayload> {
-        let caller = ctx.require(Role::Editor)?;
-        let submission = import::Submission {
-            csv: input.csv,
-            mapping: input.mapping.map(|json| json.0),
-            on_conflict: input.on_conflict.unwrap_or(ImportConflict::Update).into(),
-            idempotency_key: input.idempotency_key,
-        };
-        BulkPayload::of(
-            ctx,
-            import::submit(ctx.services(), caller, submission).await,
-        )
-        .await
     }
 }

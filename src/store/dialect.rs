@@ -122,6 +122,23 @@ pub async fn try_keep(connection: &impl ConnectionTrait, subject: uuid::Uuid) ->
     Ok(sql::number(connection, statement, arguments).await? == 1)
 }
 
+/// Rows that are read to be removed: others wait for them, those too who insert a row that refers to one
+/// of them.
+pub fn for_removal(connection: &impl ConnectionTrait, table: &str) -> String {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => format!("FOR UPDATE OF {table}"),
+        _ => String::new(),
+    }
+}
+
+/// Rows that must not be removed before the transaction ends, whatever else changes of them.
+pub fn for_key_share(connection: &impl ConnectionTrait, table: &str) -> String {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => format!("FOR KEY SHARE OF {table}"),
+        _ => String::new(),
+    }
+}
+
 /// Rows that must not change before the transaction ends.
 pub fn for_share(connection: &impl ConnectionTrait, tables: &str) -> String {
     match connection.get_database_backend() {

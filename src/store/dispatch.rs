@@ -162,6 +162,8 @@ async fn open_where(
     condition: &str,
     arguments: Arguments,
 ) -> Result<Vec<OpenExecution>> {
+    // The person is not joined: PostgreSQL leaves a row out whose lead was given to another person while it
+    // was waited for, and the result would be lost.
     let statement = format!(
         "SELECT e.id AS execution_id, e.status AS execution_status, e.attempt,
                 e.worker_id AS execution_worker, e.step_key AS execution_step,

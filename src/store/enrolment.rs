@@ -177,7 +177,8 @@ fn candidates() -> String {
     )
 }
 
-/// The people with these ids, as far as the workspace has them.
+/// The people with these ids, as far as the workspace has them. Nobody erases them, or merges them into
+/// somebody else, before the transaction ends: their leads would be overlooked.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
@@ -215,7 +216,11 @@ pub async fn matching(
         conditions.push_str(" AND ");
         conditions.push_str(&chosen);
     }
-    let statement = format!("{} WHERE {conditions}", candidates());
+    let statement = format!(
+        "{} WHERE {conditions} AND p.erased_at IS NULL ORDER BY p.id {}",
+        candidates(),
+        dialect::for_key_share(connection, "p")
+    );
     sql::all(connection, &statement, arguments).await
 }
 
@@ -267,14 +272,13 @@ fn chosen(
             )
         }
     };
-    if !more.is_empty() {
-        text.push_str(" AND ");
-        text.push_str(&more);
-    }
+    text.push_str(" AND ");
+    text.push_str(&more);
     text
 }
 
-/// The next people that a filter selects, by id: those after `after` that were there by `as_of`.
+/// The next people that a filter selects, by id: those after `after` that were there by `as_of`. They stay
+/// as those of [`by_ids`] do.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
@@ -294,8 +298,10 @@ pub async fn by_filter(
         conditions.push_str(&format!(" AND p.id > {}", arguments.add(after.uuid())));
     }
     let statement = format!(
-        "{} WHERE p.workspace_id = $1 AND {conditions} ORDER BY p.id LIMIT {limit}",
-        candidates()
+        "{} WHERE p.workspace_id = $1 AND p.erased_at IS NULL AND {conditions}
+         ORDER BY p.id LIMIT {limit} {}",
+        candidates(),
+        dialect::for_key_share(connection, "p")
     );
     sql::all(connection, &statement, arguments).await
 }

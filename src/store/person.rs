@@ -1,6 +1,9 @@
 //! People: their rows, pages over a filter, and what follows when they change.
 
+pub mod consent;
+pub mod erasure;
 pub(in crate::store) mod filter;
+pub mod merge;
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -70,7 +73,7 @@ pub async fn find_many(
         .await?)
 }
 
-/// The person, if it is the workspace's; it cannot change before this transaction ends.
+/// The person, if it is the workspace's and not erased; it cannot change before this transaction ends.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
@@ -80,7 +83,7 @@ pub async fn lock(
     id: PersonId,
 ) -> Result<Option<Row>> {
     let statement = format!(
-        "SELECT * FROM person WHERE workspace_id = $1 AND id = $2 {}",
+        "SELECT * FROM person WHERE workspace_id = $1 AND id = $2 AND erased_at IS NULL {}",
         dialect::for_update(tx, "person")
     );
     sql::one(
@@ -286,11 +289,9 @@ fn chosen(
     let mut arguments = Arguments::new();
     let mut text = format!("p.workspace_id = {}", arguments.add(workspace.uuid()));
     let backend = connection.get_database_backend();
-    let more = condition(backend, workspace, filter, "p", &mut arguments);
-    if !more.is_empty() {
-        text.push_str(" AND ");
-        text.push_str(&more);
-    }
+    let chosen = condition(backend, workspace, filter, "p", &mut arguments);
+    text.push_str(" AND ");
+    text.push_str(&chosen);
     (arguments, text)
 }
 
@@ -323,36 +324,6 @@ pub async fn attribute_names(
     }
     let names = names.iter().map(|row| row.try_get("", "name"));
     Ok(names.collect::<std::result::Result<_, DbErr>>()?)
-}
-
-/// Which of the email addresses, in the form of their keys, must not be contacted: channel and
-/// address of each.
-///
-/// # Errors
-/// [`super::StoreError`] as the database has it.
-pub async fn suppressions(
-    connection: &impl ConnectionTrait,
-    workspace: WorkspaceId,
-    addresses: &[String],
-) -> Result<Vec<(String, String)>> {
-    let mut found = Vec::new();
-    for chunk in addresses.chunks(KEYS_PER_STATEMENT) {
-        let mut arguments = Arguments::new().with(workspace.uuid());
-        let list = arguments.list(chunk.iter().map(String::as_str));
-        let statement = format!(
-            "SELECT channel, address FROM suppression
-             WHERE workspace_id = $1 AND channel = 'EMAIL' AND address IN ({list})"
-        );
-        let rows: Vec<Suppressed> = sql::all(connection, &statement, arguments).await?;
-        found.extend(rows.into_iter().map(|row| (row.channel, row.address)));
-    }
-    Ok(found)
-}
-
-#[derive(sea_orm::FromQueryResult)]
-struct Suppressed {
-    channel: String,
-    address: String,
 }
 
 /// Lets the leads of these people that wait for missing merge data go on: they are due now, and

@@ -241,6 +241,45 @@ pub async fn expire_of(
     Ok(())
 }
 
+/// Gives the open tasks of these leads up that would reach their person on a channel which is closed now,
+/// and lets the leads go on.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn close_channels(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    leads: &[LeadId],
+    channels: &[Channel],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    for leads in sql::chunks(leads) {
+        let mut arguments = Arguments::new()
+            .with(workspace.uuid())
+            .with(now.timestamp_millis());
+        let list = arguments.among(tx, leads.iter().map(|id| id.uuid()));
+        let channels = arguments.list(channels.iter().map(<&str>::from));
+        let of_workspace = dialect::unindexed(tx.get_database_backend(), "workspace_id");
+        let statement = format!(
+            "UPDATE task SET status = 'EXPIRED', completed_at = $2
+             WHERE {of_workspace} = $1 AND lead_id {list} AND status = 'OPEN'
+               AND channel IN ({channels})
+             RETURNING lead_id, step_key"
+        );
+        let closed: Vec<Closed> = sql::all(tx, &statement, arguments).await?;
+        for task in closed {
+            stir_lead(tx, task.lead_id, &task.step_key, now).await?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(FromQueryResult)]
+struct Closed {
+    lead_id: Uuid,
+    step_key: String,
+}
+
 /// Gives the open tasks of a step up, which gives none any more.
 ///
 /// # Errors

@@ -215,7 +215,7 @@ pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
         (_, "senderIds") => &["sender"],
         (_, "id") if name.starts_with("sequence") => &["seq"],
         (_, "id") if name.starts_with("sender") => &["sender"],
-        (_, "id") if name.starts_with("person") => &["person"],
+        (_, "id" | "duplicateId") if name.starts_with("person") => &["person"],
         (_, "id") if name.starts_with("lead") => &["lead"],
         (_, "id") if name.starts_with("execution") => &["exec"],
         (_, "id") if name.starts_with("task") => &["task"],
@@ -289,6 +289,17 @@ fn mutation(name: &str, path: &str, ours: &Objects) -> Option<(String, Value)> {
             "PersonUpdateInput",
             "person { id }",
             json!({ "set": { "firstName": "Eve" } }),
+        ),
+        "personDelete" => ("PersonIdInput", "person { id }", json!({})),
+        "personOptOut" => (
+            "PersonOptOutInput",
+            "person { id }",
+            json!({ "channels": ["EMAIL"] }),
+        ),
+        "personMerge" => (
+            "PersonMergeInput",
+            "person { id }",
+            json!({ "id": ours.id("person"), "duplicateId": ours.id("free person") }),
         ),
         "opportunityCreate" => (
             "OpportunityCreateInput",

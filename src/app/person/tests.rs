@@ -21,6 +21,7 @@ fn known() -> Row {
         time_zone: None,
         country: None,
         attributes: json!({ "city": "Porto", "size": 3 }),
+        erased_at: None,
         search_text: "ana acme".into(),
         created_at: 0,
         updated_at: 0,

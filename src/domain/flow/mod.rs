@@ -4,6 +4,7 @@
 //! that publishing refuses, in one pass; [`CompiledFlow`] is what the engine runs.
 
 mod action;
+mod ahead;
 mod check;
 mod compile;
 mod difference;

@@ -113,8 +113,8 @@ impl Scope<'_> {
             search: filter.search.clone(),
             ..PersonFilter::default()
         };
-        let search = person::condition(backend, self.workspace, &search, "p", arguments);
         if !search.is_empty() {
+            let search = person::condition(backend, self.workspace, &search, "p", arguments);
             all.push(format!(
                 "EXISTS (SELECT 1 FROM person AS p WHERE p.id = l.person_id AND {search})"
             ));

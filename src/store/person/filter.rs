@@ -9,8 +9,8 @@ use crate::domain::person_filter::{
 use crate::store::dialect;
 use crate::store::sql::Arguments;
 
-/// The conditions that a filter sets on the person called `alias` in the statement, joined by AND;
-/// empty, if it sets none. The statement itself must bind the person to the workspace.
+/// The conditions that a filter sets on the person called `alias` in the statement, joined by AND.
+/// Nobody who is erased is chosen. The statement itself must bind the person to the workspace.
 pub fn condition(
     backend: DbBackend,
     workspace: WorkspaceId,
@@ -18,7 +18,7 @@ pub fn condition(
     alias: &str,
     arguments: &mut Arguments,
 ) -> String {
-    let mut all = Vec::new();
+    let mut all = vec![format!("{alias}.erased_at IS NULL")];
     if let Some(ids) = &filter.ids {
         let list = arguments.list(ids.iter().map(|id| id.uuid()));
         all.push(format!("{alias}.id IN ({list})"));

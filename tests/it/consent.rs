@@ -1,0 +1,158 @@
+//! Opting out by hand: at once, on the channels that were named, and with what follows for leads.
+
+use cadenza::engine::record::Ending;
+use chrono::Duration;
+use serde_json::{Value, json};
+
+use crate::enrol::suppress_on;
+use crate::harness::{Harness, both};
+use crate::leads::later;
+use crate::pains::{Receiver, node, settle};
+use crate::sequences::{kinds, sender};
+use crate::steps::{email, number, person, ran, running, seen, sms};
+
+const PHONE: &str = "+351912345002";
+
+pub async fn opt_out(h: &Harness, id: &str, channels: &[&str]) -> Value {
+    let input = json!({ "id": id, "channels": channels });
+    h.mutate(
+        "personOptOut",
+        "PersonOptOutInput",
+        input,
+        "person { optedOut }",
+    )
+    .await["person"]["optedOut"]
+        .take()
+}
+
+async fn refused(h: &Harness, id: &str, channels: &[&str]) -> Value {
+    let input = json!({ "id": id, "channels": channels });
+    let mut payload = h
+        .try_mutate("personOptOut", "PersonOptOutInput", input, "person { id }")
+        .await;
+    let error = payload["userErrors"][0].take();
+    json!([error["code"], error["path"]])
+}
+
+both!(
+    what_somebody_has_opted_out_of_is_told_of_all_channels,
+    |h: Harness| async move {
+        let page = "https://social.example.com/in/ada";
+        let ada = person(
+            &h,
+            json!({ "email": "Ada@Example.org", "phone": PHONE,
+                                 "linkedinUrl": page }),
+        )
+        .await;
+        assert_eq!(opt_out(&h, &ada, &["SMS", "SMS"]).await, json!(["SMS"]));
+        assert_eq!(
+            opt_out(&h, &ada, &["LINKEDIN", "EMAIL"]).await,
+            json!(["EMAIL", "SMS", "LINKEDIN"])
+        );
+        suppress_on(&h, "CALL", PHONE, "BOUNCED").await;
+        let events = kinds(&h).await;
+        assert_eq!(events, ["UNSUBSCRIBED", "UNSUBSCRIBED", "UNSUBSCRIBED"]);
+        // Said again, it is nothing new.
+        let all = json!(["EMAIL", "SMS", "CALL", "LINKEDIN"]);
+        assert_eq!(opt_out(&h, &ada, &["SMS", "EMAIL"]).await, all);
+        assert_eq!(kinds(&h).await.len(), 3);
+        // Another one with the same number has the same: it is the number that must not be contacted.
+        let bob = person(&h, json!({ "firstName": "Bob", "phone": PHONE })).await;
+        let query = "query($id: ID!) { person(id: $id) { optedOut } }";
+        let found = h.data(query, json!({ "id": bob })).await;
+        assert_eq!(found["person"]["optedOut"], json!(["SMS", "CALL"]));
+        // What he has no address for is left out; nothing at all is no opt-out.
+        assert_eq!(
+            opt_out(&h, &bob, &["EMAIL", "WHATSAPP"]).await,
+            json!(["SMS", "WHATSAPP", "CALL"])
+        );
+        let invalid = json!(["INVALID", ["channels"]]);
+        for channels in [&["EMAIL"][..], &[], &["SMS", "TASK"], &["WEBHOOK"]] {
+            assert_eq!(refused(&h, &bob, channels).await, invalid, "{channels:?}");
+        }
+    }
+);
+
+both!(
+    leads_go_on_to_the_channels_that_are_left,
+    |h: Harness| async move {
+        let ada = person(&h, json!({ "email": "ada@example.org", "phone": PHONE })).await;
+        let (mailbox, phone) = (sender(&h, "ada").await, number(&h, "SMS").await);
+        let with_next = |mut step: Value, next: &str| {
+            step["next"] = json!(next);
+            step
+        };
+        let both = json!([
+            with_next(email("mail", "P1D", &[&mailbox]), "text"),
+            sms("text", &phone, "Hi")
+        ]);
+        let emails = json!([with_next(email("one", "P1D", &[&mailbox]), "look"),
+        { "key": "look", "action": { "task": { "title": "Look" } } }]);
+        let work = json!([{ "key": "look", "action": { "task": { "title": "Look" } } }]);
+        let both = running(&h, both, json!({}), &[&ada]).await.remove(0);
+        let emails = running(&h, emails, json!({}), &[&ada]).await.remove(0);
+        let work = running(&h, work, json!({}), &[&ada]).await.remove(0);
+        opt_out(&h, &ada, &["EMAIL"]).await;
+        let stands = async |lead: &str| {
+            let seen = seen(&h, lead).await;
+            json!([seen["status"], seen["stopReason"]])
+        };
+        assert_eq!(stands(&emails).await, json!(["STOPPED", "UNSUBSCRIBED"]));
+        assert_eq!(stands(&both).await, json!(["PENDING", null]));
+        assert_eq!(
+            stands(&work).await,
+            json!(["PENDING", null]),
+            "work contacts nobody"
+        );
+        later(&h, Duration::days(1));
+        let receiver = Receiver::default();
+        settle(&h, &receiver).await;
+        assert_eq!(
+            ran(&seen(&h, &both).await),
+            ["mail SKIPPED SUPPRESSED", "text SENT a"]
+        );
+        assert_eq!(receiver.taken().len(), 1);
+    }
+);
+
+both!(
+    an_opt_out_holds_back_what_is_claimed_and_open_calls,
+    |h: Harness| async move {
+        let ada = person(&h, json!({ "email": "ada@example.org", "phone": PHONE })).await;
+        let mailbox = sender(&h, "ada").await;
+        let call = json!({ "task": { "channel": "CALL", "title": "Call" } });
+        let steps = json!([{ "key": "call", "action": call, "next": "mail" },
+                       email("mail", "P1D", &[&mailbox])]);
+        let called = running(&h, steps, json!({}), &[&ada]).await.remove(0);
+        settle(&h, &Receiver::default()).await;
+        let steps = json!([email("mail", "PT0S", &[&mailbox])]);
+        let mailed = running(&h, steps, json!({}), &[&ada]).await.remove(0);
+        let engine = node(&h, &Receiver::default()).await;
+        let claim = engine.claim(9, &|_| 9).await.expect("claims").messages;
+        assert_eq!(claim.len(), 1);
+        opt_out(&h, &ada, &["CALL"]).await;
+        let open = h
+            .data(
+                "{ tasks(filter: { status: [OPEN] }) { totalCount } }",
+                json!({}),
+            )
+            .await;
+        assert_eq!(open["tasks"]["totalCount"], 0, "nobody is to call any more");
+        opt_out(&h, &ada, &["EMAIL"]).await;
+        later(&h, Duration::seconds(10));
+        assert!(!engine.may_leave(&claim[0]).await.expect("looks"));
+        let released: Vec<_> = claim
+            .into_iter()
+            .map(|one| (one, Ending::Released))
+            .collect();
+        engine.record(&released).await.expect("records");
+        for lead in [&called, &mailed] {
+            let seen = seen(&h, lead).await;
+            assert_eq!(seen["stopReason"], "UNSUBSCRIBED", "{seen:#}");
+        }
+        later(&h, Duration::days(2));
+        let receiver = Receiver::default();
+        settle(&h, &receiver).await;
+        assert!(receiver.taken().is_empty());
+    }
+);
