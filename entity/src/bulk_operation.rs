@@ -33,6 +33,8 @@ pub struct Model {
     #[sea_orm(column_type = "JsonBinary", nullable)]
     pub sequence_ids: Option<Json>,
     #[sea_orm(nullable)]
+    pub undoes: Option<Uuid>,
+    #[sea_orm(nullable)]
     pub worker_id: Option<Uuid>,
     pub created_at: i64,
     #[sea_orm(nullable)]

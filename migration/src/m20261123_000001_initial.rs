@@ -40,6 +40,8 @@ const TABLES: &[&str] = &[
     "workflow_run",
     "audit_entry",
     "audit_object",
+    "bulk_seen",
+    "upload",
     "instance",
 ];
 
@@ -390,19 +392,23 @@ const UP: &[&str] = &[
         request_hash TEXT NOT NULL,
         token_id UUID NOT NULL REFERENCES api_token (id),
         sequence_ids JSON,
+        undoes UUID REFERENCES bulk_operation (id),
         worker_id UUID,
         created_at BIGINT NOT NULL,
         started_at BIGINT,
         finished_at BIGINT,
+        CHECK ((undoes IS NOT NULL) = (kind = 'UNDO')),
         CHECK ((finished_at IS NOT NULL) = (status IN ('COMPLETED', 'CANCELLED', 'FAILED')))
     )",
     "CREATE UNIQUE INDEX bulk_operation_key ON bulk_operation (workspace_id, idempotency_key)
         WHERE idempotency_key IS NOT NULL",
     "CREATE INDEX bulk_operation_open ON bulk_operation (created_at)
         WHERE status IN ('QUEUED', 'RUNNING')",
-    // The file of an import, in pieces, so that a restart can read it again.
+    "CREATE INDEX bulk_operation_undoes ON bulk_operation (undoes) WHERE undoes IS NOT NULL",
+    // The file of an import, in pieces, so that a restart can read it again. Those of a file that is
+    // still coming in are there before its operation.
     "CREATE TABLE bulk_input (
-        operation_id UUID NOT NULL REFERENCES bulk_operation (id),
+        operation_id UUID NOT NULL,
         ordinal INTEGER NOT NULL,
         workspace_id UUID NOT NULL REFERENCES workspace (id),
         content TEXT NOT NULL,
@@ -487,6 +493,19 @@ const UP: &[&str] = &[
         PRIMARY KEY (workspace_id, object_id, entry_id)
     )",
     "CREATE INDEX audit_object_entry ON audit_object (entry_id)",
+    // The email addresses of people whom the dry run of an import would have entered.
+    "CREATE TABLE bulk_seen (
+        operation_id UUID NOT NULL REFERENCES bulk_operation (id),
+        email_key TEXT NOT NULL,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        PRIMARY KEY (operation_id, email_key)
+    )",
+    // The files that are coming in, by the operation that each is to become.
+    "CREATE TABLE upload (
+        operation_id UUID PRIMARY KEY,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        touched_at BIGINT NOT NULL
+    )",
 ];
 
 /// Tables that SQLite keeps in the order of their keys: one tree less to write for each row and to

@@ -2,6 +2,7 @@
 
 pub mod enrolling;
 mod plan;
+pub mod preview;
 
 use std::collections::HashMap;
 
@@ -46,13 +47,15 @@ pub enum People {
     OpportunityIds(Vec<OpportunityId>),
     /// By a filter of opportunities: those who had one of them when it was asked.
     Opportunities(OpportunityFilter),
+    /// Everybody who was there when it was asked.
+    Everything,
 }
 
 impl People {
     /// What is told where there is nobody under a name.
     const fn missing(&self) -> &'static str {
         match self {
-            Self::Ids(_) | Self::Filter(_) => {
+            Self::Ids(_) | Self::Filter(_) | Self::Everything => {
                 "There is no such person: take the id from an answer of this API."
             }
             Self::OpportunityIds(_) | Self::Opportunities(_) => {
@@ -86,7 +89,7 @@ pub async fn submit(
     if !caller.scope.admits(request.sequence_id) {
         return Err(missing().into());
     }
-    check(caller, &request.people)?;
+    check(caller, &request.people, "people")?;
     if let Some(refusal) = refused(services, caller, request.sequence_id).await? {
         let db = services.db.read();
         // What was submitted before is answered as it was, whatever became of the sequence.
@@ -114,24 +117,29 @@ pub async fn submit(
 }
 
 /// Whether a caller may choose people so.
-fn check(caller: &Caller, people: &People) -> Result<(), Refusal> {
+///
+/// # Errors
+/// A [`Refusal`] of a filter that says nothing, and of whoever would learn of people whom they do not see;
+/// `path` is where the selection stands in the input.
+pub(super) fn check(caller: &Caller, people: &People, path: &str) -> Result<(), Refusal> {
     let (field, is_empty) = match people {
         People::Ids(_) => return Ok(()),
         People::Filter(filter) => ("filter", filter.is_empty()),
         People::OpportunityIds(_) => ("opportunityIds", false),
         People::Opportunities(filter) => ("opportunities", filter.is_empty()),
+        People::Everything => ("everything", false),
     };
     // Whom it means would tell of people whom the caller does not see.
     if !caller.scope.is_all() {
         let message = "A token that is limited to sequences enrols people by their ids: choose \
                        them with a token of the whole workspace.";
-        return Err(Refusal::invalid(message, &["people", field]));
+        return Err(Refusal::invalid(message, &[path, field]));
     }
     if is_empty {
         // A variable that was left out must not write to everybody.
         let message = "The filter is empty and would mean everybody: name at least one condition, \
-                       such as createdAt.";
-        return Err(Refusal::invalid(message, &["people", field]));
+                       or choose everything: true instead.";
+        return Err(Refusal::invalid(message, &[path, field]));
     }
     Ok(())
 }
@@ -295,6 +303,11 @@ async fn select(
         }
         People::Filter(filter) => {
             let filter = enrolment::Filter::People(filter);
+            by_filter(tx, operation, sequence, filter, progress).await
+        }
+        People::Everything => {
+            let everybody = PersonFilter::default();
+            let filter = enrolment::Filter::People(&everybody);
             by_filter(tx, operation, sequence, filter, progress).await
         }
         People::Opportunities(filter) => {

@@ -39,8 +39,15 @@ pub struct Submission {
     pub mapping: Option<Value>,
     /// What is done with people who are there already.
     pub on_conflict: OnConflict,
+    /// Whether it is only tried out: nothing is written but what would become of each line.
+    pub dry_run: bool,
     /// The key under which the same submission answers the same operation.
     pub idempotency_key: Option<String>,
+}
+
+/// Whether what was submitted, as it is kept with its operation, is only tried out.
+pub fn is_dry_run(request: &Value) -> bool {
+    request.get("dryRun").and_then(Value::as_bool) == Some(true)
 }
 
 /// What is kept of a submission with its operation.
@@ -49,6 +56,8 @@ pub struct Submission {
 struct Request {
     mapping: Option<Map<String, Value>>,
     on_conflict: OnConflict,
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// Where the next chunk begins.
@@ -72,6 +81,7 @@ pub async fn submit(
         csv,
         mapping,
         on_conflict,
+        dry_run,
         idempotency_key,
     } = submission;
     let mapping = match mapping {
@@ -90,7 +100,8 @@ pub async fn submit(
     }
     let request = json!(Request {
         mapping,
-        on_conflict
+        on_conflict,
+        dry_run,
     });
     let kind = BulkKind::ImportPeople;
     super::submit(services, caller, kind, request, Some(csv), idempotency_key).await
@@ -162,7 +173,11 @@ pub(super) async fn chunk(
     }
     let is_last = lines.len() < CHUNK_MAX;
     let lines_done = reader.lines_done();
-    let outcomes = write::write(services, tx, operation, request.on_conflict, lines).await?;
+    let way = write::Way {
+        on_conflict: request.on_conflict,
+        dry_run: request.dry_run,
+    };
+    let outcomes = write::write(services, tx, operation, way, lines).await?;
     if !is_last {
         readers.keep(operation.id, reader);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::{DateTime, Utc};
 use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use uuid::Uuid;
 use super::{CHUNK_MAX, Chunk, ChunkError, Operation, Outcome, read};
 use crate::app::given_up::give_up;
 use crate::app::{AppError, Caller, Refusal, Services};
+use crate::clock::from_ms;
 use crate::domain::bulk::{BulkKind, BulkOutcomeCode};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::id::{BulkId, LeadId, SequenceId};
@@ -36,6 +38,25 @@ pub enum Leads {
     Ids(Vec<LeadId>),
     /// By filter: those that were there when it was asked.
     Filter(LeadFilter),
+    /// All that were there when it was asked.
+    Everything,
+}
+
+impl Leads {
+    /// Whether somebody may choose leads so.
+    ///
+    /// # Errors
+    /// A [`Refusal`] of a filter that says nothing; `path` is where the selection stands in the input.
+    pub fn check(&self, path: &str) -> Result<(), Refusal> {
+        match self {
+            Self::Filter(filter) if filter.is_empty() => {
+                let message = "The filter is empty and would mean every lead: name at least one \
+                               condition, or choose everything: true instead.";
+                Err(Refusal::invalid(message, &[path, "filter"]))
+            }
+            Self::Ids(_) | Self::Filter(_) | Self::Everything => Ok(()),
+        }
+    }
 }
 
 /// Where the next chunk begins.
@@ -59,12 +80,7 @@ pub async fn submit(
     request: LeadsRequest,
     idempotency_key: Option<String>,
 ) -> Result<BulkId, AppError> {
-    if let Leads::Filter(filter) = &request.leads
-        && filter.is_empty()
-    {
-        let message = "The filter is empty and would mean every lead: name at least one condition.";
-        return Err(Refusal::invalid(message, &["leads", "filter"]).into());
-    }
+    request.leads.check("leads")?;
     let kind = match change {
         Change::Pause => BulkKind::Pause,
         Change::Resume => BulkKind::Resume,
@@ -137,7 +153,7 @@ pub(super) async fn chunk(
     });
     chunk
         .events
-        .extend(taken.map(|row| event(change, row, now)));
+        .extend(taken.map(|row| event(change, row, operation, now)));
     let mut named = HashSet::new();
     for id in ids {
         let again = !named.insert(id);
@@ -195,36 +211,50 @@ async fn select(
                 total: i64::try_from(all.len()).ok(),
             })
         }
-        Leads::Filter(filter) => {
-            let filter = filter.clone().narrowed(&operation.scope);
-            let as_of = Some(operation.submitted_at);
-            let scope = Scope {
-                workspace: operation.workspace,
-                filter: &filter,
-                as_of,
-            };
-            let found = change::next(tx, &scope, progress.after, CHUNK_MAX).await?;
-            let more = found.len() == CHUNK_MAX;
-            let total = match operation.total {
-                // What was counted at first is corrected at the end: leads move on meanwhile.
-                _ if !more => i64::try_from(found.len())
-                    .ok()
-                    .map(|n| n + operation.processed),
-                Some(_) => None,
-                None => Some(lead::count(tx, &scope).await?),
-            };
-            let after = found.last().copied();
-            let next = more.then_some(Progress { after, ..progress });
-            Ok(Selection {
-                ids: found.into_iter().map(|key| key.id).collect(),
-                next,
-                total,
-            })
-        }
+        Leads::Filter(filter) => by_filter(tx, operation, filter.clone(), progress).await,
+        Leads::Everything => by_filter(tx, operation, LeadFilter::default(), progress).await,
     }
 }
 
-fn event(change: Change, row: &LeadRow, now: chrono::DateTime<chrono::Utc>) -> NewEvent {
+async fn by_filter(
+    tx: &DatabaseTransaction,
+    operation: &Operation,
+    filter: LeadFilter,
+    progress: Progress,
+) -> Result<Selection, StoreError> {
+    let filter = filter.narrowed(&operation.scope);
+    let scope = Scope {
+        workspace: operation.workspace,
+        filter: &filter,
+        as_of: Some(operation.submitted_at),
+    };
+    let found = change::next(tx, &scope, progress.after, CHUNK_MAX).await?;
+    let more = found.len() == CHUNK_MAX;
+    let total = match operation.total {
+        // What was counted at first is corrected at the end: leads move on meanwhile.
+        _ if !more => i64::try_from(found.len())
+            .ok()
+            .map(|n| n + operation.processed),
+        Some(_) => None,
+        None => Some(lead::count(tx, &scope).await?),
+    };
+    let after = found.last().copied();
+    let next = more.then_some(Progress { after, ..progress });
+    Ok(Selection {
+        ids: found.into_iter().map(|key| key.id).collect(),
+        next,
+        total,
+    })
+}
+
+/// What the log says of a change: by which operation, and what putting it back takes to know. `row` is the
+/// lead as it was before.
+pub(super) fn event(
+    change: Change,
+    row: &LeadRow,
+    operation: &Operation,
+    now: DateTime<Utc>,
+) -> NewEvent {
     let kind = match change {
         Change::Pause => EventKind::LeadPaused,
         Change::Resume => EventKind::LeadResumed,
@@ -236,10 +266,16 @@ fn event(change: Change, row: &LeadRow, now: chrono::DateTime<chrono::Utc>) -> N
         Some(key) => event.at_step(key),
         None => event,
     };
-    match change {
-        Change::Remove => event.with_detail(json!({ "reason": StopReason::Removed })),
-        Change::Pause | Change::Resume => event,
-    }
+    let by = operation.id;
+    event.with_detail(match change {
+        Change::Remove => json!({ "operationId": by, "reason": StopReason::Removed }),
+        Change::Pause => json!({
+            "operationId": by,
+            "dueAt": row.due_at.map(from_ms),
+            "untilAt": row.until_at.map(from_ms),
+        }),
+        Change::Resume => json!({ "operationId": by, "restMs": row.paused_rest_ms }),
+    })
 }
 
 const fn done(change: Change, sending: bool) -> &'static str {

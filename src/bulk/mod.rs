@@ -14,6 +14,7 @@ pub mod import;
 pub mod lead_change;
 pub mod runner;
 mod submit;
+pub mod undo;
 
 use std::panic::AssertUnwindSafe;
 
@@ -23,7 +24,7 @@ use sea_orm::DatabaseTransaction;
 use serde_json::Value;
 
 pub use self::submit::submit;
-use crate::app::{AppError, Caller, Refusal, RefusalCode, Services};
+use crate::app::{AppError, Caller, Refusal, Services};
 use crate::clock::from_ms;
 use crate::domain::bulk::{BulkCount, BulkKind, BulkOutcomeCode, BulkStatus};
 use crate::domain::event::NewEvent;
@@ -125,10 +126,7 @@ async fn chunk(
         BulkKind::Remove => {
             lead_change::chunk(services, tx, operation, Change::Remove, progress).await
         }
-        BulkKind::Undo => Err(ChunkError::Broken(format!(
-            "{} cannot be carried out",
-            operation.kind
-        ))),
+        BulkKind::Undo => undo::chunk(services, tx, operation, progress).await,
     }
 }
 
@@ -308,6 +306,12 @@ pub fn may_see(caller: &Caller, row: &store::bulk::Row) -> Result<bool, StoreErr
     Ok(scope.is_within(&caller.scope))
 }
 
+fn missing() -> Refusal {
+    let message = "There is no bulk operation with this id; take the id from the answer that \
+                   submitted it.";
+    Refusal::not_found(message, &["id"])
+}
+
 /// Ends an operation before every item had its turn; what is done stays done. An operation that is
 /// over already stays as it is.
 ///
@@ -319,13 +323,7 @@ pub async fn cancel(services: &Services, caller: &Caller, id: BulkId) -> Result<
     let found = store::bulk::find(&tx, caller.workspace, id).await?;
     let seen = found.map(|row| may_see(caller, &row)).transpose()?;
     if seen != Some(true) {
-        return Err(AppError::Refused(vec![Refusal {
-            code: RefusalCode::NotFound,
-            message: "There is no bulk operation with this id; take the id from the answer that \
-                      submitted it."
-                .into(),
-            path: vec!["id".into()],
-        }]));
+        return Err(missing().into());
     }
     if store::bulk::cancel(&tx, caller.workspace, id, services.clock.now()).await? {
         store::bulk::delete_input(&tx, caller.workspace, id).await?;

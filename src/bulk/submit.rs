@@ -74,6 +74,7 @@ pub async fn submit(
         idempotency_key: idempotency_key.map(|key| of_caller(caller, key)),
         token: caller.token,
         scope: caller.scope.clone(),
+        undoes: None,
     };
     let entered = match enter(services, caller, &new, input.as_deref()).await {
         // Somebody else entered the same key in the same moment: that one counts.
@@ -162,7 +163,7 @@ fn refused(code: RefusalCode, message: String) -> AppError {
 
 /// Carries out what takes a moment. Whatever goes wrong is the runner's to repeat: the operation
 /// is entered.
-async fn begin(services: &Services, workspace: WorkspaceId, id: BulkId) {
+pub(super) async fn begin(services: &Services, workspace: WorkspaceId, id: BulkId) {
     let mut workbench = Workbench::default();
     let until = services.clock.after_real(AT_ONCE);
     loop {
@@ -183,7 +184,7 @@ async fn begin(services: &Services, workspace: WorkspaceId, id: BulkId) {
 
 /// What tells one submission from another: SHA-256 of kind, request and input. The order of the
 /// fields of an object does not count.
-fn fingerprint(kind: BulkKind, request: &Value, input: Option<&str>) -> String {
+pub(super) fn fingerprint(kind: BulkKind, request: &Value, input: Option<&str>) -> String {
     let mut request = request.clone();
     request.sort_all_objects();
     let request = request.to_string();

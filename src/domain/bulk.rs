@@ -66,6 +66,8 @@ pub enum BulkOutcomeCode {
     InOtherSequence,
     /// There is no such object in the workspace.
     NotFound,
+    /// Something else has happened to the lead since, which is not to be undone.
+    MovedOn,
     /// The lead has finished and cannot be changed any more.
     Finished,
     /// The item itself is wrong; the message says where.
@@ -83,6 +85,7 @@ impl BulkOutcomeCode {
             | Self::OptedOut
             | Self::NoAddress
             | Self::InOtherSequence
+            | Self::MovedOn
             | Self::Finished => BulkCount::Skipped,
             Self::NotFound | Self::Invalid => BulkCount::Failed,
         }

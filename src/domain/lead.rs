@@ -79,6 +79,8 @@ pub enum StopReason {
     Complained,
     /// A person took it out.
     Removed,
+    /// Its enrolment was undone before anything came of it: it counts as no run of the person.
+    EnrolmentUndone,
     /// The opportunity was won.
     OpportunityWon,
     /// The person was erased.

@@ -74,8 +74,9 @@ impl From<BulkOutcomeCode> for RunCode {
             BulkOutcomeCode::NoAddress => Self::NoAddress,
             BulkOutcomeCode::InOtherSequence => Self::InOtherSequence,
             BulkOutcomeCode::NotFound => Self::NotFound,
-            // The first two are of leads that are there already, which enrolling does not change.
+            // The first three are of leads that are there already, which enrolling does not change.
             BulkOutcomeCode::AlreadyInState
+            | BulkOutcomeCode::MovedOn
             | BulkOutcomeCode::Finished
             | BulkOutcomeCode::Invalid => Self::Invalid,
         }

@@ -29,6 +29,8 @@ use crate::store::{self, StoreError};
 
 /// The name of the list of outcomes in its cursors.
 const OUTCOMES: &str = "bulkOutcomes";
+/// How many different outcomes are counted.
+const COUNTS_MAX: u64 = 20;
 
 /// What a bulk operation does.
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +86,8 @@ pub enum BulkOutcomeCode {
     InOtherSequence,
     /// The workspace has no such object.
     NotFound,
+    /// Something else has happened to the lead since, which is not to be undone.
+    MovedOn,
     /// The lead is over and cannot be changed any more.
     Finished,
     /// The item itself is wrong; the message says where.
@@ -143,6 +147,25 @@ impl BulkOperation {
     /// Why the operation as a whole could not go on; null unless its status is FAILED.
     async fn error(&self) -> Option<&str> {
         self.0.error.as_deref()
+    }
+
+    /// The operation that it undoes; null for one that undoes none.
+    async fn undoes(&self) -> Option<ID> {
+        self.0.undoes.map(|id| BulkId::from_uuid(id).into())
+    }
+
+    /// Whether it only tries out what would be done, and writes nothing but its outcomes.
+    async fn is_dry_run(&self) -> bool {
+        bulk::import::is_dry_run(&self.0.request)
+    }
+
+    /// How often it had each outcome so far, the most frequent first, at most twenty of them: how
+    /// many people an import entered and how many it updated, say, or how many were not enrolled and why.
+    async fn outcome_counts(&self, ctx: &Context<'_>) -> Result<Vec<BulkOutcomeCount>> {
+        let workspace = ctx.caller_within()?.workspace;
+        let db = ctx.services().db.read();
+        let counts = store::bulk::outcome_counts(db, workspace, self.bulk_id(), COUNTS_MAX).await?;
+        counts.into_iter().map(BulkOutcomeCount::read).collect()
     }
 
     /// What became of each item, in the order in which they had their turn.
@@ -212,6 +235,28 @@ impl BulkOperation {
                 }
             }),
         )
+    }
+}
+
+/// How many items of a bulk operation had the same outcome.
+#[derive(SimpleObject)]
+pub struct BulkOutcomeCount {
+    /// What became of them, for programs.
+    pub code: BulkOutcomeCode,
+    /// What became of them, for people.
+    pub message: String,
+    /// How many they are.
+    pub count: i64,
+}
+
+impl BulkOutcomeCount {
+    fn read(row: store::bulk::OutcomeCount) -> Result<Self> {
+        let code: crate::domain::bulk::BulkOutcomeCode = parsed("bulk outcome", &row.code)?;
+        Ok(Self {
+            code: code.into(),
+            message: row.message,
+            count: row.count,
+        })
     }
 }
 
@@ -353,6 +398,26 @@ impl BulkMutation {
         let caller = ctx.require_within(Role::Editor)?;
         match node::id(&input.id, &["id"]) {
             Ok(id) => BulkPayload::of(ctx, bulk::cancel(ctx.services(), caller, id).await).await,
+            Err(error) => Ok(BulkPayload::refused(vec![error])),
+        }
+    }
+
+    /// Undoes a pause, a resume or an enrolment, for those of its leads that have not moved on: what
+    /// was paused goes on as if it had not been, what was resumed is paused again, and who was enrolled
+    /// is taken out as if they had not been. The outcomes tell of each lead that has moved on, which
+    /// stays as it is. An operation that is not over is cancelled or awaited first. Undoing it twice
+    /// answers the first time's operation and does nothing more.
+    async fn bulk_operation_undo(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which operation.")] input: BulkOperationIdInput,
+    ) -> Result<BulkPayload> {
+        let caller = ctx.require_within(Role::Editor)?;
+        match node::id(&input.id, &["id"]) {
+            Ok(id) => {
+                let submitted = bulk::undo::submit(ctx.services(), caller, id).await;
+                BulkPayload::of(ctx, submitted).await
+            }
             Err(error) => Ok(BulkPayload::refused(vec![error])),
         }
     }

@@ -5,6 +5,7 @@ mod blocker;
 mod filter;
 mod load;
 mod mutation;
+mod selected;
 mod status;
 
 use std::str::FromStr;
@@ -17,6 +18,7 @@ pub(super) use self::filter::ends;
 pub use self::filter::{LeadFilterInput, LeadOrder};
 use self::load::{CountsOf, LeadsOf};
 pub use self::mutation::LeadMutation;
+pub use self::selected::SelectionQuery;
 pub use self::status::{EnrolmentSource, LeadStatus, StopReason};
 use super::context::ContextExt;
 use super::error::bad_input;
@@ -71,6 +73,22 @@ pub struct LeadCounts {
     stopped: i32,
     /// All of them.
     total: i32,
+}
+
+impl LeadCounts {
+    /// Counts so many more with a status.
+    fn add(&mut self, status: domain::LeadStatus, count: i64) {
+        let count = i32::try_from(count).unwrap_or(i32::MAX);
+        self.total = self.total.saturating_add(count);
+        let of_status = match status {
+            domain::LeadStatus::Pending => &mut self.pending,
+            domain::LeadStatus::InProgress => &mut self.in_progress,
+            domain::LeadStatus::Completed => &mut self.completed,
+            domain::LeadStatus::Paused => &mut self.paused,
+            domain::LeadStatus::Stopped => &mut self.stopped,
+        };
+        *of_status = of_status.saturating_add(count);
+    }
 }
 
 /// A person's run through one sequence.

@@ -52,6 +52,7 @@ pub struct Query(
     sender::SenderQuery,
     sequence::SequenceQuery,
     lead::LeadQuery,
+    lead::SelectionQuery,
     execution::ExecutionQuery,
     task::TaskQuery,
     token::TokenQuery,

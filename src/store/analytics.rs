@@ -14,6 +14,7 @@ use crate::clock::from_ms;
 use crate::domain::analytics::{LeadFacts, MessageFacts, Sending};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::id::{LeadId, SenderId, SequenceId, WorkspaceId};
+use crate::domain::lead::StopReason;
 
 /// Where a page of leads begins: after the lead that was enrolled then.
 pub type Place = (i64, Uuid);
@@ -23,11 +24,12 @@ struct Lead {
     id: Uuid,
     sequence_id: Uuid,
     status: String,
+    stop_reason: Option<String>,
     step_key: Option<String>,
     enrolled_at: i64,
 }
 
-const LEAD: &str = "l.id, l.sequence_id, l.status, l.step_key, l.enrolled_at";
+const LEAD: &str = "l.id, l.sequence_id, l.status, l.stop_reason, l.step_key, l.enrolled_at";
 
 impl Lead {
     /// By the places of the columns: by name each value costs a look-up, and there are millions.
@@ -36,8 +38,9 @@ impl Lead {
             id: dialect::column(row, 0)?,
             sequence_id: dialect::column(row, 1)?,
             status: dialect::column(row, 2)?,
-            step_key: dialect::column(row, 3)?,
-            enrolled_at: dialect::column(row, 4)?,
+            stop_reason: dialect::column(row, 3)?,
+            step_key: dialect::column(row, 4)?,
+            enrolled_at: dialect::column(row, 5)?,
         })
     }
 
@@ -46,7 +49,9 @@ impl Lead {
         LeadFacts {
             lead: LeadId::from_uuid(self.id),
             waiting_at: self.step_key.clone().filter(|_| !is_over),
-            interrupted: self.status == "STOPPED",
+            // An enrolment that was undone has interrupted nothing.
+            interrupted: self.status == "STOPPED"
+                && self.stop_reason.as_deref() != Some(StopReason::EnrolmentUndone.into()),
             messages: Vec::new(),
         }
     }

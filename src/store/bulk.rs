@@ -5,6 +5,9 @@
 //! committed.
 
 mod outcome;
+pub mod seen;
+pub mod undo;
+pub mod upload;
 
 use chrono::{DateTime, Utc};
 use entity::bulk_operation;
@@ -13,7 +16,8 @@ use sea_orm::{
 };
 
 pub use self::outcome::{
-    NewOutcome, OutcomePage, OutcomeRow, count_outcomes, insert_outcomes, outcomes,
+    NewOutcome, OutcomeCount, OutcomePage, OutcomeRow, count_outcomes, done_after, insert_outcomes,
+    outcome_counts, outcomes,
 };
 use super::sql::{self, Arguments};
 use super::{Result, dialect, scope};
@@ -47,6 +51,8 @@ pub struct NewOperation {
     pub token: TokenId,
     /// The sequences that it is limited to.
     pub scope: SequenceScope,
+    /// The operation that it undoes, if it undoes one.
+    pub undoes: Option<BulkId>,
 }
 
 /// Enters an operation that waits for its first chunk.
@@ -68,12 +74,14 @@ pub async fn insert(
         .with(operation.request_hash.as_str())
         .with(operation.token.uuid())
         .with(scope::kept(&operation.scope))
+        .with(operation.undoes.map(BulkId::uuid))
         .with(now.timestamp_millis());
     sql::execute(
         tx,
         "INSERT INTO bulk_operation (id, workspace_id, kind, status, processed, succeeded, skipped,
-             failed, request, idempotency_key, request_hash, token_id, sequence_ids, created_at)
-         VALUES ($1, $2, $3, 'QUEUED', 0, 0, 0, 0, $4, $5, $6, $7, $8, $9)",
+             failed, request, idempotency_key, request_hash, token_id, sequence_ids, undoes,
+             created_at)
+         VALUES ($1, $2, $3, 'QUEUED', 0, 0, 0, 0, $4, $5, $6, $7, $8, $9, $10)",
         arguments,
     )
     .await?;
@@ -416,7 +424,7 @@ pub async fn input(
     Ok(piece.map(|piece| piece.content))
 }
 
-/// Forgets an operation's input.
+/// Forgets an operation's input, and what it noted on the way.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
@@ -425,13 +433,13 @@ pub async fn delete_input(
     workspace: WorkspaceId,
     operation: BulkId,
 ) -> Result<()> {
-    sql::execute(
-        tx,
-        "DELETE FROM bulk_input WHERE operation_id = $1 AND workspace_id = $2",
-        Arguments::new()
+    for table in ["bulk_input", "bulk_seen"] {
+        let statement =
+            format!("DELETE FROM {table} WHERE operation_id = $1 AND workspace_id = $2");
+        let arguments = Arguments::new()
             .with(operation.uuid())
-            .with(workspace.uuid()),
-    )
-    .await?;
+            .with(workspace.uuid());
+        sql::execute(tx, &statement, arguments).await?;
+    }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Enrolment: who is selected, what stands in the way, and the leads that are made.
 
+mod preview;
+
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
@@ -7,6 +9,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use strum::IntoStaticStr;
 use uuid::Uuid;
 
+pub use self::preview::{Alike, Among, alike, sample};
 use super::claim::address_of;
 use super::lead::kept;
 use super::sequence::version::{self, Version};
@@ -117,6 +120,8 @@ pub struct Candidate {
     pub linkedin_suppressed: Option<String>,
     /// The number of the person's last run through the sequence, from 1; 0, there was none.
     pub last_round: i32,
+    /// Whether any of the runs counts: one whose enrolment was undone does not.
+    pub has_run: bool,
     /// Whether one of them is still under way.
     pub active: bool,
 }
@@ -170,6 +175,9 @@ fn candidates() -> String {
              p.time_zone, p.country, {},
              COALESCE((SELECT max(l.round) FROM lead l
                        WHERE l.sequence_id = $2 AND l.person_id = p.id), 0) AS last_round,
+             EXISTS (SELECT 1 FROM lead l WHERE l.sequence_id = $2 AND l.person_id = p.id
+                     AND (l.stop_reason IS NULL OR l.stop_reason <> 'ENROLMENT_UNDONE'))
+                 AS has_run,
              EXISTS (SELECT 1 FROM lead l WHERE l.sequence_id = $2 AND l.person_id = p.id
                      AND l.status IN ('ACTIVE', 'PAUSED')) AS active
          FROM person p",

@@ -124,6 +124,34 @@ pub async fn count(connection: &impl ConnectionTrait, scope: &Scope<'_>) -> Resu
     sql::number(connection, &statement, arguments).await
 }
 
+/// How many leads in a scope have each status.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn status_counts(
+    connection: &impl ConnectionTrait,
+    scope: &Scope<'_>,
+) -> Result<Vec<(LeadStatus, i64)>> {
+    let mut arguments = Arguments::new();
+    let conditions = scope.condition(connection.get_database_backend(), &mut arguments);
+    let statement = format!(
+        "SELECT status, count(*) AS n FROM (
+             SELECT {} AS status FROM lead AS l WHERE {conditions}) AS chosen
+         GROUP BY status",
+        status::of_lead()
+    );
+    let rows: Vec<OfStatus> = sql::all(connection, &statement, arguments).await?;
+    let rows = rows.into_iter();
+    rows.map(|row| Ok((parse("lead status", &row.status)?, row.n)))
+        .collect()
+}
+
+#[derive(FromQueryResult)]
+struct OfStatus {
+    status: String,
+    n: i64,
+}
+
 /// Those of the leads that are the workspace's, in no order.
 ///
 /// # Errors

@@ -294,10 +294,12 @@ both!(
 /// Enters an operation that cannot be carried out.
 async fn broken(h: &Harness, kind: BulkKind, request: Value) -> Value {
     let now = h.clock.now();
+    let id = h.services.entropy.id(now);
     let operation = NewOperation {
         token: h.admin.token,
         scope: h.admin.scope.clone(),
-        id: h.services.entropy.id(now),
+        id,
+        undoes: (kind == BulkKind::Undo).then_some(id),
         kind,
         request,
         idempotency_key: None,

@@ -432,3 +432,58 @@ both!(only_an_editor_imports, |h: Harness| async move {
     );
     assert_eq!(how_many(&h).await, 1);
 });
+
+both!(
+    a_dry_run_tells_and_writes_nothing,
+    |h: Harness| async move {
+        let input = json!({ "email": "known@example.com", "firstName": "Known" });
+        h.mutate("personCreate", "PersonInput", input, "person { id }")
+            .await;
+        // The address of the first line comes again in another chunk.
+        let mut csv =
+            String::from("email,first_name\nfirst@example.com,A\nknown@example.com,B\nnone,C\n");
+        for n in 0..600 {
+            csv.push_str(&format!("p{n}@example.com,P\n"));
+        }
+        csv.push_str("first@example.com,Again\n");
+        let select = "operation { id isDryRun status succeeded failed
+        outcomeCounts { code message count }
+        outcomes(code: [INVALID], first: 5) { nodes { subject message } } }";
+        let told = |payload: &Value| {
+            let counts = payload["operation"]["outcomeCounts"].as_array();
+            let counts = counts.into_iter().flatten();
+            let counts = counts.map(|one| {
+                let message = one["message"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .replace("would be ", "was ");
+                (message, one["count"].as_i64().unwrap_or_default())
+            });
+            counts.collect::<Vec<_>>()
+        };
+        let input = json!({ "csv": csv, "dryRun": true });
+        let tried = h
+            .mutate("peopleImport", "PeopleImportInput", input, select)
+            .await;
+        let operation = &tried["operation"];
+        assert_eq!(
+            (&operation["isDryRun"], &operation["status"]),
+            (&json!(true), &json!("COMPLETED"))
+        );
+        assert_eq!(operation["outcomes"]["nodes"][0]["subject"], "line 4");
+        let people =
+            "{ people(filter: { search: \"example\" }) { totalCount nodes { firstName } } }";
+        let there = h.data(people, json!({})).await;
+        assert_eq!(
+            there["people"],
+            json!({ "totalCount": 1, "nodes": [{ "firstName": "Known" }] })
+        );
+        let input = json!({ "csv": csv });
+        let done = h
+            .mutate("peopleImport", "PeopleImportInput", input, select)
+            .await;
+        assert_eq!(done["operation"]["isDryRun"], false);
+        assert_eq!(told(&tried), told(&done), "what is done is what was told");
+        assert_eq!(done["operation"]["succeeded"], 603);
+    }
+);

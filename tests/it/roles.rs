@@ -48,6 +48,7 @@ const ADMIN: &[&str] = &[
 /// What an editor does, and no viewer.
 const EDITOR: &[&str] = &[
     "bulkOperationCancel",
+    "bulkOperationUndo",
     "personCreate",
     "personUpdate",
     "personDelete",
@@ -79,6 +80,8 @@ const VIEWER: &[&str] = &[
     "nodes",
     "events",
     "bulkOperation",
+    "peopleSelected",
+    "leadsSelected",
     "person",
     "people",
     "pipelines",

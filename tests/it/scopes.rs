@@ -99,6 +99,7 @@ both!(
 /// What is the whole workspace's.
 const WHOLE: &[&str] = &[
     "people",
+    "peopleSelected",
     "pipelines",
     "opportunities",
     "pipelineCreate",
@@ -135,6 +136,8 @@ const WITHIN: &[&str] = &[
     "nodes",
     "events",
     "bulkOperation",
+    "leadsSelected",
+    "bulkOperationUndo",
     "sequence",
     "sequences",
     "lead",
@@ -370,6 +373,7 @@ async fn begun(h: &Harness, by: &Caller, kind: BulkKind, request: Value) -> Stri
         request_hash: "x".into(),
         token: by.token,
         scope: by.scope.clone(),
+        undoes: None,
     };
     store::bulk::insert(
         h.services.db.write(),

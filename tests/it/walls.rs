@@ -284,7 +284,9 @@ pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
 /// A mutation that would do something if the id were one of ours.
 fn mutation(name: &str, path: &str, ours: &Objects) -> Option<(String, Value)> {
     let (input_type, select, input) = match name {
-        "bulkOperationCancel" => ("BulkOperationIdInput", "operation { id }", json!({})),
+        "bulkOperationCancel" | "bulkOperationUndo" => {
+            ("BulkOperationIdInput", "operation { id }", json!({}))
+        }
         "personUpdate" => (
             "PersonUpdateInput",
             "person { id }",

@@ -121,7 +121,7 @@ impl Enrolling {
     }
 
     /// Why a person is not enrolled; `None`, nothing stands in the way.
-    fn refusal(
+    pub(super) fn refusal(
         &self,
         person: Option<&Candidate>,
         manner: Manner,
@@ -132,7 +132,7 @@ impl Enrolling {
         if person.active {
             return Some((BulkOutcomeCode::AlreadyEnrolled, ALREADY));
         }
-        if person.last_round > 0
+        if person.has_run
             && let Some(message) = manner.over()
         {
             return Some((BulkOutcomeCode::AlreadyEnrolled, message));

@@ -15,7 +15,17 @@ use crate::domain::address::EmailAddress;
 use crate::domain::bulk::BulkOutcomeCode;
 use crate::domain::workflow::Trigger;
 use crate::store::StoreError;
+use crate::store::bulk::seen;
 use crate::store::person::{self, Row};
+
+/// What is done with lines.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    /// With those whose email address is known.
+    pub on_conflict: OnConflict,
+    /// Whether nothing is written but what would become of them.
+    pub dry_run: bool,
+}
 
 /// Writes the lines of a chunk and answers what became of each.
 ///
@@ -26,15 +36,25 @@ pub(super) async fn write(
     services: &Services,
     tx: &DatabaseTransaction,
     operation: &Operation,
-    on_conflict: OnConflict,
+    way: Way,
     lines: Vec<Line>,
 ) -> Result<Vec<Outcome>, StoreError> {
     let mut keys: Vec<String> = lines.iter().filter_map(email_key).collect();
     keys.sort_unstable();
     keys.dedup();
-    let known = person::lock_by_email(tx, operation.workspace, &keys).await?;
-    let mut batch = Batch::new(services, operation, on_conflict, known);
+    let mut known = person::lock_by_email(tx, operation.workspace, &keys).await?;
+    if way.dry_run {
+        known.extend(would_be_there(services, tx, operation, &keys).await?);
+    }
+    let mut batch = Batch::new(services, operation, way, known);
     let outcomes = lines.into_iter().map(|line| batch.take(line)).collect();
+    if way.dry_run {
+        let (entered, _) = batch.into_rows();
+        let met = entered.into_iter().filter_map(|row| row.email_key);
+        let met: Vec<String> = met.collect();
+        seen::insert(tx, operation.workspace, operation.id, &met).await?;
+        return Ok(outcomes);
+    }
 
     let now = services.clock.now();
     let (entered, changed) = batch.into_rows();
@@ -53,6 +73,24 @@ pub(super) async fn write(
     Ok(outcomes)
 }
 
+/// The people whom earlier lines of a dry run would have entered, as far as lines with their addresses are
+/// told by it.
+async fn would_be_there(
+    services: &Services,
+    tx: &DatabaseTransaction,
+    operation: &Operation,
+    keys: &[String],
+) -> Result<Vec<Row>, StoreError> {
+    let met = seen::find(tx, operation.workspace, operation.id, keys).await?;
+    let row = |key: String| {
+        let mut row = blank(services, operation.workspace);
+        row.email = Some(key.clone());
+        row.email_key = Some(key);
+        row
+    };
+    Ok(met.into_iter().map(row).collect())
+}
+
 fn email_key(line: &Line) -> Option<String> {
     let email = line.said.as_ref().ok()?.email.as_deref()?;
     EmailAddress::parse(email)
@@ -64,7 +102,7 @@ fn email_key(line: &Line) -> Option<String> {
 struct Batch<'a> {
     services: &'a Services,
     operation: &'a Operation,
-    on_conflict: OnConflict,
+    way: Way,
     people: Vec<Entry>,
     by_email: HashMap<String, usize>,
 }
@@ -85,16 +123,11 @@ enum State {
 }
 
 impl<'a> Batch<'a> {
-    fn new(
-        services: &'a Services,
-        operation: &'a Operation,
-        on_conflict: OnConflict,
-        known: Vec<Row>,
-    ) -> Self {
+    fn new(services: &'a Services, operation: &'a Operation, way: Way, known: Vec<Row>) -> Self {
         let mut batch = Self {
             services,
             operation,
-            on_conflict,
+            way,
             people: Vec::new(),
             by_email: HashMap::new(),
         };
@@ -143,15 +176,19 @@ impl<'a> Batch<'a> {
                 return Err(NOBODY.into());
             }
             self.add(row, State::Entered);
-            return Ok((BulkOutcomeCode::Done, "The person was entered."));
+            let told = match self.way.dry_run {
+                true => "The person would be entered.",
+                false => "The person was entered.",
+            };
+            return Ok((BulkOutcomeCode::Done, told));
         };
         // A line that is wrong is named also where it would change nothing.
         let mut row = entry.row.clone();
         apply(&mut row, said, zones).map_err(all_problems)?;
-        match self.on_conflict {
+        match self.way.on_conflict {
             OnConflict::Skip => Ok((
                 BulkOutcomeCode::AlreadyInState,
-                "There is a person with this email address already, who was left as it is.",
+                "There is a person with this email address already, who is left as it is.",
             )),
             OnConflict::Update if row == entry.row => Ok((
                 BulkOutcomeCode::Done,
@@ -165,7 +202,10 @@ impl<'a> Batch<'a> {
                 }
                 Ok((
                     BulkOutcomeCode::Done,
-                    "The person with this email address was updated.",
+                    match self.way.dry_run {
+                        true => "The person with this email address would be updated.",
+                        false => "The person with this email address was updated.",
+                    },
                 ))
             }
         }

@@ -18,11 +18,15 @@ pub const COST_MAX: u64 = 30_000;
 /// of an input.
 const LIST: u64 = 10;
 /// Lists that are taken to have another number of entries: the most paths of a preview, and the steps
-/// on each, of which a long one has some twenty; the most days of a forecast.
-const LISTS: [(&str, &str, u64); 3] = [
+/// on each, of which a long one has some twenty; the most days of a forecast; the most of a sample, and of the
+/// outcomes that are counted.
+const LISTS: [(&str, &str, u64); 6] = [
     ("Forecast", "days", 90),
     ("FlowPreview", "paths", 64),
     ("PreviewPath", "entries", 20),
+    ("PeopleSelected", "sample", 50),
+    ("LeadsSelected", "sample", 50),
+    ("BulkOperation", "outcomeCounts", 20),
 ];
 /// Fields that cost more to answer than the objects below them.
 const WORK: [(&str, &str, u64); 2] = [

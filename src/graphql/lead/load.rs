@@ -7,7 +7,6 @@ use async_graphql::dataloader;
 
 use super::LeadCounts;
 use crate::domain::id::{LeadId, PersonId, SequenceId};
-use crate::domain::lead::LeadStatus;
 use crate::graphql::loader::{LoadError, Loaders};
 use crate::store;
 use crate::store::lead::Part;
@@ -44,16 +43,7 @@ impl dataloader::Loader<CountsOf> for Loaders {
         let mut found: HashMap<CountsOf, LeadCounts> = HashMap::new();
         for (id, status, n) in store::lead::lead_counts(db, self.workspace, &ids).await? {
             let counts = found.entry(CountsOf(id)).or_default();
-            let n = i32::try_from(n).unwrap_or(i32::MAX);
-            counts.total = counts.total.saturating_add(n);
-            let of_status = match status {
-                LeadStatus::Pending => &mut counts.pending,
-                LeadStatus::InProgress => &mut counts.in_progress,
-                LeadStatus::Completed => &mut counts.completed,
-                LeadStatus::Paused => &mut counts.paused,
-                LeadStatus::Stopped => &mut counts.stopped,
-            };
-            *of_status = of_status.saturating_add(n);
+            counts.add(status, n);
         }
         Ok(found)
     }

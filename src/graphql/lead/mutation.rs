@@ -22,13 +22,44 @@ use crate::store::lead::change::Change;
 pub enum PeopleSelection {
     /// These people, at most 20,000; the outcomes tell of each one.
     Ids(Vec<ID>),
-    /// The people that match and are there when the mutation is called.
+    /// The people that match and are there when the mutation is called; at least one condition must
+    /// be given.
     Filter(PersonFilterInput),
     /// The people of these opportunities, at most 20,000; the outcomes tell of each one.
     OpportunityIds(Vec<ID>),
     /// A whole pipeline segment: the people of the opportunities that match and are there when the
     /// mutation is called, each once; at least one condition must be given.
     Opportunities(OpportunityFilterInput),
+    /// Everybody who is there when the mutation is called: a filter must not be empty, so that a
+    /// variable that was left out never means everybody. Only `true` has a meaning.
+    Everything(bool),
+}
+
+impl PeopleSelection {
+    /// The people that are meant; `path` is where the selection stands in the input.
+    ///
+    /// # Errors
+    /// Every problem at once, each with its path.
+    pub(super) fn read(self, path: &str) -> Result<People, Vec<UserError>> {
+        match self {
+            Self::Ids(list) => ids(&list, (&[path], "ids")).map(People::Ids),
+            Self::Filter(filter) => filter.read(&[path, "filter"]).map(People::Filter),
+            Self::OpportunityIds(list) => {
+                ids(&list, (&[path], "opportunityIds")).map(People::OpportunityIds)
+            }
+            Self::Opportunities(filter) => filter
+                .read(&[path, "opportunities"])
+                .map(People::Opportunities),
+            Self::Everything(true) => Ok(People::Everything),
+            Self::Everything(false) => Err(vec![nothing(path)]),
+        }
+    }
+}
+
+/// `everything: false` says nothing.
+fn nothing(path: &str) -> UserError {
+    let message = "everything has a meaning only as true: choose by ids or a filter instead.";
+    UserError::new(UserErrorCode::Invalid, message, &[path, "everything"])
 }
 
 /// Exactly one way of choosing leads.
@@ -39,6 +70,24 @@ pub enum LeadSelection {
     /// The leads that match and are there when the mutation is called; at least one condition must
     /// be given.
     Filter(LeadFilterInput),
+    /// All leads that are there when the mutation is called; with a token that is limited to some
+    /// sequences, all of theirs. Only `true` has a meaning.
+    Everything(bool),
+}
+
+impl LeadSelection {
+    /// The leads that are meant; `path` is where the selection stands in the input.
+    ///
+    /// # Errors
+    /// Every problem at once, each with its path.
+    pub(super) fn read(self, path: &str) -> Result<Leads, Vec<UserError>> {
+        match self {
+            Self::Ids(list) => ids(&list, (&[path], "ids")).map(Leads::Ids),
+            Self::Filter(filter) => filter.read(&[path, "filter"]).map(Leads::Filter),
+            Self::Everything(true) => Ok(Leads::Everything),
+            Self::Everything(false) => Err(vec![nothing(path)]),
+        }
+    }
 }
 
 /// People to enrol.
@@ -94,19 +143,7 @@ fn ids<K: Kind>(ids: &[ID], (path, name): ListAt<'_>) -> Result<Vec<Id<K>>, Vec<
 impl LeadsEnrolInput {
     fn read(self) -> Result<(EnrolRequest, Option<String>), Vec<UserError>> {
         let sequence = node::id(&self.sequence_id, &["sequenceId"]);
-        let people = match self.people {
-            PeopleSelection::Ids(list) => ids(&list, (&["people"], "ids")).map(People::Ids),
-            PeopleSelection::Filter(filter) => {
-                filter.read(&["people", "filter"]).map(People::Filter)
-            }
-            PeopleSelection::OpportunityIds(list) => {
-                ids(&list, (&["people"], "opportunityIds")).map(People::OpportunityIds)
-            }
-            PeopleSelection::Opportunities(filter) => filter
-                .read(&["people", "opportunities"])
-                .map(People::Opportunities),
-        };
-        match (sequence, people) {
+        match (sequence, self.people.read("people")) {
             (Ok(sequence_id), Ok(people)) => {
                 let re_enrol = self.re_enrol.unwrap_or(false);
                 Ok((
@@ -129,11 +166,7 @@ impl LeadsEnrolInput {
 
 async fn change(ctx: &Context<'_>, change: Change, input: LeadsBulkInput) -> Result<BulkPayload> {
     let caller = ctx.require_within(Role::Editor)?;
-    let leads = match input.leads {
-        LeadSelection::Ids(list) => ids(&list, (&["leads"], "ids")).map(Leads::Ids),
-        LeadSelection::Filter(filter) => filter.read(&["leads", "filter"]).map(Leads::Filter),
-    };
-    let request = match leads {
+    let request = match input.leads.read("leads") {
         Ok(leads) => LeadsRequest { leads },
         Err(wrong) => return Ok(BulkPayload::refused(wrong)),
     };

@@ -40,6 +40,9 @@ pub enum StopReason {
     Complained,
     /// A person took it out.
     Removed,
+    /// Its enrolment was undone before anything came of it: it counts as no run, so that the person
+    /// can be enrolled without reEnrol, and the funnel does not count it as interrupted.
+    EnrolmentUndone,
     /// The opportunity was won.
     OpportunityWon,
     /// The person was erased.

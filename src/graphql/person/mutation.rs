@@ -141,6 +141,10 @@ pub struct PeopleImportInput {
     /// On the same email: update the person, or leave it.
     #[graphql(default_with = "Some(ImportConflict::Update)")]
     on_conflict: Option<ImportConflict>,
+    /// Only try it out: nobody is entered or changed, and the operation's outcomes say what would
+    /// become of each line.
+    #[graphql(default_with = "Some(false)")]
+    dry_run: Option<bool>,
     /// The same key with the same input within 24 hours answers the first call's operation and does
     /// nothing again; with another input it is refused with CONFLICT. At most 255 characters.
     idempotency_key: Option<String>,
@@ -252,6 +256,7 @@ impl PersonMutation {
             csv: input.csv,
             mapping: input.mapping.map(|json| json.0),
             on_conflict: input.on_conflict.unwrap_or(ImportConflict::Update).into(),
+            dry_run: input.dry_run.unwrap_or(false),
             idempotency_key: input.idempotency_key,
         };
         BulkPayload::of(

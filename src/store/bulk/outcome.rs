@@ -2,7 +2,8 @@
 
 use entity::bulk_outcome;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value,
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QuerySelect, Value,
 };
 
 use crate::domain::bulk::BulkOutcomeCode;
@@ -130,4 +131,60 @@ pub async fn count_outcomes(
          WHERE workspace_id = $1 AND operation_id = $2 {codes}"
     );
     sql::number(connection, &statement, arguments).await
+}
+
+/// How often an operation had one outcome.
+#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
+pub struct OutcomeCount {
+    /// Its code.
+    pub code: String,
+    /// Its message.
+    pub message: String,
+    /// How many items had it.
+    pub count: i64,
+}
+
+/// How often an operation had each outcome, the most frequent first, at most `limit` of them.
+///
+/// # Errors
+/// [`crate::store::StoreError`] as the database has it.
+pub async fn outcome_counts(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    operation: BulkId,
+    limit: u64,
+) -> Result<Vec<OutcomeCount>> {
+    let statement = format!(
+        "SELECT code, message, count(*) AS count FROM bulk_outcome
+         WHERE workspace_id = $1 AND operation_id = $2
+         GROUP BY code, message ORDER BY count DESC, code, message LIMIT {limit}"
+    );
+    let arguments = Arguments::new()
+        .with(workspace.uuid())
+        .with(operation.uuid());
+    sql::all(connection, &statement, arguments).await
+}
+
+/// The next outcomes of an operation that were done as asked, after the number `after`, in their order;
+/// at most `limit`.
+///
+/// # Errors
+/// [`crate::store::StoreError`] as the database has it.
+pub async fn done_after(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    operation: BulkId,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<OutcomeRow>> {
+    let statement = format!(
+        "SELECT * FROM bulk_outcome
+         WHERE workspace_id = $1 AND operation_id = $2 AND ordinal > $3 AND code = 'DONE'
+         ORDER BY ordinal LIMIT {limit}"
+    );
+    let arguments = Arguments::new()
+        .with(workspace.uuid())
+        .with(operation.uuid())
+        .with(after);
+    sql::all(connection, &statement, arguments).await
 }

@@ -7,7 +7,7 @@
 //! [`LeadState::apply`]: crate::domain::lead::LeadState::apply
 
 use chrono::{DateTime, Utc};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
 use super::hold::AWAITING;
@@ -66,15 +66,19 @@ impl Change {
                                  THEN $1 + paused_rest_ms END"
                 ),
             ),
-            Self::Remove => (
-                "status IN ('ACTIVE', 'PAUSED')",
-                "status = 'STOPPED', stop_reason = 'REMOVED', due_at = NULL, hold = NULL,
-                 paused_rest_ms = NULL, until_at = NULL, quiet_until = NULL,
-                 anchor_at = $1, last_action_at = $1"
-                    .to_owned(),
-            ),
+            Self::Remove => (UNDER_WAY, stopped(StopReason::Removed)),
         }
     }
+}
+
+const UNDER_WAY: &str = "status IN ('ACTIVE', 'PAUSED')";
+
+fn stopped(reason: StopReason) -> String {
+    format!(
+        "status = 'STOPPED', stop_reason = '{reason}', due_at = NULL, hold = NULL,
+                 paused_rest_ms = NULL, until_at = NULL, quiet_until = NULL,
+                 anchor_at = $1, last_action_at = $1"
+    )
 }
 
 /// Those of the leads that are the workspace's and that a scope admits, by id; they cannot change before this transaction
@@ -126,6 +130,89 @@ pub async fn apply(
     let statement =
         format!("UPDATE lead SET {set} WHERE workspace_id = $2 AND id {list} AND {from}");
     sql::execute(tx, &statement, arguments).await
+}
+
+/// Takes leads out as if they had never been enrolled; they are locked by this transaction and under way.
+///
+/// # Errors
+/// [`crate::store::StoreError`] as the database has it.
+pub async fn withdraw(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    ids: &[LeadId],
+    now: DateTime<Utc>,
+) -> Result<u64> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let mut arguments = Arguments::new()
+        .with(now.timestamp_millis())
+        .with(workspace.uuid());
+    let list = arguments.among(tx, ids.iter().map(|id| id.uuid()));
+    let statement = format!(
+        "UPDATE lead SET {} WHERE workspace_id = $2 AND id {list} AND {UNDER_WAY}",
+        stopped(StopReason::EnrolmentUndone)
+    );
+    sql::execute(tx, &statement, arguments).await
+}
+
+/// When a lead is due and what it waits for, as it was before it was paused: its due time, and when what
+/// it waits for in its step is given up; both in milliseconds since the Unix epoch.
+pub type Plan = (LeadId, Option<i64>, Option<i64>);
+
+/// Gives leads that were resumed in this transaction the times that they had before they were paused. One
+/// that waits in its step is asked again at once all the same.
+///
+/// # Errors
+/// [`crate::store::StoreError`] as the database has it.
+pub async fn replan(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    plans: &[Plan],
+) -> Result<()> {
+    if plans.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = Arguments::new().with(workspace.uuid());
+    let rows = plans.iter().map(|(id, due_at, until_at)| -> [Value; 3] {
+        [id.uuid().into(), (*due_at).into(), (*until_at).into()]
+    });
+    let rows = arguments.table(tx, rows);
+    let statement = format!(
+        "WITH v (id, due_at, until_at) AS ({rows})
+         UPDATE lead SET until_at = v.until_at,
+             due_at = CASE WHEN lead.hold IN {AWAITING} THEN lead.due_at ELSE v.due_at END
+         FROM v WHERE lead.id = v.id AND lead.workspace_id = $1 AND lead.status = 'ACTIVE'"
+    );
+    sql::execute(tx, &statement, arguments).await?;
+    Ok(())
+}
+
+/// Gives leads that were paused in this transaction the rests of their waits, in milliseconds, that they
+/// had before they were resumed.
+///
+/// # Errors
+/// [`crate::store::StoreError`] as the database has it.
+pub async fn keep_rests(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    rests: &[(LeadId, Option<i64>)],
+) -> Result<()> {
+    if rests.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = Arguments::new().with(workspace.uuid());
+    let rows = rests
+        .iter()
+        .map(|(id, rest)| -> [Value; 2] { [id.uuid().into(), (*rest).into()] });
+    let rows = arguments.table(tx, rows);
+    let statement = format!(
+        "WITH v (id, rest) AS ({rows})
+         UPDATE lead SET paused_rest_ms = v.rest
+         FROM v WHERE lead.id = v.id AND lead.workspace_id = $1 AND lead.status = 'PAUSED'"
+    );
+    sql::execute(tx, &statement, arguments).await?;
+    Ok(())
 }
 
 /// Which of the leads have a message that is being sent and perhaps cannot be held back any more.

@@ -61,7 +61,11 @@ fn hear(events: &[event::Model]) -> BTreeMap<Uuid, Log> {
             }
             "LEAD_STOPPED" => {
                 log.at.remove(&lead);
-                log.stopped.insert(lead);
+                let undone = (event.detail.as_ref())
+                    .is_some_and(|detail| detail["reason"] == "ENROLMENT_UNDONE");
+                if !undone {
+                    log.stopped.insert(lead);
+                }
                 continue;
             }
             _ => {}
