@@ -6,6 +6,7 @@
 //! done.
 
 mod read;
+pub mod upload;
 mod write;
 
 use sea_orm::DatabaseTransaction;
@@ -35,6 +36,13 @@ pub enum OnConflict {
 pub struct Submission {
     /// The file.
     pub csv: String,
+    /// What to do with it.
+    pub options: Options,
+}
+
+/// What to do with a file of people.
+#[derive(Debug)]
+pub struct Options {
     /// Header to field, as an object.
     pub mapping: Option<Value>,
     /// What is done with people who are there already.
@@ -43,6 +51,30 @@ pub struct Submission {
     pub dry_run: bool,
     /// The key under which the same submission answers the same operation.
     pub idempotency_key: Option<String>,
+}
+
+impl Options {
+    /// What is kept of them with the operation, and the key.
+    ///
+    /// # Errors
+    /// A [`Refusal`] of a mapping that is no object.
+    fn read(self) -> Result<(Request, Option<String>), Refusal> {
+        let mapping = match self.mapping {
+            None | Some(Value::Null) => None,
+            Some(Value::Object(mapping)) => Some(mapping),
+            Some(_) => {
+                let message = "mapping must be an object from headers to fields, such as \
+                               {\"Mail\": \"email\"}.";
+                return Err(Refusal::invalid(message, &["mapping"]));
+            }
+        };
+        let request = Request {
+            mapping,
+            on_conflict: self.on_conflict,
+            dry_run: self.dry_run,
+        };
+        Ok((request, self.idempotency_key))
+    }
 }
 
 /// Whether what was submitted, as it is kept with its operation, is only tried out.
@@ -77,34 +109,27 @@ pub async fn submit(
     caller: &Caller,
     submission: Submission,
 ) -> Result<BulkId, AppError> {
-    let Submission {
-        csv,
-        mapping,
-        on_conflict,
-        dry_run,
-        idempotency_key,
-    } = submission;
-    let mapping = match mapping {
-        None | Some(Value::Null) => None,
-        Some(Value::Object(mapping)) => Some(mapping),
-        Some(_) => {
-            let message = "mapping must be an object from headers to fields, such as \
-                           {\"Mail\": \"email\"}.";
-            return Err(Refusal::invalid(message, &["mapping"]).into());
-        }
-    };
-    ImportReader::new(csv.as_bytes(), mapping.as_ref()).map_err(refused)?;
+    let Submission { csv, options } = submission;
+    let (request, idempotency_key) = options.read()?;
+    ImportReader::new(csv.as_bytes(), request.mapping.as_ref()).map_err(refused)?;
     if csv.contains('\0') {
-        let message = "The file holds NUL characters: save it as CSV in UTF-8.";
-        return Err(Refusal::invalid(message, &["csv"]).into());
+        return Err(holds_nul().into());
     }
-    let request = json!(Request {
-        mapping,
-        on_conflict,
-        dry_run,
-    });
     let kind = BulkKind::ImportPeople;
-    super::submit(services, caller, kind, request, Some(csv), idempotency_key).await
+    super::submit(
+        services,
+        caller,
+        kind,
+        json!(request),
+        Some(csv),
+        idempotency_key,
+    )
+    .await
+}
+
+fn holds_nul() -> Refusal {
+    let message = "The file holds NUL characters: save it as CSV in UTF-8.";
+    Refusal::invalid(message, &["csv"])
 }
 
 fn refused(error: ImportError) -> AppError {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::{Step, Workbench, may_see, step};
+use super::{Step, Workbench, import, may_see, step};
 use crate::app::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::bulk::BulkKind;
 use crate::domain::id::{BulkId, WorkspaceId};
@@ -21,7 +21,7 @@ const KEY_LIFE: TimeDelta = TimeDelta::hours(24);
 /// The longest key, in characters.
 const KEY_CHARS_MAX: usize = 255;
 /// The size of a piece of input, in bytes.
-const PIECE_BYTES: usize = 1 << 20;
+pub(super) const PIECE_BYTES: usize = 1 << 20;
 
 /// Submits an operation, carries out as much of it as takes a moment, and answers its id.
 ///
@@ -39,47 +39,60 @@ pub async fn submit(
     input: Option<String>,
     idempotency_key: Option<String>,
 ) -> Result<BulkId, AppError> {
-    if idempotency_key
-        .as_ref()
-        .is_some_and(|key| key.chars().count() > KEY_CHARS_MAX)
-    {
-        return Err(refused(
-            RefusalCode::Invalid,
-            format!(
-                "The idempotencyKey is longer than {KEY_CHARS_MAX} characters; use a shorter one."
-            ),
-        ));
-    }
-    if idempotency_key
-        .as_ref()
-        .is_some_and(|key| key.contains(char::is_control))
-    {
-        return Err(refused(
-            RefusalCode::Invalid,
-            "The idempotencyKey holds control characters; use one without.".to_owned(),
-        ));
-    }
-    if holds_nul(&request) {
-        return Err(AppError::Refused(vec![Refusal {
-            code: RefusalCode::Invalid,
-            message: "The input holds a NUL character: remove it.".to_owned(),
-            path: Vec::new(),
-        }]));
-    }
+    let id = services.entropy.id(services.clock.now());
+    let input = input.map_or(Input::Nothing, Input::Text);
+    submit_with(
+        services,
+        caller,
+        (kind, request),
+        (id, input),
+        idempotency_key,
+    )
+    .await
+}
+
+/// What an operation is submitted with.
+pub(super) enum Input {
+    /// Nothing.
+    Nothing,
+    /// A text, which is kept in pieces.
+    Text(String),
+    /// Pieces that lie in the database already, under the operation's id; and what tells their text from
+    /// others, as [`Digest`] has it.
+    Uploaded(String),
+}
+
+/// The same, under an id that is known already.
+///
+/// # Errors
+/// As [`submit`], and with `INVALID` where pieces that should lie there do not any more.
+pub(super) async fn submit_with(
+    services: &Services,
+    caller: &Caller,
+    (kind, request): (BulkKind, Value),
+    (id, input): (BulkId, Input),
+    idempotency_key: Option<String>,
+) -> Result<BulkId, AppError> {
+    check(&request, idempotency_key.as_deref())?;
+    let digest = match &input {
+        Input::Nothing => None,
+        Input::Text(text) => Some(Digest::of(text)),
+        Input::Uploaded(digest) => Some(digest.clone()),
+    };
     let new = store::bulk::NewOperation {
-        id: services.entropy.id(services.clock.now()),
+        id,
         kind,
-        request_hash: fingerprint(kind, &request, input.as_deref()),
+        request_hash: fingerprint(kind, &request, digest.as_deref()),
         request,
         idempotency_key: idempotency_key.map(|key| of_caller(caller, key)),
         token: caller.token,
         scope: caller.scope.clone(),
         undoes: None,
     };
-    let entered = match enter(services, caller, &new, input.as_deref()).await {
+    let entered = match enter(services, caller, &new, &input).await {
         // Somebody else entered the same key in the same moment: that one counts.
         Err(AppError::Store(StoreError::Duplicate(_))) => {
-            enter(services, caller, &new, input.as_deref()).await?
+            enter(services, caller, &new, &input).await?
         }
         other => other?,
     };
@@ -91,6 +104,33 @@ pub async fn submit(
             Ok(new.id)
         }
     }
+}
+
+/// Whether a request and a key can be kept.
+///
+/// # Errors
+/// [`AppError::Refused`] with `INVALID`.
+pub(super) fn check(request: &Value, idempotency_key: Option<&str>) -> Result<(), AppError> {
+    let key = idempotency_key.unwrap_or_default();
+    if key.chars().count() > KEY_CHARS_MAX {
+        return Err(refused(
+            RefusalCode::Invalid,
+            format!(
+                "The idempotencyKey is longer than {KEY_CHARS_MAX} characters; use a shorter one."
+            ),
+        ));
+    }
+    if key.contains(char::is_control) {
+        return Err(refused(
+            RefusalCode::Invalid,
+            "The idempotencyKey holds control characters; use one without.".to_owned(),
+        ));
+    }
+    if holds_nul(request) {
+        let message = "The input holds a NUL character: remove it.";
+        return Err(Refusal::invalid(message, &[]).into());
+    }
+    Ok(())
 }
 
 /// A key as it is kept. Those of callers with different limits are apart: nobody learns from a key, or
@@ -123,7 +163,7 @@ async fn enter(
     services: &Services,
     caller: &Caller,
     new: &store::bulk::NewOperation,
-    input: Option<&str>,
+    input: &Input,
 ) -> Result<Entered, AppError> {
     let workspace = caller.workspace;
     let now = services.clock.now();
@@ -146,8 +186,18 @@ async fn enter(
         store::bulk::free_key(&tx, workspace, id).await?;
     }
     store::bulk::insert(&tx, workspace, new, now).await?;
-    for (ordinal, piece) in (0..).zip(pieces(input.unwrap_or_default())) {
-        store::bulk::insert_input(&tx, workspace, new.id, ordinal, piece).await?;
+    match input {
+        Input::Nothing => {}
+        Input::Text(text) => {
+            for (ordinal, piece) in (0..).zip(pieces(text)) {
+                store::bulk::insert_input(&tx, workspace, new.id, ordinal, piece).await?;
+            }
+        }
+        Input::Uploaded(_) => {
+            if !store::bulk::upload::end(&tx, workspace, new.id).await? {
+                return Err(import::upload::given_up());
+            }
+        }
     }
     tx.commit().await.map_err(StoreError::from)?;
     Ok(Entered::Now)
@@ -182,13 +232,40 @@ pub(super) async fn begin(services: &Services, workspace: WorkspaceId, id: BulkI
     services.wake.due();
 }
 
-/// What tells one submission from another: SHA-256 of kind, request and input. The order of the
-/// fields of an object does not count.
-pub(super) fn fingerprint(kind: BulkKind, request: &Value, input: Option<&str>) -> String {
+/// What tells one submission from another: SHA-256 of kind, request and the input's [`Digest`]. The order
+/// of the fields of an object does not count.
+pub(super) fn fingerprint(kind: BulkKind, request: &Value, digest: Option<&str>) -> String {
     let mut request = request.clone();
     request.sort_all_objects();
     let request = request.to_string();
-    hash([kind.into(), request.as_str(), input.unwrap_or_default()])
+    hash([kind.into(), request.as_str(), digest.unwrap_or_default()])
+}
+
+/// What tells one text from another, reckoned piece by piece: SHA-256.
+pub(super) struct Digest(ring::digest::Context);
+
+impl Digest {
+    /// Of no text yet.
+    pub(super) fn new() -> Self {
+        Self(ring::digest::Context::new(&ring::digest::SHA256))
+    }
+
+    /// Of a whole text.
+    fn of(text: &str) -> String {
+        let mut digest = Self::new();
+        digest.update(text);
+        digest.finish()
+    }
+
+    /// Adds the next piece.
+    pub(super) fn update(&mut self, piece: &str) {
+        self.0.update(piece.as_bytes());
+    }
+
+    /// The digest of all pieces, in hexadecimal digits.
+    pub(super) fn finish(self) -> String {
+        hexadecimal(self.0)
+    }
 }
 
 /// SHA-256 of texts, in hexadecimal digits.
@@ -199,12 +276,13 @@ fn hash<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
         context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         context.update(part.as_bytes());
     }
-    context
-        .finish()
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hexadecimal(context)
+}
+
+fn hexadecimal(context: ring::digest::Context) -> String {
+    let digest = context.finish();
+    let digits = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    digits.collect()
 }
 
 /// A text in pieces of about [`PIECE_BYTES`], none of which cuts a character.

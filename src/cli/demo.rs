@@ -11,7 +11,7 @@ use crate::app::Role;
 use crate::app::token::{self, Terms};
 use crate::clock::Clock;
 use crate::demo;
-use crate::http::{CONNECTIONS, CONNECTIONS_OF_ADDRESS, UPLOAD_MAX};
+use crate::http::{CONNECTIONS, CONNECTIONS_OF_ADDRESS, IMPORT_MAX, UPLOAD_MAX};
 use crate::server;
 
 pub(super) const EXAMPLES: &str = "\
@@ -75,6 +75,7 @@ pub(super) async fn run(arguments: DemoArgs) -> Result<(), Failure> {
         lease_seconds: 30,
         shutdown_seconds: 30,
         upload_mebibytes: UPLOAD_MAX >> 20,
+        import_mebibytes: IMPORT_MAX >> 20,
         trusted_documents: None,
         allowed_origins: Vec::new(),
         rate_limit: RATE_LIMIT.per_second,

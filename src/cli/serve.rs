@@ -14,7 +14,8 @@ use crate::clock::Clock;
 use crate::domain::network::{Networks, NotANetwork, Reach};
 use crate::entropy::Entropy;
 use crate::http::{
-    self, CONNECTIONS, CONNECTIONS_OF_ADDRESS, Connections, Documents, Origins, Proxies, UPLOAD_MAX,
+    self, CONNECTIONS, CONNECTIONS_OF_ADDRESS, Connections, Documents, IMPORT_MAX, Origins,
+    Proxies, UPLOAD_MAX,
 };
 use crate::server::{self, Config, Server};
 use crate::store::workspace;
@@ -59,6 +60,9 @@ pub struct ServeArgs {
     /// The largest request of an editor or admin, in mebibytes: a CSV file is imported as one text
     #[arg(long, env = "CADENZA_UPLOAD_MEBIBYTES", default_value_t = UPLOAD_MAX >> 20, value_name = "MIB", value_parser = mebibytes)]
     pub upload_mebibytes: usize,
+    /// The largest CSV file that is taken in by POST /import/people, in mebibytes
+    #[arg(long, env = "CADENZA_IMPORT_MEBIBYTES", default_value_t = IMPORT_MAX >> 20, value_name = "MIB", value_parser = mebibytes)]
+    pub import_mebibytes: usize,
     /// Run only the documents of this file: an Apollo persisted query manifest, or an object of
     /// hashes and documents as Relay writes it. Without it, any document is run
     #[arg(long, env = "CADENZA_TRUSTED_DOCUMENTS", value_name = "FILE")]
@@ -191,6 +195,7 @@ impl ServeArgs {
             shutdown_within: Duration::from_secs(self.shutdown_seconds),
             http: http::Options {
                 upload_max: self.upload_mebibytes << 20,
+                import_max: self.import_mebibytes << 20,
                 documents,
                 origins,
                 proxies,

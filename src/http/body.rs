@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream, Bytes};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -76,32 +76,38 @@ impl Room {
     /// # Errors
     /// [`NotTaken`], which says why.
     pub async fn take(&self, body: Body, limit: usize) -> Result<Taken, NotTaken> {
-        let began = Instant::now();
         let mut taken = Taken {
             bytes: Vec::new(),
             _room: None,
         };
-        let mut chunks = body.into_data_stream();
-        loop {
-            let so_far = u64::try_from(taken.bytes.len()).unwrap_or(u64::MAX);
-            let until = began + self.pace.within + Duration::from_secs(so_far / self.pace.slowest);
-            let next = timeout_at(until, timeout(self.pace.silent, chunks.next())).await;
-            let chunk = match next.map_err(|_| NotTaken::TooSlow)? {
-                Err(_) => return Err(NotTaken::TooSlow),
-                Ok(None) => return Ok(taken),
-                Ok(Some(Err(error))) if is_too_long(&error) => {
-                    return Err(NotTaken::TooLong(limit));
-                }
-                Ok(Some(Err(_))) => return Err(NotTaken::Cut),
-                Ok(Some(Ok(chunk))) => chunk,
-            };
+        let mut incoming = self.incoming(body, limit);
+        while let Some(chunk) = incoming.next().await? {
             let length = taken.bytes.len() + chunk.len();
-            if length > limit {
-                return Err(NotTaken::TooLong(limit));
-            }
             self.make_room(&mut taken, length)?;
             taken.bytes.extend_from_slice(&chunk);
         }
+        Ok(taken)
+    }
+
+    /// A body of at most `limit` bytes that is taken in as it comes, and not kept here.
+    pub fn incoming(&self, body: Body, limit: usize) -> Incoming {
+        Incoming {
+            chunks: body.into_data_stream(),
+            pace: self.pace,
+            began: Instant::now(),
+            length: 0,
+            limit,
+        }
+    }
+
+    /// Room for so many bytes, for as long as what is answered is kept.
+    ///
+    /// # Errors
+    /// [`NotTaken::NoRoom`] where others fill it.
+    pub fn keep(&self, bytes: usize) -> Result<OwnedSemaphorePermit, NotTaken> {
+        let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.units).try_acquire_many_owned(units);
+        room.map_err(|_| NotTaken::NoRoom)
     }
 
     fn make_room(&self, taken: &mut Taken, length: usize) -> Result<(), NotTaken> {
@@ -120,6 +126,42 @@ impl Room {
             none => *none = Some(room),
         }
         Ok(())
+    }
+}
+
+/// A body that comes, bounded in size and in time.
+pub struct Incoming {
+    chunks: BodyDataStream,
+    pace: Pace,
+    began: Instant,
+    length: usize,
+    limit: usize,
+}
+
+impl Incoming {
+    /// What comes next; `None` at the end.
+    ///
+    /// # Errors
+    /// [`NotTaken`], which says why nothing more is taken.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, NotTaken> {
+        let so_far = u64::try_from(self.length).unwrap_or(u64::MAX);
+        let longer = Duration::from_secs(so_far / self.pace.slowest);
+        let until = self.began + self.pace.within + longer;
+        let next = timeout_at(until, timeout(self.pace.silent, self.chunks.next())).await;
+        let chunk = match next.map_err(|_| NotTaken::TooSlow)? {
+            Err(_) => return Err(NotTaken::TooSlow),
+            Ok(None) => return Ok(None),
+            Ok(Some(Err(error))) if is_too_long(&error) => {
+                return Err(NotTaken::TooLong(self.limit));
+            }
+            Ok(Some(Err(_))) => return Err(NotTaken::Cut),
+            Ok(Some(Ok(chunk))) => chunk,
+        };
+        self.length += chunk.len();
+        if self.length > self.limit {
+            return Err(NotTaken::TooLong(self.limit));
+        }
+        Ok(Some(chunk))
     }
 }
 

@@ -10,10 +10,12 @@ mod documents;
 mod fanout;
 mod graphiql;
 mod health;
+mod import;
 mod listen;
 mod origin;
 pub mod payload;
 mod post;
+mod problem;
 mod proxies;
 pub mod read;
 mod run;
@@ -28,7 +30,7 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap, header};
 use axum::middleware::map_response_with_state;
-use axum::routing::get;
+use axum::routing::{get, post as by_post};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -49,6 +51,9 @@ const BODY_MAX: usize = 1 << 20;
 /// one text.
 pub const UPLOAD_MAX: usize = 256 << 20;
 
+/// The largest file that is taken in as it comes, in bytes, unless told otherwise.
+pub const IMPORT_MAX: usize = 1 << 30;
+
 /// So many of the largest bodies are taken in at once.
 const UPLOADS_AT_ONCE: usize = 4;
 
@@ -56,6 +61,8 @@ const UPLOADS_AT_ONCE: usize = 4;
 pub struct Options {
     /// The largest body of a request that may write, in bytes.
     pub upload_max: usize,
+    /// The largest file that is taken in as it comes, in bytes.
+    pub import_max: usize,
     /// The documents that clients may name by their hash.
     pub documents: Documents,
     /// The pages elsewhere that may use the API from a browser.
@@ -70,6 +77,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             upload_max: UPLOAD_MAX,
+            import_max: IMPORT_MAX,
             documents: Documents::registered_by_clients(),
             origins: Origins::default(),
             proxies: Proxies::default(),
@@ -85,6 +93,7 @@ pub struct Http(Arc<Parts>);
 struct Parts {
     schema: CadenzaSchema,
     upload_max: usize,
+    import_max: usize,
     /// What all bodies take at once.
     room: Room,
     documents: Documents,
@@ -106,6 +115,7 @@ impl Http {
     pub fn new(schema: CadenzaSchema, options: Options, shutdown: CancellationToken) -> Self {
         let Options {
             upload_max,
+            import_max,
             documents,
             origins,
             proxies,
@@ -114,6 +124,7 @@ impl Http {
         Self(Arc::new(Parts {
             schema,
             upload_max,
+            import_max,
             room: Room::new(UPLOADS_AT_ONCE * upload_max.max(BODY_MAX)),
             documents,
             origins,
@@ -131,6 +142,7 @@ impl Http {
         Router::new()
             .merge(graphiql::router())
             .route("/graphql", get(post::get).post(post::post))
+            .route("/import/people", by_post(import::people))
             .route("/healthz", get(health::health))
             .fallback(answer::not_found)
             .method_not_allowed_fallback(answer::method_not_allowed)

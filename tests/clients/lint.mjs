@@ -34,12 +34,12 @@ export const PASSED_OVER = {
     /^\w+(Connection|Edge|Payload): /,
     /^PageInfo: /,
     // What happened, and what was wrong.
-    /^(Blocker|BulkOutcome|ExecutionError|ExecutionEvent|FlowProblem|TokenUse|UserError|WorkflowRun): /,
-    /^(AuditEntry|Blocker|BulkOutcome|ExecutionError|ExecutionEvent|FlowProblem|TokenUse|UserError): /,
+    /^(AuditEntry|Blocker|BulkOutcome|BulkOutcomeCount|ExecutionError|ExecutionEvent|FlowProblem): /,
+    /^(TokenUse|UserError|WorkflowRun): /,
     // Counts and plans.
     /^(Engagement|FieldChange|FlowChange|Funnel|LeadCounts|MessageCounts|PublishPlan|StepChange|VersionChanges|VariantComparison|\w+Analytics): /,
     // What would be.
-    /^(FlowPreview|Forecast|ForecastDay|PreviewAnswer|PreviewEntry|PreviewPath|SenderCount): /,
+    /^(EnrolmentPreview|FlowPreview|Forecast|ForecastDay|LeadsSelected|PeopleSelected|PreviewAnswer|PreviewEntry|PreviewPath|SenderCount): /,
     // Parts of a sequence or of a sender.
     /^(EmailVariant|Flow|MessageVariant|SendWindow|SequenceSettings|Step): /,
     /^(Condition|Email|End|Message|Split|Task|Update|Webhook)Action: /,
@@ -47,8 +47,7 @@ export const PASSED_OVER = {
     /^(OutboxTransport|SenderCheck|SenderFinding|SmtpTransport|TwilioTransport|WarmUp): /,
   ],
   "relay-edge-types": [
-    /^(BulkOutcome|TokenUse|WorkflowRun)Edge: Edge type's field `node` must implement `Node` interface\.$/,
-    /^(AuditEntry|BulkOutcome|TokenUse)Edge: Edge type's field `node` must implement `Node` interface\.$/,
+    /^(AuditEntry|BulkOutcome|TokenUse|WorkflowRun)Edge: Edge type's field `node` must implement `Node` interface\.$/,
     /: A list type should only wrap an edge type\.$/,
   ],
   "require-field-of-type-query-in-mutation-result": [/^/],

@@ -5,6 +5,7 @@ mod analytics;
 mod chaos;
 mod client;
 mod kill;
+mod kill_bulk;
 mod main_job;
 mod process;
 mod sequence_files;

@@ -64,6 +64,7 @@ mod twilio;
 mod unbound;
 mod undo;
 mod updates;
+mod upload;
 mod version_changes;
 mod walls;
 #[path = "../support/web_sink.rs"]

@@ -67,7 +67,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "http",
-        &["domain", "secrets", "store", "app", "bus", "graphql"],
+        &[
+            "domain", "secrets", "store", "app", "bulk", "bus", "graphql",
+        ],
     ),
     ("server", EVERYTHING),
     ("cli", EVERYTHING),

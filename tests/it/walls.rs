@@ -204,12 +204,29 @@ pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
         ("Query.people" | "Mutation.workflowCreate" | "Mutation.workflowUpdate", "ids") => {
             &["person"]
         }
+        ("Query.node" | "Query.nodes", _) => EVERY,
+        ("Mutation.leadsEnrol" | "Query.peopleSelected", "ids")
+            if path.contains("opportunities.") =>
+        {
+            &["opp"]
+        }
+        ("Mutation.leadsEnrol" | "Query.peopleSelected", "ids") | (_, "personId") => {
+            &["person", "free person"]
+        }
+        ("Query.people", "ids") => &["person"],
         ("Query.opportunities", "ids") | (_, "opportunityIds") => &["opp"],
         (_, "pipelineId") => &["pipeline"],
         (_, "stageId" | "stageIds") => &["stage"],
         (_, "id") if name.starts_with("opportunity") => &["opp"],
         (_, "id") if name.starts_with("workflow") => &["workflow"],
         ("Mutation.leadsPause" | "Mutation.leadsResume" | "Mutation.leadsRemove", "ids")
+        (
+            "Mutation.leadsPause"
+            | "Mutation.leadsResume"
+            | "Mutation.leadsRemove"
+            | "Query.leadsSelected",
+            "ids",
+        )
         | (_, "leadId") => &["lead"],
         (_, "sequenceIds" | "sequenceId" | "notInSequenceId") => &["seq"],
         (_, "senderIds") => &["sender"],
@@ -229,6 +246,20 @@ pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
         "Query.nodes" => ("query ($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }".into(), json!({})),
         "Query.events" => ("query ($filter: EventFilter) { events(first: 250, filter: $filter) { cursor kind } }".into(), json!({})),
         "Query.people" => (format!("query ($filter: PersonFilter) {{ people{page} }}"), json!({})),
+        "Query.peopleSelected" => (
+            "query ($selection: PeopleSelection!, $sequenceId: ID) {
+                peopleSelected(selection: $selection, sequenceId: $sequenceId) {
+                    count sample { id } enrolment { enrolled outcomes { code count } } } }".into(),
+            match path {
+                "sequenceId" => json!({ "selection": { "ids": [ours.id("person")] } }),
+                _ => json!({ "selection": {} }),
+            },
+        ),
+        "Query.leadsSelected" => (
+            "query ($selection: LeadSelection!) { leadsSelected(selection: $selection) {
+                count byStatus { total } sample { id } } }".into(),
+            json!({ "selection": {} }),
+        ),
         "Query.opportunities" => (format!("query ($filter: OpportunityFilter) {{ opportunities{page} }}"), json!({})),
         "Query.leads" => (format!("query ($filter: LeadFilter) {{ leads{page} }}"), json!({})),
         "Query.executions" => (format!("query ($filter: ExecutionFilter) {{ executions{page} }}"), json!({})),

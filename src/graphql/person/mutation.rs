@@ -254,10 +254,12 @@ impl PersonMutation {
         let caller = ctx.require(Role::Editor)?;
         let submission = import::Submission {
             csv: input.csv,
-            mapping: input.mapping.map(|json| json.0),
-            on_conflict: input.on_conflict.unwrap_or(ImportConflict::Update).into(),
-            dry_run: input.dry_run.unwrap_or(false),
-            idempotency_key: input.idempotency_key,
+            options: import::Options {
+                mapping: input.mapping.map(|json| json.0),
+                on_conflict: input.on_conflict.unwrap_or(ImportConflict::Update).into(),
+                dry_run: input.dry_run.unwrap_or(false),
+                idempotency_key: input.idempotency_key,
+            },
         };
         BulkPayload::of(
             ctx,

@@ -1,0 +1,192 @@
+//! `/import/people` by POST: a CSV file as the body, which is taken in as it comes and never held whole.
+
+use axum::Json;
+use axum::body::Body as HttpBody;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::body::{NotTaken, drain};
+use super::problem::Problem;
+use super::{From, Http};
+use crate::app::{AppError, Caller, Role};
+use crate::bulk::import::upload::Upload;
+use crate::bulk::import::{OnConflict, Options};
+use crate::graphql::RequestId;
+
+/// How much a file that comes in takes of the server's memory, in bytes.
+const HELD: usize = 4 << 20;
+
+/// What the URL may carry.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Parameters {
+    mapping: Option<String>,
+    on_conflict: Option<OnConflict>,
+    dry_run: Option<bool>,
+    idempotency_key: Option<String>,
+}
+
+impl Parameters {
+    fn options(self) -> Result<Options, Problem> {
+        let mapping = self.mapping.filter(|text| !text.is_empty());
+        let mapping = mapping.map(|text| serde_json::from_str(&text)).transpose();
+        let mapping = mapping.map_err(|_| {
+            let detail = "The parameter mapping is not JSON: give an object from headers to \
+                          fields, such as {\"Mail\": \"email\"}.";
+            Problem::new(StatusCode::BAD_REQUEST, detail)
+        })?;
+        Ok(Options {
+            mapping,
+            on_conflict: self.on_conflict.unwrap_or(OnConflict::Update),
+            dry_run: self.dry_run.unwrap_or(false),
+            idempotency_key: self.idempotency_key.filter(|key| !key.is_empty()),
+        })
+    }
+}
+
+/// Takes in a file of people and answers the operation that imports it.
+pub async fn people(
+    State(http): State<Http>,
+    extensions: Extensions,
+    headers: HeaderMap,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+    body: HttpBody,
+) -> Response {
+    let id = RequestId::mint(http.services());
+    let from = From::of(&http, &extensions, &headers);
+    let ready = admit(&http, &headers, from).await.and_then(|caller| {
+        let options = options(&headers, parameters)?;
+        is_short_enough(&http, &headers)?;
+        Ok((caller, options))
+    });
+    let (caller, options) = match ready {
+        Ok(ready) => ready,
+        Err(problem) => {
+            drain(body).await;
+            return problem.answer(&id);
+        }
+    };
+    match take(&http, &caller, options, body).await {
+        Ok(operation) => {
+            let answer = json!({ "id": operation });
+            (StatusCode::ACCEPTED, Json(answer)).into_response()
+        }
+        Err(problem) => problem.answer(&id),
+    }
+}
+
+/// Who sends the file, if they may.
+async fn admit(http: &Http, headers: &HeaderMap, from: From) -> Result<Caller, Problem> {
+    let caller = http.caller(headers, from).await?;
+    http.services().access.spend(&caller, from.0)?;
+    if caller.role < Role::Editor {
+        let detail = format!(
+            "This needs a token with the role {}, and yours has {}; an admin makes one by \
+             tokenCreate.",
+            Role::Editor,
+            caller.role
+        );
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
+    if !caller.scope.is_all() {
+        let detail = "This needs a token for the whole workspace, and yours is limited to some \
+                      sequences; an admin makes one by tokenCreate without sequenceIds.";
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
+    Ok(caller)
+}
+
+fn options(
+    headers: &HeaderMap,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Options, Problem> {
+    if !is_csv(headers) {
+        let detail = "Send the file as `Content-Type: text/csv`, in UTF-8.";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    let Ok(Query(parameters)) = parameters else {
+        let detail = "The parameters of the URL cannot be read: mapping is JSON, onConflict is \
+                      UPDATE or SKIP, dryRun is true or false, idempotencyKey is a text, and there \
+                      are no others.";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    };
+    parameters.options()
+}
+
+/// Whether the body is said to be CSV in UTF-8 (RFC 4180 §3).
+fn is_csv(headers: &HeaderMap) -> bool {
+    let text = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let mut parts = text
+        .into_iter()
+        .flat_map(|text| text.split(';'))
+        .map(|part| part.trim().to_ascii_lowercase());
+    parts.next().as_deref() == Some("text/csv")
+        && parts
+            .filter_map(|part| part.strip_prefix("charset=").map(str::to_owned))
+            .all(|charset| matches!(charset.trim_matches('"'), "utf-8" | "utf8"))
+}
+
+/// A file that is said to be too long is not even begun.
+fn is_short_enough(http: &Http, headers: &HeaderMap) -> Result<(), Problem> {
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let limit = http.0.import_max;
+    match length.is_some_and(|length| usize::try_from(length).is_ok_and(|length| length <= limit)) {
+        false if length.is_some() => Err(NotTaken::TooLong(limit).into()),
+        _ => Ok(()),
+    }
+}
+
+async fn take(
+    http: &Http,
+    caller: &Caller,
+    options: Options,
+    body: HttpBody,
+) -> Result<crate::domain::id::BulkId, Problem> {
+    let room = http.0.room.keep(HELD)?;
+    let mut incoming = http.0.room.incoming(body, http.0.import_max);
+    let mut upload = Upload::begin(http.services(), caller, options).await?;
+    let cut = loop {
+        match incoming.next().await {
+            Ok(Some(bytes)) => {
+                if let Err(error) = upload.write(&bytes).await {
+                    break Problem::from(error);
+                }
+            }
+            Ok(None) => {
+                let submitted = upload.finish().await;
+                drop(room);
+                return Ok(submitted?);
+            }
+            Err(not_taken) => break not_taken.into(),
+        }
+    };
+    upload.give_up().await.map_err(AppError::from)?;
+    Err(cut)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_csv_in_utf_8_is_taken() {
+        let of = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(text));
+            is_csv(&headers)
+        };
+        assert!(of("text/csv") && of("Text/CSV; header=present; charset=\"UTF-8\""));
+        assert!(!of("text/csv; charset=iso-8859-1") && !of("text/plain") && !of("text/csvx"));
+        assert!(!is_csv(&HeaderMap::new()));
+    }
+}
