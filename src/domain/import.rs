@@ -9,6 +9,7 @@ use std::io::Read;
 
 use serde_json::{Map, Value};
 
+use super::csv_cell::unguarded;
 use super::holidays::Country;
 
 /// The most columns of a file.
@@ -77,6 +78,9 @@ pub enum Target {
     Country,
     /// An attribute of this name.
     Attribute(String),
+    /// All attributes as one JSON object, as an export has them; what is none goes to the attribute
+    /// `attributes`.
+    Attributes,
 }
 
 /// What a line says of a person; `None` where the file has no such column or the cell is blank.
@@ -211,7 +215,7 @@ impl<R: Read> ImportReader<R> {
                     index + 1
                 )
             })?;
-            let cell = cell.trim();
+            let cell = unguarded(cell.trim());
             if cell.is_empty() {
                 continue;
             }
@@ -231,6 +235,16 @@ impl<R: Read> ImportReader<R> {
                     continue;
                 }
                 Target::Country => &mut person.country,
+                Target::Attributes => {
+                    match serde_json::from_str(cell) {
+                        Ok(Value::Object(all)) => person.attributes.extend(all),
+                        _ => {
+                            let name = "attributes".to_owned();
+                            person.attributes.insert(name, Value::from(cell));
+                        }
+                    }
+                    continue;
+                }
                 Target::Attribute(name) => {
                     person.attributes.insert(name.clone(), Value::from(cell));
                     continue;
@@ -495,6 +509,7 @@ fn recognised(header: &str) -> Target {
         "title" | "jobtitle" | "position" => Target::Title,
         "timezone" | "tz" => Target::TimeZone,
         "country" | "countrycode" => Target::Country,
+        "attributes" => Target::Attributes,
         _ => Target::Attribute(header.to_owned()),
     }
 }

@@ -7,6 +7,7 @@ pub mod address;
 pub mod analytics;
 pub mod audit;
 pub mod bulk;
+pub mod csv_cell;
 pub mod duration;
 pub mod erasure;
 pub mod event;

@@ -156,10 +156,12 @@ pub fn rate_limited(retry: RetryAfter, id: &RequestId) -> Answer {
 
 /// There is nothing at this path.
 pub async fn not_found(uri: Uri) -> Response {
-    let text = format!(
-        "There is nothing at {}; the API is at /graphql.\n",
-        uri.path()
-    );
+    not_found_at(uri.path())
+}
+
+/// The same, of a path by its name.
+pub fn not_found_at(path: &str) -> Response {
+    let text = format!("There is nothing at {path}; the API is at /graphql.\n");
     (StatusCode::NOT_FOUND, text).into_response()
 }
 

@@ -7,6 +7,7 @@ pub mod accept;
 mod answer;
 mod body;
 mod documents;
+mod export;
 mod fanout;
 mod graphiql;
 mod health;
@@ -143,6 +144,7 @@ impl Http {
             .merge(graphiql::router())
             .route("/graphql", get(post::get).post(post::post))
             .route("/import/people", by_post(import::people))
+            .route("/export/{file}", get(export::get))
             .route("/healthz", get(health::health))
             .fallback(answer::not_found)
             .method_not_allowed_fallback(answer::method_not_allowed)

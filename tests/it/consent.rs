@@ -132,10 +132,7 @@ both!(
         assert_eq!(claim.len(), 1);
         opt_out(&h, &ada, &["CALL"]).await;
         let open = h
-            .data(
-                "{ tasks(filter: { status: [OPEN] }) { totalCount } }",
-                json!({}),
-            )
+            .data("{ tasks(status: [OPEN]) { totalCount } }", json!({}))
             .await;
         assert_eq!(open["tasks"]["totalCount"], 0, "nobody is to call any more");
         opt_out(&h, &ada, &["EMAIL"]).await;

@@ -118,13 +118,13 @@ async fn lead_of(h: &Harness, person: &str) -> String {
     let ada = sender(h, "ada").await;
     let greeting = |key: &str| {
         json!({ "key": key, "action": { "email": { "senderIds": [&ada],
-            "variants": [{ "subject": "Hi {{ firstName }}", "text": "Dear {{ lastName }}" }] } } })
+            "variants": [{ "subject": "Hi {{ first_name }}", "text": "Dear {{ last_name }}" }] } } })
     };
     let mut first = greeting("first");
     first["next"] = json!("call");
     let steps = json!([first,
         { "key": "call", "next": "last", "action": { "task": { "channel": "CALL",
-            "title": "Call {{ firstName }}", "instructions": "On {{ phone }}" } } },
+            "title": "Call {{ first_name }}", "instructions": "On {{ phone }}" } } },
         greeting("last")]);
     running(h, steps, json!({}), &[person]).await.remove(0)
 }

@@ -20,6 +20,7 @@ mod error_codes;
 mod events;
 mod examples;
 mod executions;
+mod export;
 mod fanout;
 mod flows;
 mod forecast;

@@ -190,7 +190,7 @@ both!(
             let expected = [(1, "ACTIVE".to_owned()), (2, "STOPPED".to_owned())];
             assert_eq!(rounds(&h).await, expected);
             let receiver = Receiver::default();
-            later(&h, Duration::days(2));
+            later(&h, Duration::days(6));
             settle(&h, &receiver).await;
             let to = format!("ada-{survivor_is_ahead}@example.org Subject of two");
             assert_eq!(receiver.in_order(), [to]);
