@@ -267,6 +267,11 @@ const fn index(place: u32) -> usize {
     place as usize
 }
 
+/// Which kinds of messages, by their places.
+type Belongs<'a> = dyn Fn(usize, &MessageKind) -> bool + 'a;
+/// The sums over those that belong.
+type SumOf<'a> = dyn Fn(&Belongs<'_>) -> Sums + 'a;
+
 /// One counting of a table.
 struct Count<'a> {
     table: &'a Table,
@@ -458,7 +463,7 @@ impl<'a> Count<'a> {
 
     fn report(self) -> Report {
         let kinds = &self.table.kinds.all;
-        let sum = |belongs: &dyn Fn(usize, &MessageKind) -> bool| {
+        let sum = |belongs: &Belongs<'_>| {
             let mut all = Sums::default();
             for (at, kind) in kinds.iter().enumerate() {
                 if belongs(at, kind) {
@@ -523,7 +528,7 @@ impl<'a> Count<'a> {
         &self,
         step: u32,
         bucket: &dyn Fn(&Leads, Sums) -> Bucket,
-        sum: &dyn Fn(&dyn Fn(usize, &MessageKind) -> bool) -> Sums,
+        sum: &SumOf<'_>,
     ) -> Vec<(String, Bucket)> {
         let mut found: Vec<(String, Bucket)> = Vec::new();
         for (at, kind) in self.table.kinds.all.iter().enumerate() {
