@@ -199,12 +199,9 @@ pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
     let kinds: &[&str] = match (field, last) {
         ("Query.node" | "Query.nodes", _) | ("Query.auditEntries", "objectId") => EVERY,
         ("Query.auditEntries", _) => &["token"],
-        ("Mutation.leadsEnrol", "ids") if path.contains(".opportunities.") => &["opp"],
-        ("Mutation.leadsEnrol", "ids") | (_, "personId") => &["person", "free person"],
         ("Query.people" | "Mutation.workflowCreate" | "Mutation.workflowUpdate", "ids") => {
             &["person"]
         }
-        ("Query.node" | "Query.nodes", _) => EVERY,
         ("Mutation.leadsEnrol" | "Query.peopleSelected", "ids")
             if path.contains("opportunities.") =>
         {
@@ -213,13 +210,11 @@ pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
         ("Mutation.leadsEnrol" | "Query.peopleSelected", "ids") | (_, "personId") => {
             &["person", "free person"]
         }
-        ("Query.people", "ids") => &["person"],
         ("Query.opportunities", "ids") | (_, "opportunityIds") => &["opp"],
         (_, "pipelineId") => &["pipeline"],
         (_, "stageId" | "stageIds") => &["stage"],
         (_, "id") if name.starts_with("opportunity") => &["opp"],
         (_, "id") if name.starts_with("workflow") => &["workflow"],
-        ("Mutation.leadsPause" | "Mutation.leadsResume" | "Mutation.leadsRemove", "ids")
         (
             "Mutation.leadsPause"
             | "Mutation.leadsResume"
