@@ -192,15 +192,36 @@ fn given<I: InputType + Default, F>(
                 .map_err(|error| Wrong::Filter(format!("filter is no JSON: {error}.")))?;
             let value = Value::from_json(json)
                 .map_err(|error| Wrong::Filter(format!("filter: {error}.")))?;
-            I::parse(Some(value)).map_err(|error| {
-                Wrong::Filter(format!(
-                    "filter: {}.",
-                    error.into_server_error(Default::default()).message
-                ))
-            })?
+            let input = I::parse(Some(value.clone())).map_err(|error| {
+                let error = error.into_server_error(Default::default());
+                Wrong::Filter(format!("filter: {}.", error.message))
+            })?;
+            // What the library does not know it passes over, and everybody would be exported.
+            if let Some(name) = unknown(&value, &input.to_value()) {
+                let message = format!("filter: there is no field {name}; leave it out.");
+                return Err(Wrong::Filter(message));
+            }
+            input
         }
     };
     read(input, &["filter"]).map_err(|problems| Wrong::Filter(told(problems)))
+}
+
+/// A field of what was given that is not among those that were read.
+fn unknown(given: &Value, read: &Value) -> Option<String> {
+    match (given, read) {
+        (Value::Object(given), Value::Object(read)) => {
+            given.iter().find_map(|(name, value)| match read.get(name) {
+                None => Some(name.to_string()),
+                Some(read) => unknown(value, read),
+            })
+        }
+        (Value::List(given), Value::List(read)) => {
+            let mut pairs = given.iter().zip(read);
+            pairs.find_map(|(given, read)| unknown(given, read))
+        }
+        _ => None,
+    }
 }
 
 /// A file that is being written.

@@ -41,6 +41,7 @@ mod opted_out;
 mod pace;
 mod pains;
 mod people;
+mod people_filters;
 mod pipelines;
 mod preview;
 mod prompt;
