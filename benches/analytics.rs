@@ -34,7 +34,7 @@ const CHUNK: usize = 200;
 const BEFORE: i64 = 100;
 const DAY_MS: i64 = 86_400_000;
 /// So many leads are large.
-const LARGE_FROM: usize = 20_000;
+const LARGE_FROM: usize = 100_000;
 /// Tables that are large here: no statement goes through all of one.
 const LARGE: [&str; 4] = ["lead", "execution", "event", "person"];
 
