@@ -39,9 +39,9 @@ mod tests {
     use super::*;
 
     fn flow() -> Flow {
-        let email = json!({ "email": { "senderIds": [], "variants": [] } });
-        let call = json!({ "task": { "channel": "CALL", "title": "Call" } });
-        let work = json!({ "task": { "title": "Look" } });
+        let email = json!({ "kind": "email", "senders": [], "variants": [] });
+        let call = json!({ "kind": "task", "channel": "CALL", "title": "Call" });
+        let work = json!({ "kind": "task", "channel": "TASK", "title": "Look" });
         let steps = json!({ "steps": [
             { "key": "a", "action": email, "next": "b" },
             { "key": "b", "action": call, "next": "c" },
