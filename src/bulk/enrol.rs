@@ -204,6 +204,7 @@ pub(super) async fn chunk(
             let manner = Manner::Asked {
                 re_enrol: request.re_enrol,
                 missing: request.people.missing(),
+                operation: Some(operation.id),
             };
             let (subjects, people): (Vec<String>, Vec<_>) = people
                 .into_iter()

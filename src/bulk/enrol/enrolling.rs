@@ -4,13 +4,14 @@
 use std::collections::HashSet;
 
 use sea_orm::DatabaseTransaction;
+use serde_json::json;
 
 use super::plan::Planner;
 use crate::app::Services;
 use crate::domain::bulk::BulkOutcomeCode;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::{Channel, CompiledFlow};
-use crate::domain::id::{LeadId, SequenceId, WorkspaceId};
+use crate::domain::id::{BulkId, LeadId, SequenceId, WorkspaceId};
 use crate::domain::sequence::{SequenceAction, SequenceStatus};
 use crate::domain::settings::Settings;
 use crate::store::StoreError;
@@ -28,6 +29,8 @@ pub enum Manner {
         re_enrol: bool,
         /// What is told where there is nobody under a name.
         missing: &'static str,
+        /// By which operation, which may be undone; none where nobody is enrolled yet.
+        operation: Option<BulkId>,
     },
     /// A workflow, which enrols nobody twice.
     Workflow,
@@ -218,6 +221,13 @@ pub async fn enrol(
     let events = leads.iter().filter(is_made).map(|lead| {
         let event = NewEvent::of_lead(now, EventKind::LeadEnrolled, sequence, lead.id);
         let sender_id = lead.sender;
+        let event = match manner {
+            Manner::Asked {
+                operation: Some(id),
+                ..
+            } => event.with_detail(json!({ "operationId": id })),
+            Manner::Asked { .. } | Manner::Workflow => event,
+        };
         NewEvent {
             sender_id,
             ..event.at_step(&entry.key)

@@ -139,7 +139,11 @@ impl PeopleSelected {
             Ok(enrolling) => {
                 let default = PersonFilter::default();
                 let missing = self.people.missing();
-                let manner = Manner::Asked { re_enrol, missing };
+                let manner = Manner::Asked {
+                    re_enrol,
+                    missing,
+                    operation: None,
+                };
                 for among in self.parts(services, &default) {
                     for alike in enrolment::alike(db, workspace, sequence, among).await? {
                         match enrolling.refusal(Some(&alike.candidate), manner) {

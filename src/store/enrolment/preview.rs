@@ -69,7 +69,9 @@ pub async fn alike(
     let suppressed = SUPPRESSED.map(|(_, column)| column).join(", ");
     let columns = format!("has_email, has_phone, has_linkedin, {suppressed}, has_run, active");
     let statement = format!(
-        "SELECT {columns}, count(*) AS count FROM ({} AND {conditions}) AS c GROUP BY {columns}",
+        "SELECT {columns}, count(*) AS count FROM (
+             {} WHERE p.workspace_id = $1 AND p.erased_at IS NULL AND {conditions}
+         ) AS c GROUP BY {columns}",
         candidates()
     );
     let groups: Vec<Group> = sql::all(connection, &statement, arguments).await?;
@@ -115,8 +117,8 @@ pub async fn sample(
     let mut arguments = Arguments::new().with(workspace.uuid());
     let conditions = chosen(connection, workspace, filter, as_of, &mut arguments);
     let statement = format!(
-        "SELECT p.* FROM person p WHERE p.workspace_id = $1 AND {conditions}
-         ORDER BY p.id LIMIT {limit}"
+        "SELECT p.* FROM person p WHERE p.workspace_id = $1 AND p.erased_at IS NULL
+             AND {conditions} ORDER BY p.id LIMIT {limit}"
     );
     sql::all(connection, &statement, arguments).await
 }
