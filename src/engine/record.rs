@@ -183,7 +183,7 @@ pub(super) struct Recording<'a> {
     /// Of what the workspace allows.
     limit_refunds: HashMap<QuotaKey, i32>,
     /// Addresses that refuse for good, and the messages that they refused.
-    bounced: (Vec<(Channel, String)>, Vec<ExecutionId>),
+    bounced: Vec<(ExecutionId, Option<(Channel, String)>)>,
     /// Addresses whose owners have opted out, and the messages that told it.
     opted_out: (Vec<(Channel, String)>, Vec<ExecutionId>),
     unhealthy: BTreeMap<SenderId, (DateTime<Utc>, String)>,
@@ -220,7 +220,7 @@ impl<'a> Recording<'a> {
             events: Vec::new(),
             refunds: HashMap::new(),
             limit_refunds: HashMap::new(),
-            bounced: Default::default(),
+            bounced: Vec::new(),
             opted_out: Default::default(),
             unhealthy: BTreeMap::new(),
             healthy: BTreeSet::new(),

@@ -9,9 +9,8 @@ use crate::store::dispatch::OpenExecution;
 impl Recording<'_> {
     /// The address refuses for good: the lead stops, and nobody writes to it again.
     pub(super) fn bounced(&mut self, mut open: OpenExecution, letter: &Letter) -> Result<()> {
-        let (addresses, messages) = &mut self.bounced;
-        addresses.extend(open.channel.zip(letter.address()));
-        messages.push(open.id);
+        let address = open.channel.zip(letter.address());
+        self.bounced.push((open.id, address));
         open.lead.bounced = true;
         self.event(&open, EventKind::Bounced, None);
         self.moved(open, &Happening::Stop(StopReason::Bounced))

@@ -53,6 +53,12 @@ impl Recording<'_> {
                 }
             }
         }
+        // Whoever is erased has no address to be kept from; who has opted out stays so.
+        for (message, address) in &mut self.bounced {
+            if executions.contains(message) {
+                *address = None;
+            }
+        }
         self.kept
             .retain(|kept| !executions.contains(&kept.execution_id));
         for event in &mut self.events {

@@ -84,9 +84,11 @@ impl Recording<'_> {
         let (opted_out, messages) = &self.opted_out;
         rows::suppress(tx, self.workspace, opted_out, "UNSUBSCRIBED", self.now).await?;
         rows::note_opted_out(tx, messages).await?;
-        let (bounced, messages) = &self.bounced;
-        rows::suppress(tx, self.workspace, bounced, "BOUNCED", self.now).await?;
-        rows::note_bounced(tx, messages).await?;
+        let (messages, bounced): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.bounced).into_iter().unzip();
+        let bounced: Vec<_> = bounced.into_iter().flatten().collect();
+        rows::suppress(tx, self.workspace, &bounced, "BOUNCED", self.now).await?;
+        rows::note_bounced(tx, &messages).await?;
         // Senders before counts, and both in one order, as a claim locks them.
         let mut senders = self.healthy.clone();
         senders.extend(self.unhealthy.keys().chain(self.paced.keys()));

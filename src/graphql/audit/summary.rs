@@ -23,6 +23,8 @@ const CHARS_MAX: usize = 100;
 const SCALARS: &[&str] = &["Date", "DateTime", "Duration", "LocalTime", "TimeZone"];
 /// Texts that are kept: what things of the workspace are called.
 const TEXTS: &[&str] = &["name", "key", "stepKey", "from", "to"];
+/// Those of them that people's names stand in.
+const PERSONAL_TEXTS: &[(&str, &str)] = &[("OpportunityCreateInput", "name")];
 /// What is said of people, of which nothing is kept but which fields are set.
 const PERSONAL: &[&str] = &["PersonInput", "AttributeMatchInput"];
 
@@ -72,7 +74,9 @@ impl Summary<'_> {
                     let Some(known) = input_fields.get(name.as_str()) else {
                         continue;
                     };
-                    let value = if PERSONAL.contains(&of) && *value != Value::Null {
+                    let is_personal =
+                        PERSONAL.contains(&of) || PERSONAL_TEXTS.contains(&(of, name.as_str()));
+                    let value = if is_personal && *value != Value::Null {
                         left_out()
                     } else {
                         self.value(&known.ty, name, value)
