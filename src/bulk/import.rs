@@ -21,6 +21,9 @@ use crate::domain::bulk::BulkKind;
 use crate::domain::id::BulkId;
 use crate::domain::import::{ImportError, ImportLine, ImportReader};
 
+/// About how much of a file is held for a chunk, in bytes: one of long lines has fewer of them.
+const CHUNK_BYTES: usize = 4 << 20;
+
 /// What is done with a line whose email address the workspace has already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -191,12 +194,15 @@ pub(super) async fn chunk(
         .at(tx, operation, request.mapping, done.lines)
         .await?;
     let mut lines = Vec::with_capacity(CHUNK_MAX);
-    while lines.len() < CHUNK_MAX
-        && let Some(line) = reader.next(tx, operation).await?
-    {
+    let (mut weight, mut is_last) = (0, false);
+    while lines.len() < CHUNK_MAX && weight < CHUNK_BYTES {
+        let Some(line) = reader.next(tx, operation).await? else {
+            is_last = true;
+            break;
+        };
+        weight += line.weight();
         lines.push(Line::from(line));
     }
-    let is_last = lines.len() < CHUNK_MAX;
     let lines_done = reader.lines_done();
     let way = write::Way {
         on_conflict: request.on_conflict,

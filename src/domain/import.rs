@@ -117,6 +117,32 @@ pub struct ImportLine {
     pub record: Result<PersonRecord, String>,
 }
 
+impl ImportLine {
+    /// About how much of memory it takes, in bytes.
+    pub fn weight(&self) -> usize {
+        let person = match &self.record {
+            Ok(person) => person,
+            Err(reason) => return reason.len(),
+        };
+        let fields = [
+            &person.email,
+            &person.phone,
+            &person.linkedin_url,
+            &person.first_name,
+            &person.last_name,
+            &person.company,
+            &person.title,
+            &person.time_zone,
+            &person.country,
+        ];
+        let fields = fields.into_iter().flatten().map(String::len);
+        let attributes = person.attributes.iter();
+        let attributes =
+            attributes.map(|(name, value)| name.len() + value.as_str().map_or(0, str::len));
+        fields.chain(attributes).sum()
+    }
+}
+
 /// Reads the lines of a file, one after another.
 pub struct ImportReader<R: Read> {
     reader: csv::Reader<Lines<std::io::Chain<std::io::Cursor<Vec<u8>>, R>>>,

@@ -161,6 +161,7 @@ impl BulkOperation {
 
     /// How often it had each outcome so far, the most frequent first, at most twenty of them: how
     /// many people an import entered and how many it updated, say, or how many were not enrolled and why.
+    /// All outcomes are counted whenever it is asked for: better once at the end than while following.
     async fn outcome_counts(&self, ctx: &Context<'_>) -> Result<Vec<BulkOutcomeCount>> {
         let workspace = ctx.caller_within()?.workspace;
         let db = ctx.services().db.read();

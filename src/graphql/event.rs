@@ -41,13 +41,16 @@ pub enum EventKind {
     SequenceDisabled,
     /// A sequence was put away.
     SequenceArchived,
-    /// A person became a lead.
+    /// A person became a lead; where a bulk operation did that, the detail names it (`operationId`).
     LeadEnrolled,
     /// A lead went on to another step.
     LeadAdvanced,
-    /// Somebody held a lead.
+    /// Somebody held a lead; the detail names the operation (`operationId`) and says when the lead was
+    /// due (`dueAt`), and until when it would have waited in its step (`untilAt`).
     LeadPaused,
-    /// Somebody let a lead go on.
+    /// Somebody let a lead go on; the detail names the operation (`operationId`) and says how much of the
+    /// lead's wait was left (`restMs`, in milliseconds). That of an operation that undoes another names
+    /// that one, too (`undoes`).
     LeadResumed,
     /// A lead finished its sequence.
     LeadCompleted,

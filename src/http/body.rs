@@ -163,6 +163,13 @@ impl Incoming {
         }
         Ok(Some(chunk))
     }
+
+    /// Reads on for a moment what nobody wants any more, so that a client that still writes hears why.
+    pub async fn drain(mut self) {
+        let rest = async { while let Some(Ok(_)) = self.chunks.next().await {} };
+        // What is longer or slower is cut off with its connection.
+        drop(timeout(DRAINED_WITHIN, rest).await);
+    }
 }
 
 /// Reads a body that nobody wants, if it is small and comes at once: a client that is answered while it

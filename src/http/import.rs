@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::body::{NotTaken, drain};
+use super::body::{Incoming, NotTaken, drain};
 use super::problem::Problem;
 use super::{From, Http};
 use crate::app::{AppError, Caller, Role};
@@ -60,7 +60,6 @@ pub async fn people(
     let from = From::of(&http, &extensions, &headers);
     let ready = admit(&http, &headers, from).await.and_then(|caller| {
         let options = options(&headers, parameters)?;
-        is_short_enough(&http, &headers)?;
         Ok((caller, options))
     });
     let (caller, options) = match ready {
@@ -70,7 +69,12 @@ pub async fn people(
             return problem.answer(&id);
         }
     };
-    match take(&http, &caller, options, body).await {
+    let incoming = http.0.room.incoming(body, http.0.import_max);
+    if let Err(too_long) = is_short_enough(&http, &headers) {
+        incoming.drain().await;
+        return too_long.answer(&id);
+    }
+    match take(&http, &caller, options, incoming).await {
         Ok(operation) => {
             let answer = json!({ "id": operation });
             (StatusCode::ACCEPTED, Json(answer)).into_response()
@@ -148,11 +152,16 @@ async fn take(
     http: &Http,
     caller: &Caller,
     options: Options,
-    body: HttpBody,
+    mut incoming: Incoming,
 ) -> Result<crate::domain::id::BulkId, Problem> {
     let room = http.0.room.keep(HELD)?;
-    let mut incoming = http.0.room.incoming(body, http.0.import_max);
-    let mut upload = Upload::begin(http.services(), caller, options).await?;
+    let mut upload = match Upload::begin(http.services(), caller, options).await {
+        Ok(upload) => upload,
+        Err(error) => {
+            incoming.drain().await;
+            return Err(error.into());
+        }
+    };
     let cut = loop {
         match incoming.next().await {
             Ok(Some(bytes)) => {
@@ -169,6 +178,7 @@ async fn take(
         }
     };
     upload.give_up().await.map_err(AppError::from)?;
+    incoming.drain().await;
     Err(cut)
 }
 

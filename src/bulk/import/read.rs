@@ -12,10 +12,13 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::bulk::{CHUNK_MAX, ChunkError, Operation};
+use crate::bulk::{ChunkError, Operation};
 use crate::domain::id::BulkId;
 use crate::domain::import::{ImportError, ImportLine, ImportReader};
 use crate::store;
+
+/// How many lines are read ahead: each may be as long as a record may be.
+const LINES_AHEAD: usize = 16;
 
 /// The readers that a process keeps between the chunks of its imports.
 #[derive(Default)]
@@ -72,7 +75,7 @@ pub(super) struct Reader {
 
 impl Reader {
     fn new(mapping: Option<Map<String, Value>>) -> Self {
-        let (found, lines) = mpsc::channel(CHUNK_MAX);
+        let (found, lines) = mpsc::channel(LINES_AHEAD);
         let (ask, asked) = mpsc::channel(1);
         let (pieces, given) = mpsc::channel(1);
         let file = Pieces {
