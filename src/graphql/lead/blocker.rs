@@ -134,12 +134,19 @@ pub async fn of(ctx: &Context<'_>, lead: &Row) -> Result<Vec<Blocker>> {
     // A lead that is not due was put off by its own sender.
     let asked = senders.get(..1).filter(|_| due_at > now);
     let asked = asked.unwrap_or(&senders);
-    closed.extend(soonest(ways(ctx, lead, asked, version, now).await?));
+    let ways = ways(ctx, lead, asked, version, now).await?;
+    // Nobody after one that is free is asked.
+    let free = ways
+        .last()
+        .filter(|(sender, closed)| sender.enabled && closed.is_empty());
+    let free = free.map(|(sender, _)| Arc::clone(sender));
+    closed.extend(soonest(ways));
     closed.retain(|closed| waits_for(closed, due_at, now));
     if due_at <= now {
         closed.extend(sequence_gates(ctx, lead, version, now).await?);
-        if !closed.iter().any(|one| one.gate == Gate::SequenceCap) {
-            found.extend(kept::back(ctx, lead, &senders, version, now).await?);
+        let is_capped = closed.iter().any(|one| one.gate == Gate::SequenceCap);
+        if let Some(free) = free.filter(|_| !is_capped) {
+            found.extend(kept::back(ctx, lead, free.id, version, now).await?);
         }
     }
     found.extend(closed.into_iter().map(Blocker::from));

@@ -19,15 +19,14 @@ use crate::graphql::loader::{LoadError, Loaders};
 use crate::store::claim::Turn;
 use crate::store::lane::{self, COUNTED_MAX, QuotaKey, QuotaKind};
 use crate::store::lead::Row;
-use crate::store::sender::Sender;
 use crate::store::sequence::version::Version;
 
 /// The blocker of a first message that is due, where all that its sequence may still send today is left for
-/// follow-ups of senders that may not send it; `ways` are those who may.
+/// follow-ups of others than `free`, who is free to send it.
 pub(super) async fn back(
     ctx: &Context<'_>,
     lead: &Row,
-    ways: &[std::sync::Arc<Sender>],
+    free: SenderId,
     version: &Version,
     now: DateTime<Utc>,
 ) -> Result<Option<Blocker>> {
@@ -100,12 +99,8 @@ pub(super) async fn back(
         };
         kept.insert(*id, room.min(due));
     }
-    // Each of those who may send it leaves what the others need.
-    let is_left = ways.iter().any(|way| {
-        let others = kept.iter().filter(|(id, _)| **id != way.id);
-        others.fold(0, |sum: u64, (_, kept)| sum.saturating_add(*kept)) < left
-    });
-    if is_left {
+    let others = kept.iter().filter(|(id, _)| **id != free);
+    if others.fold(0, |sum: u64, (_, kept)| sum.saturating_add(*kept)) < left {
         return Ok(None);
     }
     let message = "What the sequence may still send today is left for follow-ups that are due with other \
