@@ -142,7 +142,7 @@ both!(
             let senders: Vec<&Value> = nodes.iter().map(|node| &node["sender"]["name"]).collect();
             assert_eq!(
                 senders,
-                ["ada", "cid", "cid"],
+                ["cid", "cid", "ada"],
                 "whoever wrote first goes on"
             );
         }
