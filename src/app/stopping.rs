@@ -6,11 +6,48 @@ use serde_json::json;
 
 use super::given_up::give_up;
 use crate::domain::event::{EventKind, NewEvent};
-use crate::domain::id::{PersonId, SequenceId, WorkspaceId};
+use crate::domain::id::{LeadId, PersonId, SequenceId, WorkspaceId};
 use crate::domain::lead::{Happening, StopReason};
 use crate::domain::settings::Settings;
 use crate::store::claim::LeadRow;
 use crate::store::{StoreError, claim, engagement};
+
+/// Takes those of the leads out that are under way, with what waits for them; answers these, and the events
+/// of what was given up. The leads must be locked by this transaction. What is being sent for them is looked
+/// at once more before it leaves.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub(super) async fn take_out(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    leads: &mut [LeadRow],
+    reason: StopReason,
+    now: DateTime<Utc>,
+) -> Result<(Vec<LeadRow>, Vec<NewEvent>), StoreError> {
+    let mut stopped = Vec::new();
+    for lead in leads {
+        // One that is over already has nothing to stop.
+        let Ok(state) = lead.state()?.apply(&Happening::Stop(reason), now) else {
+            continue;
+        };
+        lead.set_state(state);
+        lead.anchor_at = now.timestamp_millis();
+        lead.last_action_at = Some(lead.anchor_at);
+        stopped.push(lead.clone());
+    }
+    claim::save_leads(tx, &stopped, None).await?;
+    let ids: Vec<LeadId> = stopped.iter().map(LeadRow::lead_id).collect();
+    let given_up = give_up(tx, workspace, &ids, now).await?;
+    Ok((stopped, given_up))
+}
+
+/// The event that a lead has stopped.
+pub(super) fn told(lead: &LeadRow, reason: StopReason, now: DateTime<Utc>) -> NewEvent {
+    let sequence = SequenceId::from_uuid(lead.sequence_id);
+    let event = NewEvent::of_lead(now, EventKind::LeadStopped, sequence, lead.lead_id());
+    event.with_detail(json!({ "reason": reason }))
+}
 
 /// Stops a lead, whose row this transaction has locked; answers the events that say so, none where its
 /// run is over already.
@@ -24,17 +61,9 @@ pub(super) async fn stop(
     reason: StopReason,
     at: DateTime<Utc>,
 ) -> Result<Vec<NewEvent>, StoreError> {
-    let Ok(stopped) = lead.state()?.apply(&Happening::Stop(reason), at) else {
-        return Ok(Vec::new());
-    };
-    lead.set_state(stopped);
-    lead.last_action_at = Some(at.timestamp_millis());
-    claim::save_leads(tx, std::slice::from_ref(lead), None).await?;
-    let id = lead.lead_id();
-    let mut events = give_up(tx, workspace, &[id], at).await?;
-    let sequence = SequenceId::from_uuid(lead.sequence_id);
-    let stopped = NewEvent::of_lead(at, EventKind::LeadStopped, sequence, id);
-    events.push(stopped.with_detail(json!({ "reason": reason.to_string() })));
+    let lead = std::slice::from_mut(lead);
+    let (stopped, mut events) = take_out(tx, workspace, lead, reason, at).await?;
+    events.extend(stopped.iter().map(|lead| told(lead, reason, at)));
     Ok(events)
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult};
+use sea_orm::{ConnectionTrait, QueryResult};
 use uuid::Uuid;
 
 use super::claim::parse;
@@ -69,21 +69,34 @@ pub async fn leads(
     after: Option<Place>,
     limit: usize,
 ) -> Result<(Vec<LeadFacts>, Option<Place>)> {
+    let (statement, arguments) = page_of(LEAD, workspace, sequence, after, limit);
+    let rows = sql::rows(connection, &statement, arguments).await?;
+    let rows: Vec<Lead> = rows.iter().map(Lead::read).collect::<Result<_>>()?;
+    let last = rows.last().filter(|_| rows.len() == limit);
+    let next = last.map(|last| (last.enrolled_at, last.id));
+    Ok((rows.iter().map(Lead::facts).collect(), next))
+}
+
+/// The statement that answers these columns of the next leads `l` of a sequence, in the order of their
+/// enrolment.
+pub(super) fn page_of(
+    columns: &str,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+    after: Option<Place>,
+    limit: usize,
+) -> (String, Arguments) {
     let mut arguments = Arguments::new()
         .with(sequence.uuid())
         .with(workspace.uuid());
     let (at, id) = after.unwrap_or((i64::MIN, Uuid::nil()));
     let (at, id) = (arguments.add(at), arguments.add(id));
     let statement = format!(
-        "SELECT {LEAD} FROM lead AS l WHERE l.sequence_id = $1 AND l.workspace_id = $2
+        "SELECT {columns} FROM lead AS l WHERE l.sequence_id = $1 AND l.workspace_id = $2
              AND (l.enrolled_at, l.id) > ({at}, {id})
          ORDER BY l.enrolled_at, l.id LIMIT {limit}"
     );
-    let rows = sql::rows(connection, &statement, arguments).await?;
-    let rows: Vec<Lead> = rows.iter().map(Lead::read).collect::<Result<_>>()?;
-    let last = rows.last().filter(|_| rows.len() == limit);
-    let next = last.map(|last| (last.enrolled_at, last.id));
-    Ok((rows.iter().map(Lead::facts).collect(), next))
+    (statement, arguments)
 }
 
 /// These leads of the workspace with their messages, each with its sequence.
@@ -102,7 +115,8 @@ pub async fn of_leads(
         let ids = arguments.among(connection, chunk.iter().copied());
         let statement = format!(
             "SELECT {MESSAGE} FROM execution AS e WHERE e.workspace_id = $1 AND e.lead_id {ids}
-                 AND {IS_MESSAGE} ORDER BY e.id"
+                 AND {} ORDER BY e.id",
+            is_settled_message()
         );
         let rows = sql::rows(connection, &statement, arguments.clone()).await?;
         let mut messages: HashMap<Uuid, Vec<MessageFacts>> = HashMap::new();
@@ -141,9 +155,13 @@ struct Message {
 
 const MESSAGE: &str = "e.id, e.lead_id, e.step_key, e.variant, e.channel, e.sender_id, e.status,
     e.finished_at, e.opens, e.clicks, e.replies, e.bounced, e.unsubscribed";
-/// A message that is settled: work for people and requests are none.
-const IS_MESSAGE: &str = "e.status IN ('SENT', 'DELIVERED', 'FAILED')
-    AND e.channel IN ('EMAIL', 'SMS', 'WHATSAPP')";
+/// The channels of [`Channel::is_message`](crate::domain::flow::Channel::is_message), to follow an `IN`.
+pub(super) const MESSAGE_CHANNELS: &str = "('EMAIL', 'SMS', 'WHATSAPP')";
+
+/// The condition on the execution `e` that it is a message that is settled.
+fn is_settled_message() -> String {
+    format!("e.status IN ('SENT', 'DELIVERED', 'FAILED') AND e.channel IN {MESSAGE_CHANNELS}")
+}
 
 impl Message {
     fn read(row: &QueryResult) -> Result<Self> {
@@ -192,7 +210,8 @@ impl Message {
     }
 }
 
-fn count(number: i32) -> u32 {
+/// A count as the database keeps it.
+pub(super) fn count(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }
 
@@ -214,8 +233,9 @@ pub async fn messages(
     let after = arguments.add(after.unwrap_or_default());
     let statement = format!(
         "SELECT {MESSAGE} FROM execution AS e
-         WHERE e.sequence_id = $1 AND e.workspace_id = $2 AND e.id > {after} AND {IS_MESSAGE}
-         ORDER BY e.id LIMIT {limit}"
+         WHERE e.sequence_id = $1 AND e.workspace_id = $2 AND e.id > {after} AND {}
+         ORDER BY e.id LIMIT {limit}",
+        is_settled_message()
     );
     let rows = sql::rows(connection, &statement, arguments).await?;
     let rows: Vec<Message> = rows.iter().map(Message::read).collect::<Result<_>>()?;
@@ -228,11 +248,6 @@ pub async fn messages(
         row.facts().map(|facts| (lead, facts))
     });
     Ok((facts.collect::<Result<_>>()?, next))
-}
-
-#[derive(FromQueryResult)]
-struct Changed {
-    lead_id: Uuid,
 }
 
 /// The leads of these sequences of which the log tells something in the events after `after` up to
@@ -252,9 +267,30 @@ pub async fn changed(
         .with(last);
     let list = arguments.list(sequences.iter().map(|id| id.uuid()));
     let statement = format!(
-        "SELECT DISTINCT lead_id FROM event WHERE workspace_id = $1 AND seq > $2 AND seq <= $3
+        "SELECT DISTINCT lead_id AS id FROM event WHERE workspace_id = $1 AND seq > $2 AND seq <= $3
              AND sequence_id IN ({list}) AND lead_id IS NOT NULL"
     );
-    let rows: Vec<Changed> = sql::all(connection, &statement, arguments).await?;
-    Ok(rows.into_iter().map(|row| row.lead_id).collect())
+    sql::ids(connection, &statement, arguments).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MESSAGE_CHANNELS;
+    use crate::domain::flow::Channel;
+
+    #[test]
+    fn the_channels_of_messages_are_the_domains() {
+        for channel in [
+            Channel::Email,
+            Channel::Sms,
+            Channel::Whatsapp,
+            Channel::Call,
+            Channel::Linkedin,
+            Channel::Task,
+            Channel::Webhook,
+        ] {
+            let is_listed = MESSAGE_CHANNELS.contains(&format!("'{channel}'"));
+            assert_eq!(is_listed, channel.is_message(), "{channel}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
 
 use super::claim::{LEAD_COLUMNS, LeadRow, parse};
+use super::person::consent;
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::domain::execution::ExecutionStatus;
@@ -285,26 +286,8 @@ pub async fn suppress(
     if addresses.is_empty() {
         return Ok(());
     }
-    let mut sorted = addresses.to_vec();
-    sorted.sort_unstable();
-    sorted.dedup();
-    let mut arguments = Arguments::new();
-    let rows = arguments.table(
-        tx,
-        sorted.into_iter().map(|(channel, address)| -> [Value; 5] {
-            [
-                workspace.uuid().into(),
-                <&str>::from(channel).into(),
-                address.into(),
-                reason.into(),
-                now.timestamp_millis().into(),
-            ]
-        }),
-    );
-    let statement = format!(
-        "INSERT INTO suppression (workspace_id, channel, address, reason, created_at)
-         {rows} ON CONFLICT (workspace_id, channel, address) DO NOTHING"
-    );
+    let (insert, arguments) = consent::entering(tx, workspace, addresses, reason, now);
+    let statement = format!("{insert} DO NOTHING");
     sql::execute(tx, &statement, arguments).await?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use uuid::Uuid;
 
+use super::analytics::MESSAGE_CHANNELS;
 use super::claim::{LEAD_COLUMNS, LeadRow, parse};
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
@@ -229,7 +230,7 @@ pub async fn engaging(
     let which = match execution {
         Some(execution) => format!("id = {}", arguments.add(execution.uuid())),
         None => {
-            "status IN ('SENT', 'DELIVERED') AND channel IN ('EMAIL', 'SMS', 'WHATSAPP')".into()
+            format!("status IN ('SENT', 'DELIVERED') AND channel IN {MESSAGE_CHANNELS}")
         }
     };
     let statement = format!(

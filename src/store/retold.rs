@@ -6,12 +6,12 @@ use std::str::FromStr;
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use uuid::Uuid;
 
-use super::analytics::Place;
+use super::analytics::{MESSAGE_CHANNELS, Place, count, page_of};
 use super::claim::parse;
 use super::sql::{self, Arguments};
 use super::{Result, StoreError};
 use crate::clock::from_ms;
-use crate::domain::analytics::retold::{Happened, LeadNumbers, MessageNumbers, Retold, is_message};
+use crate::domain::analytics::retold::{Happened, LeadNumbers, MessageNumbers, Retold};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
 use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId, WorkspaceId};
@@ -45,7 +45,6 @@ struct Lead {
 struct Message {
     id: Uuid,
     lead_id: Uuid,
-    channel: String,
     sender_id: Option<Uuid>,
     status: String,
     finished_at: Option<i64>,
@@ -81,18 +80,10 @@ pub async fn page(
     after: Option<Place>,
     limit: usize,
 ) -> Result<(Vec<Pair>, Option<Place>)> {
-    let mut arguments = Arguments::new()
-        .with(sequence.uuid())
-        .with(workspace.uuid());
-    let (at, id) = after.unwrap_or((i64::MIN, Uuid::nil()));
-    let (at, id) = (arguments.add(at), arguments.add(id));
-    let statement = format!(
-        "SELECT l.id, l.status, l.step_key, l.messages_sent, l.opens, l.clicks, l.replies, l.bounced,
-             l.unsubscribed, l.enrolled_at
-         FROM lead AS l WHERE l.sequence_id = $1 AND l.workspace_id = $2
-             AND (l.enrolled_at, l.id) > ({at}, {id})
-         ORDER BY l.enrolled_at, l.id LIMIT {limit}"
-    );
+    let columns =
+        "l.id, l.status, l.step_key, l.messages_sent, l.opens, l.clicks, l.replies, l.bounced,
+             l.unsubscribed, l.enrolled_at";
+    let (statement, arguments) = page_of(columns, workspace, sequence, after, limit);
     let leads: Vec<Lead> = sql::all(connection, &statement, arguments).await?;
     let last = leads.last().filter(|_| leads.len() == limit);
     let next = last.map(|last| (last.enrolled_at, last.id));
@@ -131,10 +122,6 @@ impl Lead {
     }
 }
 
-fn count(number: i32) -> u32 {
-    u32::try_from(number).unwrap_or(0)
-}
-
 type OfLeads<T> = HashMap<Uuid, T>;
 
 async fn messages(
@@ -147,27 +134,16 @@ async fn messages(
         let mut arguments = Arguments::new().with(workspace.uuid());
         let among = arguments.among(connection, leads.iter().copied());
         let statement = format!(
-            "SELECT e.id, e.lead_id, e.channel, e.sender_id, e.status, e.finished_at, e.opens,
+            "SELECT e.id, e.lead_id, e.sender_id, e.status, e.finished_at, e.opens,
                  e.clicks, e.replies, e.bounced, e.unsubscribed
              FROM execution AS e WHERE e.workspace_id = $1 AND e.lead_id {among}
-                 AND e.channel IN ('EMAIL', 'SMS', 'WHATSAPP')"
+                 AND e.channel IN {MESSAGE_CHANNELS}"
         );
         let rows: Vec<Message> = sql::all(connection, &statement, arguments).await?;
         for row in rows {
-            if !is_message(parse("channel", &row.channel)?) {
-                continue;
-            }
             let status: ExecutionStatus = parse("execution status", &row.status)?;
             let numbers = MessageNumbers {
-                ended: Some(status).filter(|status| {
-                    matches!(
-                        status,
-                        ExecutionStatus::Sent
-                            | ExecutionStatus::Delivered
-                            | ExecutionStatus::Failed
-                            | ExecutionStatus::Skipped
-                    )
-                }),
+                ended: Some(status).filter(|status| status.is_settled()),
                 at: row.finished_at.map(from_ms),
                 sender: row.sender_id.map(SenderId::from_uuid),
                 opens: count(row.opens),

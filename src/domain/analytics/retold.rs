@@ -113,7 +113,7 @@ impl Retold {
             EventKind::Replied => lead.replies += 1,
             EventKind::Bounced => lead.bounced = true,
             EventKind::Unsubscribed => lead.unsubscribed = true,
-            EventKind::ExecutionSent if event.channel.is_some_and(is_message) => {
+            EventKind::ExecutionSent if event.channel.is_some_and(Channel::is_message) => {
                 lead.messages_sent += 1;
             }
             _ => {}
@@ -121,7 +121,7 @@ impl Retold {
         let Some(execution) = event.execution else {
             return;
         };
-        if event.channel.is_none_or(|channel| !is_message(channel)) {
+        if !event.channel.is_some_and(Channel::is_message) {
             return;
         }
         let message = self.messages.entry(execution).or_default();
@@ -212,9 +212,4 @@ fn note<T: PartialEq + ToString>(
     if row != log {
         found.push((what, row.to_string(), log.to_string()));
     }
-}
-
-/// Whether what goes through a channel is a message.
-pub const fn is_message(channel: Channel) -> bool {
-    matches!(channel, Channel::Email | Channel::Sms | Channel::Whatsapp)
 }

@@ -81,6 +81,16 @@ pub enum Channel {
     Webhook,
 }
 
+impl Channel {
+    /// Whether it carries messages that a sender sends: work for people and requests are none.
+    pub const fn is_message(self) -> bool {
+        match self {
+            Self::Email | Self::Sms | Self::Whatsapp => true,
+            Self::Call | Self::Linkedin | Self::Task | Self::Webhook => false,
+        }
+    }
+}
+
 /// A directed acyclic graph of steps; leads enter at the first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Flow {

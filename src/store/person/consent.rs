@@ -131,6 +131,29 @@ pub async fn opt_out(
     if addresses.is_empty() {
         return Ok(Vec::new());
     }
+    let (insert, arguments) = entering(tx, workspace, addresses, OPTED_OUT, now);
+    let statement = format!(
+        "{insert} DO UPDATE SET reason = excluded.reason WHERE suppression.reason <> excluded.reason
+         RETURNING channel, address, reason"
+    );
+    let rows: Vec<Found> = sql::all(tx, &statement, arguments).await?;
+    let mut channels: Vec<Channel> = rows
+        .iter()
+        .map(|row| parse("channel of a suppression", &row.channel))
+        .collect::<Result<_>>()?;
+    channels.sort_unstable();
+    Ok(channels)
+}
+
+/// The beginning of a statement that enters these addresses, of which there is at least one, up to what
+/// becomes of those that are there already: in one order for everybody, so that nobody waits in a circle.
+pub(in crate::store) fn entering(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    addresses: &[(Channel, String)],
+    reason: &str,
+    now: DateTime<Utc>,
+) -> (String, Arguments) {
     let mut sorted = addresses.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
@@ -142,22 +165,14 @@ pub async fn opt_out(
                 workspace.uuid().into(),
                 <&str>::from(channel).into(),
                 address.into(),
-                OPTED_OUT.into(),
+                reason.into(),
                 now.timestamp_millis().into(),
             ]
         }),
     );
-    let statement = format!(
+    let insert = format!(
         "INSERT INTO suppression (workspace_id, channel, address, reason, created_at)
-         {rows} ON CONFLICT (workspace_id, channel, address)
-             DO UPDATE SET reason = excluded.reason WHERE suppression.reason <> excluded.reason
-         RETURNING channel, address, reason"
+         {rows} ON CONFLICT (workspace_id, channel, address)"
     );
-    let rows: Vec<Found> = sql::all(tx, &statement, arguments).await?;
-    let mut channels: Vec<Channel> = rows
-        .iter()
-        .map(|row| parse("channel of a suppression", &row.channel))
-        .collect::<Result<_>>()?;
-    channels.sort_unstable();
-    Ok(channels)
+    (insert, arguments)
 }
