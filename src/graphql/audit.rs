@@ -9,7 +9,7 @@ use async_graphql::{Context, Enum, ID, InputObject, Object, Result};
 
 use super::context::ContextExt;
 use super::error::bad_input;
-use super::lead::ends;
+use super::lead::{ends, part};
 use super::node;
 use super::page::{Connection, PageArgs};
 use super::person::DateTimeRange;
@@ -22,7 +22,7 @@ use crate::domain::audit;
 use crate::domain::id::{AuditId, TokenId};
 use crate::domain::person_filter::LIST_MAX;
 use crate::store::StoreError;
-use crate::store::audit::{self as store, Filter, Page, Row};
+use crate::store::audit::{self as store, Filter, Row};
 
 /// The name of the list in its cursors.
 const ENTRIES: &str = "audit";
@@ -205,14 +205,8 @@ impl AuditQuery {
         };
         let page = args.read::<AuditId>(ctx, ENTRIES)?;
         let filter = Arc::new(filter.unwrap_or_default().read()?);
-        let wanted = Page {
-            after: page.after,
-            before: page.before,
-            backward: page.backward,
-            limit: page.fetch(),
-        };
         let db = ctx.services().db.clone();
-        let rows = store::page(db.read(), workspace, &filter, wanted).await?;
+        let rows = store::page(db.read(), workspace, &filter, part(&page)).await?;
         let key = |row: &Row| AuditId::from_uuid(row.id);
         let connection = page.connection(ENTRIES, rows, key, |row| AuditEntry(Arc::new(row)));
         Ok(connection.counted(move || {

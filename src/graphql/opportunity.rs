@@ -220,13 +220,7 @@ impl OpportunityQuery {
         }
         .read::<OpportunityId>(ctx, OPPORTUNITIES)?;
         let db = ctx.services().db.clone();
-        let wanted = store::opportunity::Page {
-            after: page.after,
-            before: page.before,
-            backward: page.backward,
-            limit: page.fetch(),
-        };
-        let rows = store::opportunity::page(db.read(), workspace, &listed, wanted).await?;
+        let rows = store::opportunity::page(db.read(), workspace, &listed, part(&page)).await?;
         let connection = page.connection(OPPORTUNITIES, rows, key, Opportunity::from);
         Ok(connection.counted(move || {
             let (db, listed) = (db.clone(), listed.clone());

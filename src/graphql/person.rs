@@ -15,7 +15,7 @@ pub use self::mutation::PersonMutation;
 use super::channel::Channel;
 use super::context::ContextExt;
 use super::error::bad_input;
-use super::lead::{self, Lead};
+use super::lead::{self, Lead, part};
 use super::loader::{LoadError, Loaders};
 use super::node;
 use super::opportunity::{self, Opportunity};
@@ -302,13 +302,7 @@ impl PersonQuery {
         }
         .read::<PersonId>(ctx, PEOPLE)?;
         let db = ctx.services().db.clone();
-        let wanted = store::person::Page {
-            after: page.after,
-            before: page.before,
-            backward: page.backward,
-            limit: page.fetch(),
-        };
-        let rows = store::person::page(db.read(), workspace, &filter, wanted).await?;
+        let rows = store::person::page(db.read(), workspace, &filter, part(&page)).await?;
         let key = |row: &store::person::Row| PersonId::from_uuid(row.id);
         let connection = page.connection(PEOPLE, rows, key, Person::from);
         Ok(connection.counted(move || {

@@ -10,7 +10,7 @@ use async_graphql::{Context, Enum, ID, Object, Result, dataloader};
 
 pub use self::mutation::WorkflowMutation;
 use super::context::ContextExt;
-use super::lead::{self, Lead};
+use super::lead::{self, Lead, part};
 use super::loader::{LoadError, Loaders};
 use super::page::{Connection, PageArgs};
 use super::person::{self, Person};
@@ -182,13 +182,7 @@ impl Workflow {
         let (workspace, id) = (ctx.caller()?.workspace, self.workflow_id());
         let page = args.read::<WorkflowRunId>(ctx, RUNS)?;
         let db = ctx.services().db.clone();
-        let wanted = run::Page {
-            after: page.after,
-            before: page.before,
-            backward: page.backward,
-            limit: page.fetch(),
-        };
-        let rows = run::page(db.read(), workspace, id, codes.as_deref(), wanted).await?;
+        let rows = run::page(db.read(), workspace, id, codes.as_deref(), part(&page)).await?;
         let key = |row: &run::Row| WorkflowRunId::from_uuid(row.id);
         let connection = page.connection(RUNS, rows, key, WorkflowRun);
         Ok(connection.counted(move || {

@@ -43,7 +43,7 @@ pub struct Parameters {
 
 /// Which list, of what, and how far it is.
 enum List {
-    People(PersonFilter, Option<PersonId>),
+    People(PersonFilter, Option<uuid::Uuid>),
     Leads(LeadFilter, Option<Key>),
     Executions(execution::Filter, Option<uuid::Uuid>),
 }
@@ -261,22 +261,16 @@ impl Export {
     async fn people(
         &self,
         filter: PersonFilter,
-        after: Option<PersonId>,
+        after: Option<uuid::Uuid>,
         lines: &mut Lines,
     ) -> Result<(&'static [&'static str], Option<List>), StoreError> {
-        let page = person::Page {
-            after,
-            before: None,
-            backward: false,
-            limit: CHUNK,
-        };
         let db = self.http.services().db.read();
-        let rows = person::page(db, self.caller.workspace, &filter, page).await?;
+        let rows = person::page(db, self.caller.workspace, &filter, part_after(after)).await?;
         for row in &rows {
             lines.add(row::person(row));
         }
         let last = rows.last().filter(|_| is_full(rows.len()));
-        let rest = last.map(|last| List::People(filter, Some(PersonId::from_uuid(last.id))));
+        let rest = last.map(|last| List::People(filter, Some(last.id)));
         Ok((row::PERSON, rest))
     }
 
@@ -322,20 +316,24 @@ impl Export {
         after: Option<uuid::Uuid>,
         lines: &mut Lines,
     ) -> Result<(&'static [&'static str], Option<List>), StoreError> {
-        let part = Part {
-            after,
-            before: None,
-            backward: false,
-            limit: CHUNK,
-        };
         let db = self.http.services().db.read();
-        let rows = execution::page(db, self.caller.workspace, &filter, part).await?;
+        let rows = execution::page(db, self.caller.workspace, &filter, part_after(after)).await?;
         for row in &rows {
             lines.add(row::execution(row));
         }
         let last = rows.last().filter(|_| is_full(rows.len()));
         let rest = last.map(|last| List::Executions(filter, Some(last.id)));
         Ok((row::EXECUTION, rest))
+    }
+}
+
+/// The next rows of a list.
+const fn part_after(after: Option<uuid::Uuid>) -> Part {
+    Part {
+        after,
+        before: None,
+        backward: false,
+        limit: CHUNK,
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::Result;
+use super::lead::{Ages, Part};
 use super::sql::{self, Arguments};
 use crate::domain::audit::{OBJECTS_MAX, Outcome};
 use crate::domain::id::{AuditId, TokenId, WorkspaceId};
@@ -160,19 +161,6 @@ pub struct Filter {
     pub object: Option<String>,
 }
 
-/// Which entries a page holds.
-#[derive(Debug, Clone, Copy)]
-pub struct Page {
-    /// Only those older than this one.
-    pub after: Option<AuditId>,
-    /// Only those newer than this one.
-    pub before: Option<AuditId>,
-    /// The oldest ones instead of the newest; they come in ascending order.
-    pub backward: bool,
-    /// At most so many.
-    pub limit: u64,
-}
-
 impl Filter {
     /// The tables and the conditions. What is compared with an id is the one by which the rows are
     /// found, so that a page is a range of one index.
@@ -235,25 +223,16 @@ pub async fn page(
     connection: &impl ConnectionTrait,
     workspace: WorkspaceId,
     filter: &Filter,
-    page: Page,
+    page: Part,
 ) -> Result<Vec<Row>> {
     let mut arguments = Arguments::new();
     let Chosen {
         tables,
         key,
-        mut conditions,
+        conditions,
     } = filter.condition(workspace, &mut arguments);
-    if let Some(after) = page.after {
-        conditions.push_str(&format!(" AND {key} < {}", arguments.add(after.uuid())));
-    }
-    if let Some(before) = page.before {
-        conditions.push_str(&format!(" AND {key} > {}", arguments.add(before.uuid())));
-    }
-    let way = if page.backward { "ASC" } else { "DESC" };
-    let statement = format!(
-        "SELECT a.* FROM {tables} WHERE {conditions} ORDER BY {key} {way} LIMIT {}",
-        page.limit
-    );
+    let rest = page.rest(key, Ages::NewestFirst, &mut arguments);
+    let statement = format!("SELECT a.* FROM {tables} WHERE {conditions}{rest}");
     sql::all(connection, &statement, arguments).await
 }
 

@@ -5,7 +5,7 @@ use entity::execution;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter};
 use uuid::Uuid;
 
-use super::lead::Part;
+use super::lead::{Ages, Part};
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::domain::execution::ExecutionStatus;
@@ -128,18 +128,10 @@ pub async fn page(
     page: Part,
 ) -> Result<Vec<Row>> {
     let mut arguments = Arguments::new();
-    let mut conditions =
-        filter.condition(connection.get_database_backend(), workspace, &mut arguments);
-    for (key, side) in [(page.after, "<"), (page.before, ">")] {
-        if let Some(key) = key {
-            conditions.push_str(&format!(" AND e.id {side} {}", arguments.add(key)));
-        }
-    }
-    let way = if page.backward { "ASC" } else { "DESC" };
-    let statement = format!(
-        "SELECT e.* FROM execution AS e WHERE {conditions} ORDER BY e.id {way} LIMIT {}",
-        page.limit
-    );
+    let backend = connection.get_database_backend();
+    let conditions = filter.condition(backend, workspace, &mut arguments);
+    let rest = page.rest("e.id", Ages::NewestFirst, &mut arguments);
+    let statement = format!("SELECT e.* FROM execution AS e WHERE {conditions}{rest}");
     sql::all(connection, &statement, arguments).await
 }
 

@@ -168,20 +168,49 @@ pub async fn find_many(
         .await?)
 }
 
-/// Which part of the lists that belong to several objects to read; lists begin with the newest.
+/// In which order a list has its entries, by their ids, which grow with time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ages {
+    /// The oldest comes first.
+    OldestFirst,
+    /// The newest comes first.
+    NewestFirst,
+}
+
+/// Which part of a list to read, or of the lists that belong to several objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Part {
-    /// Only those after (older than) this one.
+    /// Only those after this one.
     pub after: Option<Uuid>,
-    /// Only those before (newer than) this one.
+    /// Only those before this one.
     pub before: Option<Uuid>,
-    /// The last ones instead of the first; they come oldest first.
+    /// The last ones instead of the first; they come in the list's reverse order.
     pub backward: bool,
     /// At most so many of each list.
     pub limit: u64,
 }
 
 impl Part {
+    /// What follows the conditions of a statement of one list, whose ids are `key`: the bounds of this part,
+    /// its order and its size.
+    pub(super) fn rest(&self, key: &str, ages: Ages, arguments: &mut Arguments) -> String {
+        let is_ascending = ages == Ages::OldestFirst;
+        let (after, before) = if is_ascending { (">", "<") } else { ("<", ">") };
+        let mut rest = String::new();
+        for (bound, side) in [(self.after, after), (self.before, before)] {
+            if let Some(bound) = bound {
+                rest.push_str(&format!(" AND {key} {side} {}", arguments.add(bound)));
+            }
+        }
+        let way = if is_ascending == self.backward {
+            "DESC"
+        } else {
+            "ASC"
+        };
+        rest.push_str(&format!(" ORDER BY {key} {way} LIMIT {}", self.limit));
+        rest
+    }
+
     /// This part of the list of each owner, of the sequences that a scope admits, in one statement;
     /// `owner` is the column that names it.
     pub(super) fn statement(

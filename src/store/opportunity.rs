@@ -8,7 +8,7 @@ use sea_orm::{
 };
 
 use self::filter::condition;
-use super::lead::Part;
+use super::lead::{Ages, Part};
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::domain::id::{OpportunityId, PersonId, WorkspaceId};
@@ -71,19 +71,6 @@ pub async fn find_many(
         .await?)
 }
 
-/// Which opportunities a page holds, by their ids.
-#[derive(Debug, Clone, Copy)]
-pub struct Page {
-    /// Only those after this one.
-    pub after: Option<OpportunityId>,
-    /// Only those before this one.
-    pub before: Option<OpportunityId>,
-    /// The last ones instead of the first; they come in descending order.
-    pub backward: bool,
-    /// At most so many.
-    pub limit: u64,
-}
-
 /// Which opportunities a list holds.
 #[derive(Debug, Clone, Default)]
 pub struct Listed {
@@ -101,20 +88,11 @@ pub async fn page(
     connection: &impl ConnectionTrait,
     workspace: WorkspaceId,
     listed: &Listed,
-    page: Page,
+    page: Part,
 ) -> Result<Vec<Row>> {
-    let (mut arguments, mut conditions) = chosen(workspace, listed);
-    if let Some(after) = page.after {
-        conditions.push_str(&format!(" AND o.id > {}", arguments.add(after.uuid())));
-    }
-    if let Some(before) = page.before {
-        conditions.push_str(&format!(" AND o.id < {}", arguments.add(before.uuid())));
-    }
-    let order = if page.backward { "DESC" } else { "ASC" };
-    let statement = format!(
-        "SELECT o.* FROM opportunity AS o WHERE {conditions} ORDER BY o.id {order} LIMIT {}",
-        page.limit
-    );
+    let (mut arguments, conditions) = chosen(workspace, listed);
+    let rest = page.rest("o.id", Ages::OldestFirst, &mut arguments);
+    let statement = format!("SELECT o.* FROM opportunity AS o WHERE {conditions}{rest}");
     sql::all(connection, &statement, arguments).await
 }
 

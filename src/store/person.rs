@@ -16,7 +16,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::claim::lock_leads_where;
-use super::lead::hold;
+use super::lead::{Ages, Part, hold};
 use super::sql::{self, Arguments};
 use super::{Result, dialect, lane};
 use crate::domain::id::{PersonId, WorkspaceId};
@@ -229,19 +229,6 @@ pub async fn update_many(tx: &impl ConnectionTrait, rows: &[Row]) -> Result<()> 
     Ok(())
 }
 
-/// Which people a page holds, by their ids.
-#[derive(Debug, Clone, Copy)]
-pub struct Page {
-    /// Only those after this one.
-    pub after: Option<PersonId>,
-    /// Only those before this one.
-    pub before: Option<PersonId>,
-    /// The last ones instead of the first; they come in descending order.
-    pub backward: bool,
-    /// At most so many.
-    pub limit: u64,
-}
-
 /// A page of the people that a filter chooses, in the order in which they were created.
 ///
 /// # Errors
@@ -250,20 +237,11 @@ pub async fn page(
     connection: &impl ConnectionTrait,
     workspace: WorkspaceId,
     filter: &PersonFilter,
-    page: Page,
+    page: Part,
 ) -> Result<Vec<Row>> {
-    let (mut arguments, mut conditions) = chosen(connection, workspace, filter);
-    if let Some(after) = page.after {
-        conditions.push_str(&format!(" AND p.id > {}", arguments.add(after.uuid())));
-    }
-    if let Some(before) = page.before {
-        conditions.push_str(&format!(" AND p.id < {}", arguments.add(before.uuid())));
-    }
-    let order = if page.backward { "DESC" } else { "ASC" };
-    let statement = format!(
-        "SELECT p.* FROM person AS p WHERE {conditions} ORDER BY p.id {order} LIMIT {}",
-        page.limit
-    );
+    let (mut arguments, conditions) = chosen(connection, workspace, filter);
+    let rest = page.rest("p.id", Ages::OldestFirst, &mut arguments);
+    let statement = format!("SELECT p.* FROM person AS p WHERE {conditions}{rest}");
     sql::all(connection, &statement, arguments).await
 }
 

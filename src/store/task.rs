@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
 
 use super::claim::parse;
-use super::lead::Part;
+use super::lead::{Ages, Part};
 use super::sequence::publish::Place;
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
@@ -404,17 +404,9 @@ pub async fn page(
     page: Part,
 ) -> Result<Vec<Row>> {
     let mut arguments = Arguments::new();
-    let mut conditions = filter.condition(workspace, &mut arguments);
-    for (key, side) in [(page.after, ">"), (page.before, "<")] {
-        if let Some(key) = key {
-            conditions.push_str(&format!(" AND t.id {side} {}", arguments.add(key)));
-        }
-    }
-    let way = if page.backward { "DESC" } else { "ASC" };
-    let statement = format!(
-        "SELECT {COLUMNS} FROM task AS t WHERE {conditions} ORDER BY t.id {way} LIMIT {}",
-        page.limit
-    );
+    let conditions = filter.condition(workspace, &mut arguments);
+    let rest = page.rest("t.id", Ages::OldestFirst, &mut arguments);
+    let statement = format!("SELECT {COLUMNS} FROM task AS t WHERE {conditions}{rest}");
     sql::all(connection, &statement, arguments).await
 }
 

@@ -7,7 +7,8 @@ use cadenza::app::Caller;
 use cadenza::app::Role;
 use cadenza::app::token::{self, Terms};
 use cadenza::domain::audit::Outcome;
-use cadenza::store::audit::{self, Ending, Filter, NewEntry, Page};
+use cadenza::store::audit::{self, Ending, Filter, NewEntry};
+use cadenza::store::lead::Part;
 use cadenza::store::sql::{self, Arguments};
 use chrono::Duration;
 use proptest::prelude::*;
@@ -379,7 +380,7 @@ both!(
 /// Everything that the audit holds, as the database has it.
 async fn everything(h: &Harness) -> String {
     let filter = Filter::default();
-    let page = Page {
+    let page = Part {
         after: None,
         before: None,
         backward: false,
@@ -524,7 +525,7 @@ both!(
             .db
             .clone()
             .observed(move |text| note.lock().expect("noted").push(text.to_owned()));
-        let page = Page {
+        let page = Part {
             after: None,
             before: None,
             backward: false,

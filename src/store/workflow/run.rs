@@ -1,15 +1,13 @@
 //! What came of the runs of workflows: written as they end, read page by page, newest first.
 
 use entity::workflow_run;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select,
-    Value,
-};
+use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
-use crate::domain::id::{LeadId, WorkflowId, WorkflowRunId, WorkspaceId};
+use crate::domain::id::{LeadId, WorkflowId, WorkspaceId};
 use crate::domain::workflow::RunCode;
 use crate::store::Result;
+use crate::store::lead::{Ages, Part};
 use crate::store::sql::{self, Arguments};
 use chrono::{DateTime, Utc};
 
@@ -76,19 +74,6 @@ pub async fn insert(
     Ok(())
 }
 
-/// Which runs a page holds, by their ids.
-#[derive(Debug, Clone, Copy)]
-pub struct Page {
-    /// Only those after (older than) this one.
-    pub after: Option<WorkflowRunId>,
-    /// Only those before (newer than) this one.
-    pub before: Option<WorkflowRunId>,
-    /// The last ones instead of the first; they come oldest first.
-    pub backward: bool,
-    /// At most so many.
-    pub limit: u64,
-}
-
 /// A page of a workflow's runs, newest first, with one of the given codes (all, if none are given).
 ///
 /// # Errors
@@ -98,25 +83,12 @@ pub async fn page(
     workspace: WorkspaceId,
     workflow: WorkflowId,
     codes: Option<&[RunCode]>,
-    page: Page,
+    page: Part,
 ) -> Result<Vec<Row>> {
-    let mut select = chosen(workspace, workflow, codes);
-    if let Some(after) = page.after {
-        select = select.filter(workflow_run::Column::Id.lt(after.uuid()));
-    }
-    if let Some(before) = page.before {
-        select = select.filter(workflow_run::Column::Id.gt(before.uuid()));
-    }
-    let order = if page.backward {
-        Order::Asc
-    } else {
-        Order::Desc
-    };
-    Ok(select
-        .order_by(workflow_run::Column::Id, order)
-        .limit(page.limit)
-        .all(connection)
-        .await?)
+    let (mut arguments, conditions) = chosen(workspace, workflow, codes);
+    let rest = page.rest("id", Ages::NewestFirst, &mut arguments);
+    let statement = format!("SELECT * FROM workflow_run WHERE {conditions}{rest}");
+    sql::all(connection, &statement, arguments).await
 }
 
 /// How many runs a workflow has with one of the given codes (all, if none are given).
@@ -129,17 +101,8 @@ pub async fn count(
     workflow: WorkflowId,
     codes: Option<&[RunCode]>,
 ) -> Result<i64> {
-    let mut arguments = Arguments::new()
-        .with(workspace.uuid())
-        .with(workflow.uuid());
-    let codes = codes.map_or_else(String::new, |codes| {
-        let list = arguments.list(codes.iter().map(|code| <&str>::from(*code)));
-        format!("AND code IN ({list})")
-    });
-    let statement = format!(
-        "SELECT count(*) AS n FROM workflow_run
-         WHERE workspace_id = $1 AND workflow_id = $2 {codes}"
-    );
+    let (arguments, conditions) = chosen(workspace, workflow, codes);
+    let statement = format!("SELECT count(*) AS n FROM workflow_run WHERE {conditions}");
     sql::number(connection, &statement, arguments).await
 }
 
@@ -147,15 +110,14 @@ fn chosen(
     workspace: WorkspaceId,
     workflow: WorkflowId,
     codes: Option<&[RunCode]>,
-) -> Select<workflow_run::Entity> {
-    let select = workflow_run::Entity::find()
-        .filter(workflow_run::Column::WorkflowId.eq(workflow.uuid()))
-        .filter(workflow_run::Column::WorkspaceId.eq(workspace.uuid()));
-    match codes {
-        Some(codes) => {
-            let codes = codes.iter().map(|code| <&str>::from(*code));
-            select.filter(workflow_run::Column::Code.is_in(codes))
-        }
-        None => select,
+) -> (Arguments, String) {
+    let mut arguments = Arguments::new()
+        .with(workspace.uuid())
+        .with(workflow.uuid());
+    let mut conditions = "workspace_id = $1 AND workflow_id = $2".to_owned();
+    if let Some(codes) = codes {
+        let list = arguments.list(codes.iter().map(|code| <&str>::from(*code)));
+        conditions.push_str(&format!(" AND code IN ({list})"));
     }
+    (arguments, conditions)
 }
