@@ -11,13 +11,13 @@ use crate::channel::dispatch::SenderRoute;
 use crate::clock::from_ms;
 use crate::domain::address::EmailAddress;
 use crate::domain::flow::{Channel, CompiledStep};
-use crate::domain::gate;
+use crate::domain::forecast::AbleSender;
 use crate::domain::id::{SenderId, WorkspaceId};
 use crate::domain::lead::Onward;
 use crate::domain::pace::Pace;
 use crate::domain::planning::{self, Clocks, Whereabouts};
 use crate::domain::schedule::{self, Calendar};
-use crate::domain::sender::{WarmUp, daily_cap_on};
+use crate::domain::sender::WarmUp;
 use crate::domain::settings::WindowClock;
 use crate::domain::zone::Zone;
 use crate::store::StoreError;
@@ -58,26 +58,27 @@ pub struct RunningSender {
 }
 
 impl RunningSender {
+    /// The same as what it can send is reckoned from.
+    pub fn able(&self) -> AbleSender<'_> {
+        AbleSender {
+            zone: &self.zone,
+            failures: self.failures,
+            next_free_at: self.next_free_at,
+            unhealthy_until: self.unhealthy_until,
+            pace: self.pace,
+            daily_cap: self.daily_cap,
+            warm_up: self.warm_up.as_ref(),
+        }
+    }
+
     /// Until when its pace and its health let no message go; `None` where they do now.
     pub fn rests_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let closed = [
-            gate::pace(self.next_free_at, now),
-            gate::health(self.unhealthy_until, now),
-        ];
-        closed
-            .into_iter()
-            .flatten()
-            .map(|closed| closed.until)
-            .max()
+        self.able().rests_until(now)
     }
 
     /// The most messages on its day that holds `now`; `None`, no limit.
     pub fn cap_at(&self, now: DateTime<Utc>) -> Option<u32> {
-        daily_cap_on(
-            schedule::local_day(now, &self.zone),
-            self.daily_cap,
-            self.warm_up.as_ref(),
-        )
+        self.able().cap_on(schedule::local_day(now, &self.zone))
     }
 
     /// Its day that holds `now`.

@@ -14,6 +14,7 @@
 
 mod days;
 mod share;
+mod today;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 pub use self::days::{Day, days, rest_of_day};
 use self::share::Shares;
+pub use self::today::{AbleSender, Today};
 use super::flow::{Action, Answer, Flow, STEPS_MAX, Step};
 use super::id::SenderId;
 use super::pace::Pace;

@@ -13,12 +13,10 @@ use chrono::{DateTime, Utc};
 
 use super::{Counts, Senders, sender_quota, sequence_quota};
 use crate::clock::from_ms;
-use crate::domain::forecast;
+use crate::domain::forecast::Today;
 use crate::domain::id::{SenderId, SequenceId};
-use crate::domain::planning::Whereabouts;
-use crate::domain::schedule;
 use crate::engine::claim::CLAIM_MAX;
-use crate::engine::plan::{self, RunningSender};
+use crate::engine::plan::RunningSender;
 use crate::engine::{Engine, Result, RunningVersion};
 use crate::store::Reader;
 use crate::store::lane::{self, LaneRow, QuotaKind};
@@ -169,23 +167,13 @@ async fn room_today(
     now: DateTime<Utc>,
     counts: &mut Counts,
 ) -> Result<u64> {
-    let from = sender.rests_until(now).unwrap_or(now);
-    if sender.failures > 0 || from >= schedule::next_local_midnight(now, &version.zone) {
-        return Ok(0);
-    }
-    let nowhere = Whereabouts::default();
-    let calendar = plan::calendar(version, &sender.zone, &nowhere);
-    let day = forecast::rest_of_day(from, &version.zone, &calendar);
-    let Some(opening) = day.opening else {
+    let Some(today) = Today::of(&sender.able(), &version.zone, &version.settings, now) else {
         return Ok(0);
     };
-    let left = match sender.cap_at(opening) {
-        None => u64::MAX,
-        Some(cap) if sender.day(opening) != sender.day(now) => u64::from(cap),
-        Some(cap) => {
-            let used = counts.of(db, sender_quota(sender, now)).await?;
-            u64::try_from(i64::from(cap) - used).unwrap_or(0)
-        }
+    let used = if today.asks_what_is_used() {
+        counts.of(db, sender_quota(sender, now)).await?
+    } else {
+        0
     };
-    Ok(day.room(left, sender.pace))
+    Ok(today.room(used))
 }

@@ -7,12 +7,9 @@ use async_graphql::{Context, Result, dataloader};
 use chrono::{DateTime, Utc};
 
 use super::{Blocker, BlockerCode};
-use crate::domain::forecast;
-use crate::domain::gate;
+use crate::domain::forecast::{AbleSender, Today};
 use crate::domain::id::{SenderId, SequenceId};
-use crate::domain::planning::{self, Clocks, Whereabouts};
-use crate::domain::schedule::{local_day, next_local_midnight};
-use crate::domain::sender::daily_cap_on;
+use crate::domain::schedule::next_local_midnight;
 use crate::domain::zone::Zone;
 use crate::graphql::context::ContextExt;
 use crate::graphql::loader::{LoadError, Loaders};
@@ -54,44 +51,29 @@ pub(super) async fn back(
     let mut kept = HashMap::new();
     for (id, sender) in &senders {
         let due = due.get(&FollowUpsOf(*id, sequence)).copied().unwrap_or(0);
-        let at_rest = [
-            gate::pace(sender.next_free_at, now),
-            gate::health(sender.unhealthy_until, now),
-        ];
-        let from = at_rest
-            .into_iter()
-            .flatten()
-            .map(|closed| closed.until)
-            .max();
-        let from = from.unwrap_or(now);
-        let is_able = sender.enabled && sender.failures == 0;
-        if due == 0 || !is_able || from >= next_local_midnight(now, &zone) {
+        if due == 0 || !sender.enabled {
             continue;
         }
         let of_sender = zone_of(&sender.time_zone);
-        let nowhere = Whereabouts::default();
-        let clocks = Clocks {
-            sequence: &zone,
-            sender: &of_sender,
-            person: &nowhere,
+        let able = AbleSender {
+            zone: &of_sender,
+            failures: sender.failures,
+            next_free_at: sender.next_free_at,
+            unhealthy_until: sender.unhealthy_until,
+            pace: sender.pace,
+            daily_cap: sender.daily_cap.and_then(|cap| u32::try_from(cap).ok()),
+            warm_up: sender.warm_up.as_ref(),
         };
-        let calendar = planning::calendar(&version.settings, clocks);
-        let day = forecast::rest_of_day(from, &zone, &calendar);
-        let Some(opening) = day.opening else {
+        let Some(today) = Today::of(&able, &zone, &version.settings, now) else {
             continue;
         };
-        let cap = sender.daily_cap.and_then(|cap| u32::try_from(cap).ok());
-        let on = local_day(opening, &of_sender);
-        let left_of_cap = match daily_cap_on(on, cap, sender.warm_up.as_ref()) {
-            None => u64::MAX,
-            Some(cap) if on != local_day(now, &of_sender) => u64::from(cap),
-            Some(cap) => {
-                let used = QuotaKey::of(id.uuid(), QuotaKind::Sends, &of_sender, now);
-                let used = loaders.load_one(used).await?.unwrap_or(0);
-                u64::try_from(i64::from(cap) - used).unwrap_or(0)
-            }
+        let used = if today.asks_what_is_used() {
+            let used = QuotaKey::of(id.uuid(), QuotaKind::Sends, &of_sender, now);
+            loaders.load_one(used).await?.unwrap_or(0)
+        } else {
+            0
         };
-        let room = day.room(left_of_cap, sender.pace).min(left);
+        let room = today.room(used).min(left);
         let due = if due < i64::from(COUNTED_MAX) {
             due.unsigned_abs()
         } else {
