@@ -5,7 +5,9 @@
 //! changed, reports under filters that nobody has asked for before, and pages of leads. The plans of
 //! the statements are printed, and a plan that goes through all of a large table ends the run.
 
-use std::path::Path;
+#[path = "support/databases.rs"]
+mod databases;
+
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,8 @@ use cadenza::store::Db;
 use cadenza::store::sql::{self, Arguments};
 use sea_orm::{ConnectionTrait, Value as Sql};
 use serde_json::{Value, json};
+
+use self::databases::databases;
 
 /// The binary's own, for everything that is measured.
 #[global_allocator]
@@ -57,22 +61,6 @@ fn main() {
             run(&name, &url).await;
         }
     });
-}
-
-async fn databases(folder: &Path) -> Vec<(String, String)> {
-    let file = folder.join("analytics.db");
-    let mut databases = vec![("SQLite".to_owned(), format!("sqlite://{}", file.display()))];
-    if let Ok(base) = std::env::var("TEST_POSTGRES_URL") {
-        let name = format!("bench_{}", Entropy::system().bits());
-        let admin = sea_orm::Database::connect(&base)
-            .await
-            .expect("PostgreSQL answers");
-        let create = format!("CREATE DATABASE {name}");
-        admin.execute_unprepared(&create).await.expect("a database");
-        let (server, _) = base.rsplit_once('/').expect("a URL with a database");
-        databases.push(("PostgreSQL".into(), format!("{server}/{name}")));
-    }
-    databases
 }
 
 fn count() -> usize {

@@ -5,8 +5,10 @@
 //! removed. `CADENZA_BENCH_PEOPLE` says how many, 100,000 if it is not set. What the operations do besides
 //! writing rows is in the ratio: checks, outcomes, events, and a commit for every chunk.
 
+#[path = "support/databases.rs"]
+mod databases;
+
 use std::io::Write;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cadenza::app::token::{self, Terms};
@@ -20,8 +22,9 @@ use cadenza::entropy::Entropy;
 use cadenza::graphql::CadenzaSchema;
 use cadenza::store::sql::{self, Arguments};
 use cadenza::store::{Db, bulk, worker};
-use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
+
+use self::databases::databases;
 
 /// The binary's own, for everything that is measured.
 #[global_allocator]
@@ -48,24 +51,6 @@ fn main() {
             println!("  peak memory of this process: {} MB", peak() >> 20);
         }
     });
-}
-
-async fn databases(folder: &Path) -> Vec<(&'static str, String)> {
-    let file = folder.join("bulk.db");
-    let mut databases = vec![("SQLite", format!("sqlite://{}", file.display()))];
-    if let Ok(base) = std::env::var("TEST_POSTGRES_URL") {
-        let name = format!("bench_bulk_{}", Entropy::system().bits());
-        let admin = sea_orm::Database::connect(&base)
-            .await
-            .expect("PostgreSQL answers");
-        admin
-            .execute_unprepared(&format!("CREATE DATABASE {name}"))
-            .await
-            .expect("a database");
-        let (server, _) = base.rsplit_once('/').expect("a URL with a database");
-        databases.push(("PostgreSQL", format!("{server}/{name}")));
-    }
-    databases
 }
 
 /// The most memory that this process has taken so far, in bytes.

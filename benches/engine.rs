@@ -16,7 +16,9 @@
 )]
 mod smtp_sink;
 
-use std::path::Path;
+#[path = "support/databases.rs"]
+mod databases;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,6 +43,8 @@ use sea_orm::{ConnectionTrait, Value};
 use smtp_sink::{Options, SmtpSink};
 use tokio_util::sync::CancellationToken;
 
+use self::databases::databases;
+
 /// The binary's own, for everything that is measured.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -60,7 +64,7 @@ fn main() {
         .build()
         .expect("runtime");
     runtime.block_on(async {
-        let mut ratios: Vec<(String, Vec<f64>)> = Vec::new();
+        let mut ratios: Vec<(&str, Vec<f64>)> = Vec::new();
         for round in 1..=ROUNDS {
             let limit = lettre_alone(&sink).await;
             println!("round {round}: lettre alone, {CONNECTIONS} connections: {limit:.0} mails/s");
@@ -131,24 +135,6 @@ fn sink_on_its_own_thread() -> Arc<SmtpSink> {
         });
     });
     making.recv().expect("a receiver")
-}
-
-async fn databases(folder: &Path) -> Vec<(String, String)> {
-    let file = folder.join(format!("{}.db", Entropy::system().bits()));
-    let mut databases = vec![("SQLite".to_owned(), format!("sqlite://{}", file.display()))];
-    if let Ok(base) = std::env::var("TEST_POSTGRES_URL") {
-        let name = format!("bench_{}", Entropy::system().bits());
-        let admin = sea_orm::Database::connect(&base)
-            .await
-            .expect("PostgreSQL answers");
-        admin
-            .execute_unprepared(&format!("CREATE DATABASE {name}"))
-            .await
-            .expect("a database");
-        let (server, _) = base.rsplit_once('/').expect("a URL with a database");
-        databases.push(("PostgreSQL".into(), format!("{server}/{name}")));
-    }
-    databases
 }
 
 fn text() -> String {

@@ -13,6 +13,8 @@
 //! server in a process of its own.
 
 mod audience;
+#[path = "../support/databases.rs"]
+mod databases;
 mod memory;
 
 use std::net::SocketAddr;
@@ -35,13 +37,14 @@ use cadenza::store::lead::{Page, Scope};
 use cadenza::store::sql::{self, Arguments};
 use cadenza::store::{Db, lead, person, sequence};
 use chrono::SecondsFormat;
-use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use audience::Audience;
+
+use self::databases::databases;
 
 /// The binary's own, for everything that is measured.
 #[global_allocator]
@@ -69,21 +72,7 @@ fn main() {
         .build()
         .expect("runtime");
     runtime.block_on(async {
-        let file = folder.path().join("api.db");
-        let mut databases = vec![("SQLite", format!("sqlite://{}", file.display()))];
-        if let Ok(base) = std::env::var("TEST_POSTGRES_URL") {
-            let name = format!("bench_api_{}", Entropy::system().bits());
-            let admin = sea_orm::Database::connect(&base)
-                .await
-                .expect("PostgreSQL answers");
-            admin
-                .execute_unprepared(&format!("CREATE DATABASE {name}"))
-                .await
-                .expect("a database");
-            let (server, _) = base.rsplit_once('/').expect("a URL with a database");
-            databases.push(("PostgreSQL", format!("{server}/{name}")));
-        }
-        for (name, url) in databases {
+        for (name, url) in databases(folder.path()).await {
             measure(name, &url).await;
         }
     });

@@ -12,6 +12,7 @@
 pub mod enrol;
 pub mod import;
 pub mod lead_change;
+pub mod rounds;
 pub mod runner;
 mod submit;
 pub mod undo;

@@ -6,22 +6,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
+pub use super::rounds::Round;
+use super::rounds::{GoesRound, LOOK_AT_LEAST, go_round, wait_after};
 use super::{Step, Workbench, fail, step};
 use crate::app::Services;
 use crate::domain::id::{BulkId, WorkerId, WorkspaceId};
 use crate::store::{self, StoreError};
 
-/// The runner looks for work at least this often, should every bell have been missed.
-const LOOK_AT_LEAST: Duration = Duration::from_secs(5);
-/// How long after a failure a chunk is tried again; it doubles with each further one.
-const RETRY_FIRST: Duration = Duration::from_millis(500);
-/// The longest time between two tries.
-const RETRY_MOST: Duration = Duration::from_secs(60);
 /// How often the same chunk may fail while the database is there.
 const TRIES_MAX: u32 = 8;
 /// A runner that holds so many operations takes no more; others wait, or another node takes them.
@@ -43,15 +38,6 @@ struct Held {
     not_before: Option<DateTime<Utc>>,
 }
 
-/// What a round of the runner left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Round {
-    /// There is more to do at once.
-    More,
-    /// Nothing to do before this instant, unless it is woken.
-    Rest(DateTime<Utc>),
-}
-
 impl Runner {
     /// A runner that holds nothing yet. `worker` tells under which name this process is a worker
     /// at the moment; what is held by a worker without a row is free for everybody.
@@ -67,26 +53,7 @@ impl Runner {
 
     /// Works until `shutdown` is cancelled; ends between two chunks and gives up what it holds.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut due = self.services.wake.on_due();
-        while !shutdown.is_cancelled() {
-            let rest_until = match self.round().await {
-                Ok(Round::More) => continue,
-                Ok(Round::Rest(until)) => until,
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "looking for bulk operations failed; it is tried again"
-                    );
-                    self.services.clock.after_real(RETRY_FIRST * 2)
-                }
-            };
-            // All three may be dropped at any point: they hold nothing.
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                _ = due.changed() => {}
-                () = self.services.clock.sleep_until(rest_until) => {}
-            }
-        }
+        go_round(&mut self, &shutdown).await;
         if let Err(error) = self.leave().await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -201,8 +168,8 @@ impl Runner {
     ) -> Option<Step> {
         let held = self.held.get_mut(&id)?;
         held.failures = held.failures.saturating_add(1);
-        let wait = RETRY_FIRST.saturating_mul(1 << held.failures.min(10)) / 2;
-        held.not_before = Some(self.services.clock.after_real(wait.min(RETRY_MOST)));
+        let wait = wait_after(held.failures);
+        held.not_before = Some(self.services.clock.after_real(wait));
         let hopeless = match &error {
             StoreError::Corrupt { .. } | StoreError::Unusable(_) => true,
             _ => held.failures >= TRIES_MAX && !error.may_pass(),
@@ -228,5 +195,17 @@ impl Runner {
             store::bulk::release(self.services.db.write(), worker).await?;
         }
         Ok(())
+    }
+}
+
+impl GoesRound for Runner {
+    const WORK: &'static str = "bulk operations";
+
+    fn services(&self) -> &Services {
+        &self.services
+    }
+
+    async fn go(&mut self) -> Result<Round, StoreError> {
+        self.round().await
     }
 }

@@ -9,25 +9,19 @@
 mod run;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Services;
+pub use crate::bulk::rounds::Round;
+use crate::bulk::rounds::{GoesRound, LOOK_AT_LEAST, go_round, wait_after};
 use crate::domain::id::WorkflowId;
 use crate::store::StoreError;
 use crate::store::workflow::queue;
 
 /// The most people of one chunk.
 pub const CHUNK_MAX: usize = 500;
-/// The runner looks for work at least this often, should every bell have been missed.
-const LOOK_AT_LEAST: Duration = Duration::from_secs(5);
-/// How long after a failure a workflow is run again; it doubles with each further one.
-const RETRY_FIRST: Duration = Duration::from_millis(500);
-/// The longest time between two tries. What is queued is never given up.
-const RETRY_MOST: Duration = Duration::from_secs(60);
-
 /// Runs workflows.
 pub struct Runner {
     services: Services,
@@ -42,15 +36,6 @@ struct Failing {
     not_before: DateTime<Utc>,
 }
 
-/// What a round of the runner left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Round {
-    /// There may be more to do at once.
-    More,
-    /// Nothing to do before this instant, unless it is woken.
-    Rest(DateTime<Utc>),
-}
-
 impl Runner {
     /// A runner that has seen nothing yet.
     pub fn new(services: Services) -> Self {
@@ -63,26 +48,7 @@ impl Runner {
 
     /// Works until `shutdown` is cancelled; ends between two chunks.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut due = self.services.wake.on_due();
-        while !shutdown.is_cancelled() {
-            let rest_until = match self.round().await {
-                Ok(Round::More) => continue,
-                Ok(Round::Rest(until)) => until,
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "looking for workflows to run failed; it is tried again"
-                    );
-                    self.services.clock.after_real(RETRY_FIRST * 2)
-                }
-            };
-            // All three may be dropped at any point: they hold nothing.
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                _ = due.changed() => {}
-                () = self.services.clock.sleep_until(rest_until) => {}
-            }
-        }
+        go_round(&mut self, &shutdown).await;
     }
 
     /// Runs one chunk of each of the next workflows that have something to run for.
@@ -121,8 +87,8 @@ impl Runner {
             Err(error) => {
                 let failures = self.failing.get(&workflow).map_or(0, |one| one.failures);
                 let failures = failures.saturating_add(1);
-                let wait = RETRY_FIRST.saturating_mul(1 << failures.min(10)) / 2;
-                let not_before = self.services.clock.after_real(wait.min(RETRY_MOST));
+                // What is queued is never given up.
+                let not_before = self.services.clock.after_real(wait_after(failures));
                 let failing = Failing {
                     failures,
                     not_before,
@@ -134,5 +100,17 @@ impl Runner {
                 false
             }
         }
+    }
+}
+
+impl GoesRound for Runner {
+    const WORK: &'static str = "workflows to run";
+
+    fn services(&self) -> &Services {
+        &self.services
+    }
+
+    async fn go(&mut self) -> Result<Round, StoreError> {
+        self.round().await
     }
 }
