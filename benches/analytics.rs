@@ -58,7 +58,7 @@ fn main() {
         .expect("runtime");
     runtime.block_on(async {
         for (name, url) in databases(folder.path()).await {
-            run(&name, &url).await;
+            run(name, &url).await;
         }
     });
 }

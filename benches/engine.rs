@@ -90,7 +90,7 @@ fn main() {
             );
         }
         for (name, url) in databases(folder.path()).await {
-            claim_latency(&name, &url).await;
+            claim_latency(name, &url).await;
         }
     });
 }

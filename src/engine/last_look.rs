@@ -30,7 +30,11 @@ impl Engine {
             let is_another_day = |zone| {
                 schedule::local_day(now, zone) != schedule::local_day(claimed.claimed_at, zone)
             };
-            if is_another_day(&sender.zone) || is_another_day(&claimed.version.zone) {
+            let of_workspace = claimed.counted.as_ref().map(|counted| &counted.zone);
+            let mut clocks = [&sender.zone, &claimed.version.zone]
+                .into_iter()
+                .chain(of_workspace);
+            if clocks.any(is_another_day) {
                 return Ok(false);
             }
         }

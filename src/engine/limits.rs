@@ -24,6 +24,15 @@ pub(super) struct Limits {
     per_domain: Option<u32>,
 }
 
+/// The daily counts of its workspace that a message adds to, at least one.
+#[derive(Debug, Clone)]
+pub struct Counted {
+    /// The counts.
+    pub keys: Vec<QuotaKey>,
+    /// The clock of their day.
+    pub zone: Zone,
+}
+
 /// What of the limits is used, and what a claim takes.
 #[derive(Debug, Default)]
 pub(super) struct Used {
@@ -73,6 +82,13 @@ impl Limits {
             keys.push((Gate::DomainCap, cap, key(subject)));
         }
         keys
+    }
+
+    /// What a message adds to by these counts.
+    pub(super) fn counted(&self, keys: Vec<(Gate, u32, QuotaKey)>) -> Option<Counted> {
+        let keys: Vec<QuotaKey> = keys.into_iter().map(|(_, _, key)| key).collect();
+        let zone = self.zone.clone();
+        (!keys.is_empty()).then_some(Counted { keys, zone })
     }
 
     /// When a message that would add to these counts may go; `None`, now.

@@ -42,11 +42,11 @@ use crate::domain::planning::Whereabouts;
 use crate::domain::retry::RetryPolicy;
 use crate::entropy::Entropy;
 use crate::store::claim::LeadRow;
-use crate::store::lane::QuotaKey;
 use crate::store::{Db, StoreError};
 use crate::wake::Wake;
 use crate::zones::ZoneDatabase;
 
+pub use self::limits::Counted;
 pub use self::version::RunningVersion;
 
 /// What the engine may be told.
@@ -141,7 +141,7 @@ pub struct Claimed {
     /// The contact's clock and country.
     pub whereabouts: Whereabouts,
     /// The daily counts of its workspace that it adds to, should it leave.
-    pub counted: Vec<QuotaKey>,
+    pub counted: Option<Counted>,
     /// By which way it is sent.
     pub route: Route,
     /// What is sent.

@@ -30,7 +30,7 @@ impl Recording<'_> {
 
     /// Nor against what its workspace allows.
     pub(super) fn refund_counted(&mut self, claimed: &Claimed) {
-        for key in &claimed.counted {
+        for key in claimed.counted.iter().flat_map(|counted| &counted.keys) {
             *self.limit_refunds.entry(key.clone()).or_default() -= 1;
         }
     }

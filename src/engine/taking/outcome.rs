@@ -16,9 +16,9 @@ use crate::domain::lead::{Happening, Hold, Onward, StopReason};
 use crate::domain::outcome::GIVEN_UP;
 use crate::domain::planning::Whereabouts;
 use crate::engine::decide::{Circumstances, Decision, Outgoing, decide};
+use crate::engine::limits::Counted;
 use crate::engine::{Claimed, Result, RunningVersion, plan};
 use crate::store::claim::{DueLead, LeadRow, NewExecution, PersonRow, Turn};
-use crate::store::lane::QuotaKey;
 use crate::store::task::{NewTask, TaskText};
 
 /// A lead as it is after its claim, and its execution, where there is one.
@@ -66,7 +66,7 @@ impl Taking<'_> {
         // An attempt that was to follow.
         let is_waiting = matches!(due.execution, Some((_, ExecutionStatus::Scheduled, _)));
         // What the workspace allows, a message of a sender must keep to as well.
-        let mut counted = Vec::new();
+        let mut counted = None;
         let mut decision = decision;
         if let (Decision::Send(_), Some(sender), Some(limits)) =
             (&decision, &self.sender, &known.limits)
@@ -74,7 +74,7 @@ impl Taking<'_> {
             let keys = limits.keys(self.workspace, &due, sender.channel, self.now);
             match limits.closed_until(&self.used, &keys, self.now) {
                 Some(until) => decision = Decision::Later(until),
-                None => counted.extend(keys.into_iter().map(|(_, _, key)| key)),
+                None => counted = limits.counted(keys),
             }
         }
         let DueLead {
@@ -217,7 +217,7 @@ impl Taking<'_> {
         &mut self,
         mut case: Case<'_>,
         outgoing: Outgoing,
-        counted: Vec<QuotaKey>,
+        counted: Option<Counted>,
     ) -> Option<Taken> {
         // What the lead machine forbids is not sent, whatever was decided.
         if self.lane_left == 0 || !self.apply(&mut case.lead, &Happening::Claimed) {
@@ -239,7 +239,7 @@ impl Taking<'_> {
             }
             None => Route::Webhook(self.workspace),
         };
-        for key in &counted {
+        for key in counted.iter().flat_map(|counted| &counted.keys) {
             self.used.take(key.clone());
         }
         let Outgoing { variant, letter } = outgoing;
