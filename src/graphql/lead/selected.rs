@@ -226,7 +226,7 @@ pub struct SelectionQuery;
 impl SelectionQuery {
     /// Whom a selection of people holds, before anything is done with them; and, where a sequence is
     /// named, what enrolling them into it would come to. What takes longer to count than a query may
-    /// take is not answered: choose fewer.
+    /// take is not answered: choose fewer. Null with an error where the selection is refused.
     async fn people_selected(
         &self,
         ctx: &Context<'_>,
@@ -239,7 +239,7 @@ impl SelectionQuery {
             default = false
         )]
         re_enrol: bool,
-    ) -> Result<PeopleSelected> {
+    ) -> Result<Option<PeopleSelected>> {
         let caller = ctx.caller()?;
         let people = selection.read("selection");
         let people = people.map_err(|wrong| bad_input(problems::told(wrong)))?;
@@ -248,19 +248,19 @@ impl SelectionQuery {
             Some(id) => Some((node::maybe(&id).ok_or_else(no_sequence)?, re_enrol)),
         };
         let selected = preview::PeopleSelected::new(ctx.services(), caller, people, "selection");
-        Ok(PeopleSelected {
+        Ok(Some(PeopleSelected {
             selected: selected.await.or_else(refused)?,
             enrolling,
-        })
+        }))
     }
 
     /// Which leads a selection holds, before anything is done with them. What takes longer to count than
-    /// a query may take is not answered: choose fewer.
+    /// a query may take is not answered: choose fewer. Null with an error where the selection is refused.
     async fn leads_selected(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which leads, as for leadsPause.")] selection: LeadSelection,
-    ) -> Result<LeadsSelected> {
+    ) -> Result<Option<LeadsSelected>> {
         ctx.caller_within()?;
         let leads = selection.read("selection");
         let leads = leads.map_err(|wrong| bad_input(problems::told(wrong)))?;
@@ -268,7 +268,7 @@ impl SelectionQuery {
             .check("selection")
             .map_err(AppError::from)
             .or_else(refused)?;
-        Ok(LeadsSelected(leads))
+        Ok(Some(LeadsSelected(leads)))
     }
 }
 
