@@ -112,7 +112,7 @@ impl World {
             let least = usize::from(channel == Channel::Email);
             for _ in 0..least + self.draws.index(count) {
                 let zone = self.draws.pick(&ZONES);
-                let cap = self.draws.pick(&[None, Some(self.options.cap)]);
+                let cap = self.draws.pick(&[None, Some(2), Some(self.options.cap)]);
                 let gap = Duration::seconds(self.draws.pick(&[0, 0, 90, 600]));
                 let today = day(self.clock.now(), zone);
                 let press = self.options.press;
@@ -123,8 +123,9 @@ impl World {
                 };
                 let warm_up = warms_up.then(|| WarmUp {
                     start_at: today - Days::new(self.draws.below(2)),
-                    first_day_cap: 2,
-                    daily_increase: 2,
+                    // Low, or six to fourteen people seldom come up to it.
+                    first_day_cap: 1,
+                    daily_increase: 1,
                 });
                 self.engage(channel, zone, cap, gap, warm_up).await;
             }

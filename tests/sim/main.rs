@@ -34,11 +34,6 @@ const SEEDS: u64 = 40;
 /// PostgreSQL answers more slowly; what is the same on both is tried enough on SQLite.
 const SEEDS_ON_POSTGRES: u64 = 6;
 
-/// Seeds beyond those that once found something: 79, a message held back past midnight; 54, a lead that
-/// stayed in the lane of a sender which its step had lost; 78, a step that was told of as the message
-/// that it had been before an edit.
-const FOUND: &[u64] = &[54, 78, 79];
-
 /// How many seeds of a normal run press.
 const PRESSING_SEEDS: u64 = 12;
 
@@ -48,8 +43,7 @@ fn seeds(normally: u64, pressing: u64) -> Vec<u64> {
         Some(seed) => vec![seed],
         None => {
             let many = 1..=number("CADENZA_SIM_SEEDS").unwrap_or(normally);
-            let pressing = PRESSING..PRESSING + pressing;
-            many.chain(FOUND.iter().copied()).chain(pressing).collect()
+            many.chain(PRESSING..PRESSING + pressing).collect()
         }
     }
 }

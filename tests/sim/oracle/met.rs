@@ -23,7 +23,7 @@ pub const WANTED: [(&str, usize); 8] = [
     (CAP_REACHED, 10),
     (DOMAIN_REACHED, 8),
     (PERSON_REACHED, 40),
-    (SEQUENCE_REACHED, 5),
+    (SEQUENCE_REACHED, 3),
 ];
 
 /// A contact did something while a condition waited for it.
