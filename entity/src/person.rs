@@ -24,6 +24,8 @@ pub struct Model {
     #[sea_orm(column_type = "Text", nullable)]
     pub company: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
+    pub company_key: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
     pub title: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
     pub time_zone: Option<String>,

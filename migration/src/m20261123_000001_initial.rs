@@ -107,6 +107,7 @@ const UP: &[&str] = &[
         first_name TEXT,
         last_name TEXT,
         company TEXT,
+        company_key TEXT,
         title TEXT,
         time_zone TEXT,
         country TEXT,
@@ -118,6 +119,8 @@ const UP: &[&str] = &[
     )",
     "CREATE UNIQUE INDEX person_email ON person (workspace_id, email_key)",
     "CREATE INDEX person_page ON person (workspace_id, id)",
+    "CREATE INDEX person_company ON person (workspace_id, company_key, id)
+        WHERE company_key IS NOT NULL",
     "CREATE TABLE pipeline (
         id UUID PRIMARY KEY,
         workspace_id UUID NOT NULL REFERENCES workspace (id),

@@ -1,5 +1,7 @@
 //! What contacts do with messages: they open them, click, and answer.
 
+use std::slice;
+
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sea_orm::ConnectionTrait;
 
@@ -48,9 +50,15 @@ pub async fn record(
     at: DateTime<Utc>,
 ) -> Result<bool, AppError> {
     let tx = services.db.begin().await?;
-    let Some(engaged) = engagement::lock_lead(&tx, workspace, lead).await? else {
+    let mut concerned = vec![lead];
+    if engagement == Engagement::Replied {
+        concerned.extend(engagement::stopped_with(&tx, workspace, lead).await?);
+    }
+    let mut locked = engagement::lock_leads(&tx, workspace, &concerned).await?;
+    let Some(own) = locked.iter().position(|one| one.lead.lead_id() == lead) else {
         return Ok(false);
     };
+    let engaged = locked.swap_remove(own);
     let settings: Settings = serde_json::from_value(engaged.settings)
         .map_err(|error| StoreError::corrupt("sequence's settings", error))?;
     let mut row = engaged.lead;
@@ -94,8 +102,20 @@ pub async fn record(
         ..NewEvent::of_lead(at, kind, sequence, lead)
     }];
     if engagement == Engagement::Replied && settings.stop_on_reply {
-        events.extend(stop(&tx, workspace, &mut row, StopReason::Replied, at).await?);
+        events.extend(
+            stop(
+                &tx,
+                workspace,
+                slice::from_mut(&mut row),
+                StopReason::Replied,
+                at,
+            )
+            .await?,
+        );
     }
+    let mut colleagues: Vec<LeadRow> = locked.into_iter().map(|one| one.lead).collect();
+    let reason = StopReason::CompanyReplied;
+    events.extend(stop(&tx, workspace, &mut colleagues, reason, at).await?);
     if let Some(until) = quiet_until {
         let due_at = due_at_back(services, &tx, workspace, &row, (engaged.version, until)).await?;
         let happening = Happening::AutoReplied { until, due_at };

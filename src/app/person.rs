@@ -185,6 +185,7 @@ fn unknown(id: PersonId, workspace: WorkspaceId, created_at: i64) -> Row {
         first_name: None,
         last_name: None,
         company: None,
+        company_key: None,
         title: None,
         time_zone: None,
         country: None,
@@ -279,7 +280,7 @@ pub fn apply(row: &mut Row, change: Change, zones: &ZoneDatabase) -> Result<(), 
     {
         check("attributes", message);
     }
-    row.search_text = person::search_text(row);
+    person::refresh_keys(row);
     if problems.is_empty() {
         Ok(())
     } else {

@@ -26,6 +26,9 @@ pub(super) async fn take_out(
     now: DateTime<Utc>,
 ) -> Result<(Vec<LeadRow>, Vec<NewEvent>), StoreError> {
     let mut stopped = Vec::new();
+    if leads.is_empty() {
+        return Ok((stopped, Vec::new()));
+    }
     for lead in leads {
         // One that is over already has nothing to stop.
         let Ok(state) = lead.state()?.apply(&Happening::Stop(reason), now) else {
@@ -49,7 +52,7 @@ pub(super) fn told(lead: &LeadRow, reason: StopReason, now: DateTime<Utc>) -> Ne
     event.with_detail(json!({ "reason": reason }))
 }
 
-/// Stops a lead, whose row this transaction has locked; answers the events that say so, none where its
+/// Stops leads, whose rows this transaction has locked; answers the events that say so, none of those whose
 /// run is over already.
 ///
 /// # Errors
@@ -57,12 +60,11 @@ pub(super) fn told(lead: &LeadRow, reason: StopReason, now: DateTime<Utc>) -> Ne
 pub(super) async fn stop(
     tx: &impl ConnectionTrait,
     workspace: WorkspaceId,
-    lead: &mut LeadRow,
+    leads: &mut [LeadRow],
     reason: StopReason,
     at: DateTime<Utc>,
 ) -> Result<Vec<NewEvent>, StoreError> {
-    let lead = std::slice::from_mut(lead);
-    let (stopped, mut events) = take_out(tx, workspace, lead, reason, at).await?;
+    let (stopped, mut events) = take_out(tx, workspace, leads, reason, at).await?;
     events.extend(stopped.iter().map(|lead| told(lead, reason, at)));
     Ok(events)
 }
@@ -79,14 +81,13 @@ pub(super) async fn stop_of_person(
     says_so: impl Fn(&Settings) -> bool,
     at: DateTime<Utc>,
 ) -> Result<Vec<NewEvent>, StoreError> {
-    let mut events = Vec::new();
+    let mut leads = Vec::new();
     for engaged in engagement::lock_leads_of(tx, workspace, person).await? {
         let settings: Settings = serde_json::from_value(engaged.settings)
             .map_err(|error| StoreError::corrupt("sequence's settings", error))?;
         if says_so(&settings) {
-            let mut lead = engaged.lead;
-            events.extend(stop(tx, workspace, &mut lead, reason, at).await?);
+            leads.push(engaged.lead);
         }
     }
-    Ok(events)
+    stop(tx, workspace, &mut leads, reason, at).await
 }

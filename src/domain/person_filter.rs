@@ -61,6 +61,17 @@ pub fn searchable(text: &str) -> String {
     text.nfkc().collect::<String>().to_lowercase()
 }
 
+/// A company's name as it is compared: people whose names of it come to one text here are at one company.
+/// Upper and lower case, composed and decomposed letters and any white space are the same; nothing is
+/// guessed beyond that (no "Inc." is taken off).
+pub fn same_company(name: &str) -> String {
+    let words: Vec<String> = searchable(name)
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
+    words.join(" ")
+}
+
 /// Something that a person may have.
 #[derive(
     Debug,

@@ -128,7 +128,9 @@ impl SequenceSettings {
         self.0.stop_on_reply
     }
 
-    /// A reply from one contact stops the others with the same company.
+    /// A reply from one contact stops the others of the sequence who are at the same company (reason
+    /// COMPANY_REPLIED): whose `company` is the same but for upper and lower case and white space. An
+    /// automatic reply stops nobody.
     async fn stop_company_on_reply(&self) -> bool {
         self.0.stop_company_on_reply
     }
@@ -179,7 +181,9 @@ pub struct SequenceSettingsInput {
     max_lateness: Option<Duration>,
     /// A reply stops the lead.
     stop_on_reply: Option<bool>,
-    /// A reply from one contact stops the others with the same company.
+    /// A reply from one contact stops the others of the sequence who are at the same company (reason
+    /// COMPANY_REPLIED): whose `company` is the same but for upper and lower case and white space. An
+    /// automatic reply stops nobody.
     stop_company_on_reply: Option<bool>,
     /// How long an automatic reply that states no date of return keeps the lead quiet; PT0S ignores
     /// automatic replies.

@@ -9,9 +9,10 @@ use uuid::Uuid;
 use super::analytics::MESSAGE_CHANNELS;
 use super::claim::{LEAD_COLUMNS, LeadRow, parse};
 use super::sql::{self, Arguments};
-use super::{Result, dialect};
+use super::{Result, StoreError, dialect};
 use crate::domain::event::EventKind;
 use crate::domain::id::{ExecutionId, LeadId, PersonId, VersionId, WorkspaceId};
+use crate::domain::settings;
 
 /// A lead with what deciding about an engagement takes.
 #[derive(Debug)]
@@ -40,13 +41,61 @@ pub async fn lock_lead(
     workspace: WorkspaceId,
     lead: LeadId,
 ) -> Result<Option<EngagedLead>> {
+    Ok(lock_leads(tx, workspace, &[lead]).await?.pop())
+}
+
+/// The leads with these ids that the workspace has, with their settings, locked until the transaction ends.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn lock_leads(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    ids: &[LeadId],
+) -> Result<Vec<EngagedLead>> {
+    let mut arguments = Arguments::new().with(workspace.uuid());
+    let ids = arguments.among(tx, ids.iter().map(|id| id.uuid()));
+    // In one order, so that nobody waits in a circle.
     let statement = format!(
-        "SELECT {LEAD_COLUMNS} FROM lead l WHERE l.id = $1 AND l.workspace_id = $2 {}",
+        "SELECT {LEAD_COLUMNS} FROM lead l WHERE l.id {ids} AND l.workspace_id = $1
+         ORDER BY l.id {}",
         dialect::for_update(tx, "l")
     );
-    let arguments = Arguments::new().with(lead.uuid()).with(workspace.uuid());
     let leads = sql::all(tx, &statement, arguments).await?;
-    Ok(with_settings(tx, leads).await?.pop())
+    with_settings(tx, leads).await
+}
+
+/// The leads under way of the same sequence whose contacts are at the company of this lead's contact, where
+/// that is known, and the sequence stops them when one of them answers. Nothing is locked.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn stopped_with(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    lead: LeadId,
+) -> Result<Vec<LeadId>> {
+    let arguments = Arguments::new().with(lead.uuid()).with(workspace.uuid());
+    let settings = "SELECT l.sequence_id, v.id, v.settings FROM lead l
+             JOIN sequence q ON q.id = l.sequence_id
+             JOIN sequence_version v ON v.id = q.published_version_id
+         WHERE l.id = $1 AND l.workspace_id = $2";
+    let row: Option<Settings> = sql::one(connection, settings, arguments.clone()).await?;
+    let Some(row) = row else {
+        return Ok(Vec::new());
+    };
+    let settings: settings::Settings = serde_json::from_value(row.settings)
+        .map_err(|error| StoreError::corrupt("sequence's settings", error))?;
+    if !settings.stop_company_on_reply {
+        return Ok(Vec::new());
+    }
+    let colleagues = "SELECT other.id FROM lead l JOIN person p ON p.id = l.person_id
+             JOIN person c ON c.workspace_id = p.workspace_id AND c.company_key = p.company_key
+             JOIN lead other ON other.sequence_id = l.sequence_id AND other.person_id = c.id
+         WHERE l.id = $1 AND l.workspace_id = $2 AND other.id <> l.id
+             AND other.status IN ('ACTIVE', 'PAUSED')";
+    let ids: Vec<Uuid> = sql::ids(connection, colleagues, arguments).await?;
+    Ok(ids.into_iter().map(LeadId::from_uuid).collect())
 }
 
 /// The leads of a person whose runs are not over, with their settings, locked until the transaction ends.

@@ -20,7 +20,7 @@ use super::lead::{Ages, Part, hold};
 use super::sql::{self, Arguments};
 use super::{Result, dialect, lane};
 use crate::domain::id::{PersonId, WorkspaceId};
-use crate::domain::person_filter::{PersonFilter, searchable};
+use crate::domain::person_filter::{PersonFilter, same_company, searchable};
 
 pub use self::filter::condition;
 
@@ -160,7 +160,7 @@ pub async fn update(tx: &impl ConnectionTrait, row: Row) -> Result<()> {
     Ok(())
 }
 
-fn values(row: &Row) -> [Value; 15] {
+fn values(row: &Row) -> [Value; 16] {
     [
         row.id.into(),
         row.workspace_id.into(),
@@ -171,6 +171,7 @@ fn values(row: &Row) -> [Value; 15] {
         row.first_name.clone().into(),
         row.last_name.clone().into(),
         row.company.clone().into(),
+        row.company_key.clone().into(),
         row.title.clone().into(),
         row.time_zone.clone().into(),
         row.country.clone().into(),
@@ -191,12 +192,12 @@ pub async fn insert_many(tx: &impl ConnectionTrait, rows: &[Row]) -> Result<()> 
         let values = arguments.table(tx, chunk.iter().map(values));
         let statement = format!(
             "WITH v (id, workspace_id, email, email_key, phone, linkedin_url, first_name,
-                     last_name, company, title, time_zone, country, attributes, search_text,
-                     updated_at)
+                     last_name, company, company_key, title, time_zone, country, attributes,
+                     search_text, updated_at)
                  AS ({values})
              INSERT INTO person (id, workspace_id, email, email_key, phone, linkedin_url,
-                 first_name, last_name, company, title, time_zone, country, attributes,
-                 search_text, updated_at, created_at)
+                 first_name, last_name, company, company_key, title, time_zone, country,
+                 attributes, search_text, updated_at, created_at)
              SELECT v.*, v.updated_at FROM v"
         );
         sql::execute(tx, &statement, arguments).await?;
@@ -214,13 +215,13 @@ pub async fn update_many(tx: &impl ConnectionTrait, rows: &[Row]) -> Result<()> 
         let values = arguments.table(tx, chunk.iter().map(values));
         let statement = format!(
             "WITH v (id, workspace_id, email, email_key, phone, linkedin_url, first_name,
-                     last_name, company, title, time_zone, country, attributes, search_text,
-                     updated_at)
+                     last_name, company, company_key, title, time_zone, country, attributes,
+                     search_text, updated_at)
                  AS ({values})
              UPDATE person SET email = v.email, email_key = v.email_key, phone = v.phone,
                  linkedin_url = v.linkedin_url, first_name = v.first_name,
-                 last_name = v.last_name, company = v.company, title = v.title,
-                 time_zone = v.time_zone, country = v.country, attributes = v.attributes,
+                 last_name = v.last_name, company = v.company, company_key = v.company_key,
+                 title = v.title, time_zone = v.time_zone, country = v.country, attributes = v.attributes,
                  search_text = v.search_text, updated_at = v.updated_at
              FROM v WHERE person.id = v.id AND person.workspace_id = v.workspace_id"
         );
@@ -333,11 +334,13 @@ pub async fn release_leads(
     Ok(released)
 }
 
-/// What a search for people looks through.
-pub fn search_text(row: &Row) -> String {
+/// Writes anew what a person is found by, once their fields have changed: the text that a search looks
+/// through, and the company as the same one is known whichever way it is written.
+pub fn refresh_keys(row: &mut Row) {
     let parts = [&row.first_name, &row.last_name, &row.email, &row.company];
     let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
-    searchable(&parts.join(" "))
+    row.search_text = searchable(&parts.join(" "));
+    row.company_key = row.company.as_deref().map(same_company);
 }
 
 /// Locks the leads of these people that wait for something that a person may be given, for a claim,

@@ -10,6 +10,7 @@ mod blockers;
 mod bulk;
 mod bus;
 mod changed_steps;
+mod company_replies;
 mod connections;
 mod consent;
 mod contract;

@@ -7,6 +7,7 @@ use cadenza::app::workspace;
 use cadenza::domain::bulk::BulkKind;
 use cadenza::domain::flow::{Channel, Flow};
 use cadenza::domain::id::{PersonId, SenderId, SequenceId};
+use cadenza::domain::person_filter::same_company;
 use cadenza::domain::sender::WarmUp;
 use cadenza::domain::sequence::SequenceStatus;
 use cadenza::domain::settings::{LocalTime, SendWindow, Settings, Weekday, WindowClock};
@@ -221,6 +222,7 @@ impl World {
                 .pick(&[None, None, None, Some("PT6H"), Some("P1D")])
                 .map(|text| text.parse().expect("a duration")),
             stop_on_reply: draws.percent(60),
+            stop_company_on_reply: draws.percent(20),
             auto_reply_hold: draws
                 .percent(50)
                 .then(|| "P2D".parse().expect("a duration")),
@@ -301,12 +303,17 @@ impl World {
             Set(attributes) => attributes,
             _ => serde_json::json!({}),
         };
+        let company_key = match &person.company {
+            Set(Some(company)) => Some(same_company(company)),
+            _ => None,
+        };
         let person = person::ActiveModel {
             id: Set(id.uuid()),
             workspace_id: Set(self.caller.workspace.uuid()),
             email: Set(email.clone()),
             email_key: Set(email),
             attributes: Set(attributes),
+            company_key: Set(company_key),
             search_text: Set(format!("p{number}")),
             created_at: Set(now),
             updated_at: Set(now),

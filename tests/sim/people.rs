@@ -174,6 +174,33 @@ impl World {
         )
         .await
         .expect("recorded");
+        if engagement == Engagement::Replied {
+            self.has_stopped_colleagues(lead).await;
+        }
+    }
+
+    /// Once a contact has answered, nobody of the same company is under way in its sequence, if that says so.
+    async fn has_stopped_colleagues(&self, answered: LeadId) {
+        let db = self.services.db.read();
+        let found = lead::Entity::find_by_id(answered.uuid()).one(db).await;
+        let own = found.expect("leads").expect("it answered");
+        let published = &self.book.sequence(own.sequence_id).editions;
+        let edition = published.last().expect("published");
+        let company = persons::Entity::find_by_id(own.person_id).one(db).await;
+        let company = company.expect("people").expect("it is somebody").company;
+        if !edition.settings.stop_company_on_reply || company.is_none() {
+            return;
+        }
+        let others = lead::Entity::find()
+            .filter(lead::Column::SequenceId.eq(own.sequence_id))
+            .filter(lead::Column::Status.is_in(["ACTIVE", "PAUSED"]))
+            .filter(lead::Column::Id.ne(own.id))
+            .all(db);
+        for other in others.await.expect("leads") {
+            let person = persons::Entity::find_by_id(other.person_id).one(db).await;
+            let person = person.expect("people").expect("it is somebody");
+            assert_ne!(person.company, company, "still under way: {other:?}");
+        }
     }
 
     async fn waiting_at_conditions(&self) -> HashSet<Uuid> {

@@ -104,7 +104,7 @@ fn united(kept: &Row, other: &Row, now: i64) -> Result<Row, Refusal> {
         );
         return Err(Refusal::new(RefusalCode::Limit, message, &["duplicateId"]));
     }
-    merged.search_text = person::search_text(&merged);
+    person::refresh_keys(&mut merged);
     Ok(merged)
 }
 

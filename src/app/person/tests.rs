@@ -17,6 +17,7 @@ fn known() -> Row {
         first_name: Some("Ana".into()),
         last_name: None,
         company: Some("Acme".into()),
+        company_key: Some("acme".into()),
         title: None,
         time_zone: None,
         country: None,

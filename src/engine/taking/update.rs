@@ -46,14 +46,9 @@ impl Taking<'_> {
         // What was known already changes nobody, and sets nothing off.
         people.retain(|person| !before.contains(person));
         let changed: Vec<Uuid> = people.iter().map(|person| person.id).collect();
-        for person in people {
-            let updated_at = self.now.timestamp_millis();
-            let search_text = person::search_text(&person);
-            let person = person::Row {
-                updated_at,
-                search_text,
-                ..person
-            };
+        for mut person in people {
+            person.updated_at = self.now.timestamp_millis();
+            person::refresh_keys(&mut person);
             person::update(self.tx, person).await?;
         }
         person::release_free_leads(self.tx, self.workspace, &changed, self.now).await?;

@@ -81,7 +81,8 @@ pub async fn erase(
             Json::Object(Default::default()),
         ))));
     let statement = "UPDATE person SET email = NULL, email_key = NULL, phone = NULL,
-            linkedin_url = NULL, first_name = NULL, last_name = NULL, company = NULL, title = NULL,
+            linkedin_url = NULL, first_name = NULL, last_name = NULL, company = NULL,
+            company_key = NULL, title = NULL,
             time_zone = NULL, country = NULL, attributes = $3, search_text = '',
             updated_at = $2, erased_at = $2
          WHERE id = $1";

@@ -4,7 +4,8 @@ use sea_orm::DbBackend;
 
 use crate::domain::id::WorkspaceId;
 use crate::domain::person_filter::{
-    AttributeMatch, AttributeTest, Comparison, Operand, PersonField, PersonFilter, searchable,
+    AttributeMatch, AttributeTest, Comparison, Operand, PersonField, PersonFilter, same_company,
+    searchable,
 };
 use crate::store::dialect;
 use crate::store::sql::Arguments;
@@ -35,6 +36,11 @@ pub fn condition(
         if let Some(wanted) = wanted {
             let list = arguments.list(wanted.iter().map(String::as_str));
             all.push(format!("{alias}.{column} IN ({list})"));
+            if column == "company" {
+                // What the index is by.
+                let keys = arguments.list(wanted.iter().map(|name| same_company(name)));
+                all.push(format!("{alias}.company_key IN ({keys})"));
+            }
         }
     }
     for field in &filter.has {
