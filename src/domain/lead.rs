@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+use strum::{Display, EnumCount, EnumIter, EnumString, IntoStaticStr};
 
 /// The five statuses of a lead.
 #[derive(
@@ -160,7 +160,7 @@ pub struct Onward {
 }
 
 /// What can happen to a lead.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, EnumCount)]
 pub enum Happening {
     /// A worker took it up.
     Claimed,

@@ -346,7 +346,6 @@ impl<'a> Recording<'a> {
         if scope == Some(Scope::Sender)
             && let Some(sender) = &claimed.sender
         {
-            self.refund_new_lead(&open, zone);
             let trouble = Trouble {
                 code,
                 message,
@@ -377,7 +376,6 @@ impl<'a> Recording<'a> {
                 return self.stays(open, &Happening::Later { due_at, retrying }, current);
             }
         }
-        self.refund_new_lead(&open, zone);
         self.settled.push(Settled {
             id: open.id,
             status: ExecutionStatus::Failed,
@@ -442,7 +440,6 @@ impl<'a> Recording<'a> {
     ) -> Result<()> {
         let zone = of.map(|(zone, _)| zone);
         self.refund(&open, zone);
-        self.refund_new_lead(&open, zone);
         let settled = Settled {
             id: open.id,
             status: ExecutionStatus::Scheduled,

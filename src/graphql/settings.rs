@@ -118,7 +118,9 @@ impl SequenceSettings {
     }
 
     /// A message that is later than this, behind the instant for which it was planned, is skipped
-    /// and not sent; null sends it however late.
+    /// and not sent; null sends it however late. Waiting for a cap, a pace or a window makes late, too:
+    /// where ten of a hundred contacts are written to in a day, the last are ten days late, and with P2D
+    /// most get nothing. It is meant for messages that are about a date, such as reminders.
     async fn max_lateness(&self) -> Option<Duration> {
         self.0.max_lateness.map(|span| span.to_string().into())
     }

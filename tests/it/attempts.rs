@@ -12,7 +12,8 @@ use crate::enrol::suppress;
 use crate::harness::{Harness, both};
 use crate::pains::{Receiver, enrol, node};
 use crate::publishing::edit;
-use crate::sequences::{done, flow, published};
+use crate::sequences::{done, flow, published, sender};
+use crate::steps::{at, email, person, running, seen};
 
 /// The one execution there is: what its attempt says of itself, and how it stands.
 async fn execution(h: &Harness) -> (Value, Value) {
@@ -184,5 +185,27 @@ both!(
         let query = "{ events(first: 9, filter: { kinds: [LEAD_COMPLETED] }) { detail } }";
         let told = h.data(query, json!({})).await["events"][0]["detail"].take();
         assert_eq!(told, json!({ "from": "a", "reason": "STEP_REMOVED" }));
+    }
+);
+
+both!(
+    a_first_message_that_is_to_be_tried_again_has_not_used_up_the_days_new_leads,
+    |h: Harness| async move {
+        let engine = node(&h, &Receiver::default()).await;
+        let ada = sender(&h, "ada").await;
+        let steps = json!([email("hello", "PT0S", &[&ada])]);
+        let one = person(&h, json!({ "email": "one@example.org" })).await;
+        let leads = running(&h, steps, json!({ "maxNewLeadsPerDay": 1 }), &[&one]).await;
+        let day = h.clock.now().date_naive();
+        refuse(&engine, claim(&engine).await).await;
+        let blockers = seen(&h, &leads[0]).await["blockers"].take();
+        let codes: Vec<_> = blockers.as_array().expect("blockers").iter().collect();
+        assert_eq!(codes.len(), 1, "{codes:?}");
+        assert_eq!(codes[0]["code"], "RETRYING");
+        h.clock.advance_to(at(&codes[0]["until"]));
+        assert_eq!(h.clock.now().date_naive(), day, "the same day");
+        engine.prolong().await.expect("a sign of life");
+        // It is the day's one new lead now, and once only.
+        assert_eq!(claim(&engine).await.len(), 1);
     }
 );

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use cadenza::domain::lead::{Happening, Hold, LeadState, LeadStatus, Onward, Refused, StopReason};
 use chrono::{DateTime, Duration, TimeZone, Utc};
-use strum::IntoEnumIterator;
+use strum::{EnumCount, IntoEnumIterator};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/lead-machine.md");
 
@@ -32,6 +32,21 @@ fn states() -> Vec<LeadState> {
         }
     }
     all
+}
+
+/// Every state that a lead can be in whose contact is away already: for an hour, and for ten.
+fn quiet_states() -> Vec<LeadState> {
+    let over = [LeadStatus::Completed, LeadStatus::Stopped];
+    let under_way = states()
+        .into_iter()
+        .filter(|state| !over.contains(&state.status));
+    let quiet = |state: LeadState| {
+        [1, 10].map(|hours| LeadState {
+            quiet_until: Some(now() + Duration::hours(hours)),
+            ..state.clone()
+        })
+    };
+    under_way.flat_map(quiet).collect()
 }
 
 /// A lead that is due in an hour, or whose wait ends then.
@@ -98,6 +113,13 @@ fn happenings() -> Vec<(&'static str, Happening)> {
             awaits(Hold::AwaitingCondition),
         ),
         ("It comes to wait for a task", awaits(Hold::AwaitingTask)),
+        (
+            "It comes to wait for a task that is never given up",
+            Happening::Awaits {
+                hold: Hold::AwaitingTask,
+                until: None,
+            },
+        ),
         ("What it waits for may have happened", Happening::Stirred),
         (
             "A machine answers for the contact, and its step waits for that one to be back",
@@ -125,10 +147,11 @@ fn happenings() -> Vec<(&'static str, Happening)> {
 }
 
 fn name(state: &LeadState) -> String {
-    match state.hold {
-        Some(hold) => format!("{} ({hold})", state.status),
-        None => state.status.to_string(),
+    let mut name = state.status.to_string();
+    if let Some(hold) = state.hold {
+        let _ = write!(name, " ({hold})");
     }
+    name
 }
 
 /// What became of a state, in a cell.
@@ -175,13 +198,27 @@ fn page() -> String {
          The lead stands at a step and is due in one hour, or what it waits for is given up then; a\n\
          paused one has one hour left. What comes later comes in five hours. A contact who is away is back\n\
          in four, when no send window is open; whoever claims a lead that is quiet until then holds back\n\
-         messages, and work that would be given to somebody.\n",
+         messages, and work that would be given to somebody. Nothing but the end of its run makes a lead\n\
+         less quiet than a machine has said; where that is said twice, the later return counts.\n",
     );
     for (called, happening) in happenings() {
         let _ = write!(page, "\n## {called}\n\n| before | after |\n| --- | --- |\n");
-        for before in states() {
+        let quiet = match happening {
+            Happening::AutoReplied { .. } => quiet_states(),
+            _ => Vec::new(),
+        };
+        for before in states().into_iter().chain(quiet) {
             let after = before.apply(&happening, now());
-            let _ = writeln!(page, "| {} | {} |", name(&before), told(&before, &after));
+            let quiet = before.quiet_until.map(|until| until - now());
+            let quiet = quiet.map_or_else(String::new, |rest| {
+                format!(", quiet for {} h", rest.num_hours())
+            });
+            let _ = writeln!(
+                page,
+                "| {}{quiet} | {} |",
+                name(&before),
+                told(&before, &after)
+            );
         }
     }
     page
@@ -207,7 +244,30 @@ fn every_state_and_every_happening_is_in_the_page() {
         .iter()
         .map(|(_, happening)| std::mem::discriminant(happening))
         .collect();
-    // Of `Happening`, which the compiler counts in `apply`: a new one must get its table.
-    assert_eq!(kinds.len(), 14);
-    assert_eq!(states().len(), 17);
+    assert_eq!(kinds.len(), Happening::COUNT);
+    let states = states();
+    for status in LeadStatus::iter() {
+        assert!(states.iter().any(|state| state.status == status));
+    }
+    for hold in Hold::iter() {
+        assert!(states.iter().any(|state| state.hold == Some(hold)));
+    }
+}
+
+#[test]
+fn no_lead_is_less_quiet_after_anything_but_its_end() {
+    for before in quiet_states() {
+        for (called, happening) in happenings() {
+            let Ok(after) = before.apply(&happening, now()) else {
+                continue;
+            };
+            let is_over = matches!(after.status, LeadStatus::Completed | LeadStatus::Stopped);
+            let is_as_quiet = after.quiet_until >= before.quiet_until;
+            assert!(is_over || is_as_quiet, "{called}: {before:?} {after:?}");
+            assert!(
+                !is_over || after.quiet_until.is_none(),
+                "{called}: {after:?}"
+            );
+        }
+    }
 }

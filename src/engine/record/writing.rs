@@ -24,6 +24,10 @@ impl Recording<'_> {
             self.refund_key(sender.uuid(), QuotaKind::Sends, day);
         }
         if let Some(day) = claimed_on(open, zone) {
+            // A lead that got no first message is no new lead of the day: others may have its place.
+            if open.lead.turn == Turn::First.as_i16() {
+                self.refund_key(open.lead.sequence_id, QuotaKind::NewLeads, day.clone());
+            }
             self.refund_key(open.lead.sequence_id, QuotaKind::Sends, day);
         }
     }
@@ -32,17 +36,6 @@ impl Recording<'_> {
     pub(super) fn refund_counted(&mut self, claimed: &Claimed) {
         for key in claimed.counted.iter().flat_map(|counted| &counted.keys) {
             *self.limit_refunds.entry(key.clone()).or_default() -= 1;
-        }
-    }
-
-    /// A lead that got no first message is no new lead of the day. Only a first attempt was counted.
-    pub(super) fn refund_new_lead(&mut self, open: &OpenExecution, zone: Option<&Zone>) {
-        if open.sender_id.is_some()
-            && open.lead.turn == Turn::First.as_i16()
-            && open.attempt == 1
-            && let Some(day) = claimed_on(open, zone)
-        {
-            self.refund_key(open.lead.sequence_id, QuotaKind::NewLeads, day);
         }
     }
 

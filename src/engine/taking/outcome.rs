@@ -227,8 +227,8 @@ impl Taking<'_> {
         self.left = self.left.saturating_sub(1);
         let route = match &self.sender {
             Some(sender) => {
-                // A first message that is tried again is not a new lead a second time.
-                let is_first = case.lead.turn == Turn::First.as_i16() && case.new.attempt == 1;
+                // One that is tried again is one again: what failed was given back.
+                let is_first = case.lead.turn == Turn::First.as_i16();
                 self.taken.messages += 1;
                 self.taken.new_leads += i32::from(is_first);
                 if case.lead.sender_id != Some(sender.id.uuid()) {

@@ -424,8 +424,13 @@ fn of_state(
     }
     match sequence {
         SequenceStatus::Published => {}
-        SequenceStatus::Draft | SequenceStatus::Disabled | SequenceStatus::Archived => {
+        SequenceStatus::Draft | SequenceStatus::Disabled => {
             let message = "The sequence does not send: publish it again.";
+            add(BlockerCode::SequenceDisabled, message, None);
+        }
+        SequenceStatus::Archived => {
+            let message =
+                "The sequence is archived and does not send: unarchive it, and publish it again.";
             add(BlockerCode::SequenceDisabled, message, None);
         }
     }
