@@ -10,7 +10,7 @@ use super::plan::{self, RunningSender};
 use super::{Letter, RunningVersion};
 use crate::clock::from_ms;
 use crate::domain::execution::ExecutionStatus;
-use crate::domain::flow::{Answer, CompiledStep, MissingPolicy};
+use crate::domain::flow::{Answer, Channel, CompiledStep, MissingPolicy};
 use crate::domain::gate;
 use crate::domain::id::{ExecutionId, SenderId};
 use crate::domain::lead::Hold;
@@ -199,11 +199,20 @@ fn quiet_until(
 
 /// What a step comes to whose person must not be contacted by it: an opt-out is of one channel, so the
 /// lead goes on to the others.
-fn suppressed() -> Decision {
+fn suppressed(channel: Option<Channel>) -> Decision {
+    let address = match channel {
+        Some(Channel::Email) => "email address",
+        Some(Channel::Linkedin) => "LinkedIn page",
+        Some(Channel::Sms | Channel::Whatsapp | Channel::Call) => "phone number",
+        Some(Channel::Task | Channel::Webhook) | None => "address",
+    };
     Decision::Over {
         status: ExecutionStatus::Skipped,
         code: Some(ErrorCode::Suppressed),
-        message: "The address must not be contacted.".to_owned(),
+        message: format!(
+            "The person's {address} must not be contacted on this channel: somebody opted out of it, or it \
+             refuses messages for good. Other channels, and another address, are written to."
+        ),
     }
 }
 

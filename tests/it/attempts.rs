@@ -85,7 +85,8 @@ both!(
         assert!(claim(&engine).await.is_empty());
         let (after, stands) = execution(&h).await;
         assert_eq!(after, before);
-        let message = "The address must not be contacted.";
+        let message = stands["error"]["message"].as_str().expect("words");
+        assert!(message.starts_with("The person's email address must not be contacted"));
         let error = json!({ "code": "SUPPRESSED", "message": message,
                             "response": stood["error"]["response"] });
         assert_eq!(

@@ -140,6 +140,14 @@ fn edits() -> Vec<Edit> {
         edit("it is moved behind the step after it", |it| {
             it.steps.swap(1, 2)
         }),
+        edit("the step before it leads past it", |it| {
+            it.steps[0]["next"] = json!("c");
+            it.steps[1]["next"] = json!("end");
+            // Else nothing would lead to it.
+            let asks = json!({ "predicate": { "has": ["EMAIL"] }, "yes": "a", "no": "b" });
+            let fork = json!({ "key": "fork", "action": { "condition": asks } });
+            it.steps.insert(0, fork);
+        }),
         edit("its content is changed", |it| {
             it.b()["action"]["email"]["variants"][0]["subject"] = json!("b anew");
         }),
@@ -206,6 +214,13 @@ fn edits() -> Vec<Edit> {
             ..edit(
                 "the sequence is disabled, and published 36 hours later",
                 |_| {},
+            )
+        },
+        Edit {
+            then: Then::PublishAfter(36),
+            ..edit(
+                "messages may be six hours late, and it is disabled and published 36 hours later",
+                |it| it.settings["maxLateness"] = json!("PT6H"),
             )
         },
         Edit {

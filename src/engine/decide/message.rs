@@ -25,7 +25,7 @@ pub(super) fn decide(
     at: Circumstances<'_>,
 ) -> Decision {
     if due.suppressed {
-        return suppressed();
+        return suppressed(step.channel);
     }
     if let Some(until) = quiet_until(due, Some(sender), &at) {
         return Decision::Quiet(until);

@@ -169,7 +169,7 @@ fn unreachable(due: &DueLead, step: &CompiledStep) -> Option<Decision> {
         _ => return None,
     };
     if is_suppressed {
-        return Some(suppressed());
+        return Some(suppressed(step.channel));
     }
     address.is_none().then(|| unaddressed(step, code, message))
 }

@@ -458,7 +458,9 @@ fn of_state(
             add(BlockerCode::Retrying, message, due_at);
         }
         Some(Hold::MissingAddress) => {
-            let message = "The person has no address for the step: add one with personUpdate.";
+            let message = "The person has no address that the step can reach (an email address for an email, a \
+                           phone number for a message or a call, a linkedinUrl for LinkedIn): add it with \
+                           personUpdate.";
             add(BlockerCode::MissingAddress, message, None);
         }
         Some(Hold::AwaitingCondition) => {
