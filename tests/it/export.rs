@@ -84,7 +84,8 @@ both!(
     an_export_imported_again_changes_nothing,
     |h: Harness| async move {
         let served = Served::new(&h).await;
-        for (n, text) in naughty().into_iter().enumerate() {
+        let texts = naughty();
+        for (n, text) in texts.iter().enumerate() {
             let company: String = text.chars().take(200).collect();
             let input = json!({ "email": format!("p{n}@example.com"), "company": company,
             "phone": if n == 0 { "+351912345678" } else { "" },
@@ -107,6 +108,15 @@ both!(
             }
         };
         let before = pages().await;
+        let mut shown = 0;
+        for person in before.iter().filter_map(Value::as_array).flatten() {
+            let attributes = &person["attributes"];
+            let n = attributes["n"].as_u64().expect("a number");
+            let text = texts.get(usize::try_from(n).expect("small"));
+            assert_eq!(attributes["text"].as_str(), text.map(String::as_str));
+            shown += 1;
+        }
+        assert_eq!(shown, texts.len(), "each is shown as it was entered");
         h.clock
             .advance_to(h.clock.now() + chrono::Duration::days(1));
         let (status, csv) = get(&served, &h.token, "people.csv", None).await;
