@@ -3,6 +3,8 @@
 pub mod record;
 mod summary;
 
+pub use self::summary::of_input;
+
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, Result};
@@ -34,7 +36,8 @@ const WORD_MAX: usize = 100;
 #[graphql(remote = "audit::Outcome")]
 pub enum AuditOutcome {
     /// It was begun, and how it ended was not written down: the server stopped at that moment, or the
-    /// client went before the end. What it had committed by then stands.
+    /// client went before the end. What it had committed by then stands. A list that was exported was cut
+    /// off.
     Unfinished,
     /// It was carried out, or was done before and changed nothing again.
     Done,
@@ -44,12 +47,12 @@ pub enum AuditOutcome {
     Failed,
 }
 
-/// A mutation that somebody sent: who, what, when, and how it ended. Refused ones are here too, and each
-/// mutation of a request has its own entry.
+/// A mutation that somebody sent, or a list that somebody exported: who, what, when, and how it ended.
+/// Refused ones are here too, and each mutation of a request has its own entry.
 pub struct AuditEntry(Arc<Row>);
 
-/// A mutation that somebody sent: who, what, when, and how it ended. Refused ones are here too, and each
-/// mutation of a request has its own entry.
+/// A mutation that somebody sent, or a list that somebody exported: who, what, when, and how it ended.
+/// Refused ones are here too, and each mutation of a request has its own entry.
 #[Object]
 impl AuditEntry {
     /// When it was begun.
@@ -77,7 +80,8 @@ impl AuditEntry {
         Ok(role.map(Into::into))
     }
 
-    /// The mutation: "sequencePublish".
+    /// The mutation: "sequencePublish"; `peopleImport` also for a file that came to `/import/people`. For
+    /// a list that was taken from `/export/…`: `peopleExport`, `leadsExport` or `executionsExport`.
     async fn mutation(&self) -> &str {
         &self.0.mutation
     }
@@ -184,8 +188,8 @@ pub struct AuditQuery;
 
 #[Object]
 impl AuditQuery {
-    /// Who did what in this workspace, newest first: an entry for every mutation that was sent, refused
-    /// ones included. Whoever runs the server decides how long entries are kept. Needs the role ADMIN.
+    /// Who did what in this workspace, newest first: an entry for every mutation that was sent and for
+    /// every list that was exported, refused ones included. Whoever runs the server decides how long entries are kept. Needs the role ADMIN.
     async fn audit_entries(
         &self,
         ctx: &Context<'_>,

@@ -9,14 +9,19 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::answer::common_headers;
 use super::body::{Incoming, NotTaken, drain};
 use super::problem::Problem;
-use super::{From, Http};
-use crate::app::{AppError, Caller, Role};
+use super::{From, Http, audited};
+use crate::app::{AppError, Caller, Role, Services};
 use crate::bulk::import::upload::Upload;
 use crate::bulk::import::{OnConflict, Options};
+use crate::domain::id::BulkId;
 use crate::graphql::RequestId;
+use crate::store::audit::Ending;
 
+/// What it is called in the audit: the same that is done by a mutation.
+const IMPORT: &str = "peopleImport";
 /// How much a file that comes in takes of the server's memory, in bytes.
 const HELD: usize = 4 << 20;
 
@@ -58,35 +63,70 @@ pub async fn people(
 ) -> Response {
     let id = RequestId::mint(http.services());
     let from = From::of(&http, &extensions, &headers);
-    let ready = admit(&http, &headers, from).await.and_then(|caller| {
-        let options = options(&headers, parameters)?;
-        Ok((caller, options))
-    });
-    let (caller, options) = match ready {
-        Ok(ready) => ready,
+    let caller = match admit(&http, &headers, from).await {
+        Ok(caller) => caller,
         Err(problem) => {
             drain(body).await;
             return problem.answer(&id);
         }
     };
-    let incoming = http.0.room.incoming(body, http.0.import_max);
-    if let Err(too_long) = is_short_enough(&http, &headers) {
-        incoming.drain().await;
-        return too_long.answer(&id);
-    }
-    match take(&http, &caller, options, incoming).await {
-        Ok(operation) => {
-            let answer = json!({ "id": operation });
-            (StatusCode::ACCEPTED, Json(answer)).into_response()
+    let asked = (asked(parameters.as_ref().ok()), Vec::new());
+    let (services, mut recording) = audited::begin(&http, &caller, IMPORT, asked, &id);
+    let taken = match ready(&caller, &headers, parameters) {
+        Ok(options) => {
+            let incoming = http.0.room.incoming(body, http.0.import_max);
+            take_short(&http, &services, &caller, &headers, options, incoming).await
         }
-        Err(problem) => problem.answer(&id),
+        Err(problem) => {
+            drain(body).await;
+            Err(problem)
+        }
+    };
+    match taken {
+        Ok(operation) => {
+            let made = Ending {
+                objects: vec![operation.to_string()],
+                ..Ending::DONE
+            };
+            recording.end(made).await;
+            let answer = Json(json!({ "id": operation }));
+            let mut response = (StatusCode::ACCEPTED, answer).into_response();
+            common_headers(response.headers_mut(), &id);
+            response
+        }
+        Err(problem) => {
+            let (outcome, code) = problem.outcome();
+            recording.end(audited::ending(outcome, code)).await;
+            problem.answer(&id)
+        }
     }
 }
 
-/// Who sends the file, if they may.
+/// What of a request the audit keeps: everything but texts.
+fn asked(parameters: Option<&Query<Parameters>>) -> serde_json::Value {
+    let Some(Query(parameters)) = parameters else {
+        return json!({ "upload": "…" });
+    };
+    let on_conflict = parameters.on_conflict.unwrap_or(OnConflict::Update);
+    json!({ "upload": {
+        "onConflict": on_conflict,
+        "dryRun": parameters.dry_run.unwrap_or(false),
+    } })
+}
+
+/// Who sends the file.
 async fn admit(http: &Http, headers: &HeaderMap, from: From) -> Result<Caller, Problem> {
     let caller = http.caller(headers, from).await?;
     http.services().access.spend(&caller, from.0)?;
+    Ok(caller)
+}
+
+/// What is to be done with the file, if its sender may.
+fn ready(
+    caller: &Caller,
+    headers: &HeaderMap,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Options, Problem> {
     if caller.role < Role::Editor {
         let detail = format!(
             "This needs a token with the role {}, and yours has {}; an admin makes one by \
@@ -101,7 +141,7 @@ async fn admit(http: &Http, headers: &HeaderMap, from: From) -> Result<Caller, P
                       sequences; an admin makes one by tokenCreate without sequenceIds.";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
-    Ok(caller)
+    options(headers, parameters)
 }
 
 fn options(
@@ -148,14 +188,30 @@ fn is_short_enough(http: &Http, headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-async fn take(
+/// Takes in a file that is not said to be too long.
+async fn take_short(
     http: &Http,
+    services: &Services,
+    caller: &Caller,
+    headers: &HeaderMap,
+    options: Options,
+    incoming: Incoming,
+) -> Result<BulkId, Problem> {
+    if let Err(too_long) = is_short_enough(http, headers) {
+        incoming.drain().await;
+        return Err(too_long);
+    }
+    let _room = http.0.room.keep(HELD)?;
+    take(services, caller, options, incoming).await
+}
+
+async fn take(
+    services: &Services,
     caller: &Caller,
     options: Options,
     mut incoming: Incoming,
-) -> Result<crate::domain::id::BulkId, Problem> {
-    let room = http.0.room.keep(HELD)?;
-    let mut upload = match Upload::begin(http.services(), caller, options).await {
+) -> Result<BulkId, Problem> {
+    let mut upload = match Upload::begin(services, caller, options).await {
         Ok(upload) => upload,
         Err(error) => {
             incoming.drain().await;
@@ -169,11 +225,7 @@ async fn take(
                     break Problem::from(error);
                 }
             }
-            Ok(None) => {
-                let submitted = upload.finish().await;
-                drop(room);
-                return Ok(submitted?);
-            }
+            Ok(None) => return Ok(upload.finish().await?),
             Err(not_taken) => break not_taken.into(),
         }
     };

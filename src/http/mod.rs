@@ -5,6 +5,7 @@
 
 pub mod accept;
 mod answer;
+mod audited;
 mod body;
 mod documents;
 mod export;

@@ -8,8 +8,9 @@ use super::answer::common_headers;
 use super::body::NotTaken;
 use crate::app::token::access::{NotAdmitted, RetryAfter};
 use crate::app::{AppError, Refusal, RefusalCode};
+use crate::domain::audit::Outcome;
 use crate::graphql::RequestId;
-use crate::graphql::error::NO_TOKEN;
+use crate::graphql::error::{Code, NO_TOKEN};
 use crate::store::StoreError;
 
 /// What is wrong, for programs by its status and for people by its detail.
@@ -51,6 +52,25 @@ impl Problem {
             errors: Vec::new(),
             retry: None,
         }
+    }
+
+    /// How what it was answered to ended, and the code that a mutation would have had.
+    pub fn outcome(&self) -> (Outcome, &'static str) {
+        let code = match self.status {
+            StatusCode::FORBIDDEN => Code::Forbidden.into(),
+            StatusCode::CONFLICT => "CONFLICT",
+            StatusCode::UNPROCESSABLE_ENTITY => "INVALID",
+            StatusCode::PAYLOAD_TOO_LARGE => "LIMIT",
+            StatusCode::REQUEST_TIMEOUT => Code::TimedOut.into(),
+            StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable.into(),
+            status if status.is_server_error() => Code::Internal.into(),
+            _ => Code::BadUserInput.into(),
+        };
+        let outcome = match self.status.is_server_error() {
+            true => Outcome::Failed,
+            false => Outcome::Refused,
+        };
+        (outcome, code)
     }
 
     /// The answer that tells it.

@@ -1,5 +1,5 @@
 //! What each token may have at once, so that no one takes what others need: operations that run,
-//! sockets, and live streams.
+//! sockets, live streams, and files.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,6 +14,8 @@ const RUNNING_MAX: usize = 16;
 const SOCKETS_MAX: usize = 2_500;
 /// How many subscriptions a token follows at a time.
 const STREAMS_MAX: usize = 10_000;
+/// How many files a token is being sent at a time: each holds some rows until its client has read them.
+pub const EXPORTS_MAX: usize = 4;
 /// How many operations of one socket, or of one batch, wait for a turn or have one at a time: whoever
 /// asks for much at once leaves turns to the others of its token.
 const IN_LINE_MAX: usize = 4;
@@ -29,6 +31,7 @@ pub struct Share {
     running: Arc<Semaphore>,
     sockets: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
 }
 
 /// The line in which the operations of one socket, or of one batch, wait for their turns.
@@ -69,6 +72,7 @@ impl Shares {
             running: Arc::new(Semaphore::new(RUNNING_MAX)),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         });
         known.insert(token, Arc::downgrade(&share));
         share
@@ -91,6 +95,12 @@ impl Share {
     /// A live stream, if the token may have one more.
     pub fn stream(self: Arc<Self>) -> Option<Part> {
         let permit = Arc::clone(&self.streams).try_acquire_owned().ok()?;
+        Some(self.part(permit))
+    }
+
+    /// A file, if the token may be sent one more.
+    pub fn export(self: Arc<Self>) -> Option<Part> {
+        let permit = Arc::clone(&self.exports).try_acquire_owned().ok()?;
         Some(self.part(permit))
     }
 

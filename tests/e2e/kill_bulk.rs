@@ -1,8 +1,9 @@
-//! kill -9 in the middle of bulk operations, restart, ten times over: they end with the same outcomes, and
-//! the same log, as where nobody is killed.
+//! kill -9 in the middle of bulk operations, restart, ten times over for each of them: they end with the same
+//! outcomes, and the same log, as where nobody is killed.
 
 use std::collections::BTreeMap;
 
+use cadenza::entropy::Entropy;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
@@ -10,7 +11,9 @@ use crate::client::{Client, sequence, smtp_sender};
 use crate::world::{Database, Server, World, until};
 
 const PEOPLE: usize = 20_000;
+/// How often each operation is killed; an undoing less often.
 const KILLS: usize = 10;
+const KILLS_OF_UNDOING: usize = 2;
 
 /// What a run came to, without ids, which differ.
 #[derive(Debug, PartialEq)]
@@ -24,68 +27,68 @@ struct Ended {
     outcomes: i64,
 }
 
-/// A run of one operation after the other, with a server that is killed so many times.
+/// A run of one operation after the other, perhaps with a server that is killed again and again.
 struct Run {
     world: World,
     server: Option<Server>,
     client: Client,
-    kills_left: usize,
-    /// Where in an operation it is killed next; drawn anew each time.
-    draw: u64,
+    is_killed: bool,
+    /// Where in an operation it is killed next.
+    draws: Entropy,
     operations: Vec<Value>,
 }
 
 impl Run {
-    async fn new(database: Database, kills: usize) -> Self {
+    async fn new(database: Database, is_killed: bool) -> Self {
         let world = World::new(database).await;
         let server = world.serve().await;
         let client = server.client(&world);
-        let draw = cadenza::entropy::Entropy::system().bits();
-        println!("killed at points drawn from {draw}");
+        let seed = Entropy::system().bits();
+        println!("killed at points drawn from {seed}");
         Self {
             world,
             server: Some(server),
             client,
-            kills_left: kills,
-            draw,
+            is_killed,
+            draws: Entropy::seeded(seed),
             operations: Vec::new(),
         }
     }
 
-    /// A share of the items, in percent.
-    fn drawn(&mut self) -> usize {
-        // xorshift: any walk will do.
-        self.draw ^= self.draw << 13;
-        self.draw ^= self.draw >> 7;
-        self.draw ^= self.draw << 17;
-        usize::try_from(self.draw % 40).expect("small")
-    }
-
-    /// Submits an operation, kills the server in the middle of it once or twice, and waits for the end.
-    async fn carry_out(&mut self, field: &str, input_type: &str, input: Value) -> Value {
+    /// Submits an operation on so many items, kills the server in the middle of it, and waits for the end.
+    async fn carry_out(
+        &mut self,
+        (field, input_type): (&str, &str),
+        input: Value,
+        (items, kills): (usize, usize),
+    ) -> Value {
         let submitted = self
             .client
             .mutate(field, input_type, input, "operation { id }")
             .await;
         let id = submitted["operation"]["id"].clone();
-        let mut from = 5;
-        for _ in 0..2 {
-            if self.kills_left == 0 {
-                break;
-            }
-            let goal = PEOPLE * (from + self.drawn()) / 100;
-            from += 45;
+        let kills = if self.is_killed { kills } else { 0 };
+        let mut in_the_middle = 0;
+        for kill in 0..kills {
+            // Somewhere in its own part of the items, and not so late that it is over when it strikes.
+            let drawn = usize::try_from(self.draws.bits() % 100).expect("small");
+            let goal = items * 9 / 10 * (100 * kill + drawn) / (100 * kills);
             if !self.reaches(&id, goal).await {
                 break;
             }
-            self.kills_left -= 1;
             if let Some(server) = self.server.take() {
                 server.kill().await;
             }
             let server = self.world.serve().await;
             self.client = server.client(&self.world);
             self.server = Some(server);
+            in_the_middle += usize::from(self.reaches(&id, 0).await);
         }
+        assert!(
+            in_the_middle >= kills / 2,
+            "{field} was killed {in_the_middle} times while it was under way"
+        );
+        println!("{field}: killed {in_the_middle} times in the middle");
         let query = "query ($id: ID!) { bulkOperation(id: $id) {
             kind status total processed succeeded skipped failed error
             outcomeCounts { code message count } } }";
@@ -125,35 +128,35 @@ impl Run {
                 _ => csv.push_str(&format!("p{number}@example.org,{company}\n")),
             }
         }
-        self.carry_out("peopleImport", "PeopleImportInput", json!({ "csv": csv }))
-            .await;
+        let all = (PEOPLE, KILLS);
+        let import = ("peopleImport", "PeopleImportInput");
+        self.carry_out(import, json!({ "csv": csv }), all).await;
         let sender = smtp_sender(&self.client, "Ada", 1).await;
         let id = sequence(&self.client, &[sender], &[("P30D", Some("Later"))]).await;
         let everybody = json!({ "sequenceId": id, "people": { "everything": true } });
-        let enrolled = self
-            .carry_out("leadsEnrol", "LeadsEnrolInput", everybody)
-            .await;
+        let enrol = ("leadsEnrol", "LeadsEnrolInput");
+        let enrolled = self.carry_out(enrol, everybody, all).await;
         let leads = json!({ "leads": { "everything": true } });
-        let input = "LeadsBulkInput";
-        self.carry_out("leadsPause", input, leads.clone()).await;
-        self.carry_out("leadsResume", input, leads.clone()).await;
-        let paused = self.carry_out("leadsPause", input, leads).await;
-        let undo = "BulkOperationIdInput";
-        self.carry_out("bulkOperationUndo", undo, json!({ "id": paused }))
-            .await;
+        let (pause, resume, remove) = (
+            ("leadsPause", "LeadsBulkInput"),
+            ("leadsResume", "LeadsBulkInput"),
+            ("leadsRemove", "LeadsBulkInput"),
+        );
+        self.carry_out(pause, leads.clone(), all).await;
+        self.carry_out(resume, leads.clone(), all).await;
+        let paused = self.carry_out(pause, leads, (PEOPLE, 0)).await;
+        let undo = ("bulkOperationUndo", "BulkOperationIdInput");
+        let undone = (PEOPLE, KILLS_OF_UNDOING);
+        self.carry_out(undo, json!({ "id": paused }), undone).await;
         let even = json!({ "leads": { "filter": { "search": "even" } } });
-        self.carry_out("leadsRemove", input, even).await;
-        self.carry_out("bulkOperationUndo", undo, json!({ "id": enrolled }))
+        self.carry_out(remove, even, (PEOPLE / 2, KILLS)).await;
+        self.carry_out(undo, json!({ "id": enrolled }), undone)
             .await;
         id
     }
 
     async fn end(mut self) -> Ended {
         let id = self.all().await;
-        assert_eq!(
-            self.kills_left, 0,
-            "every kill strikes while one is under way"
-        );
         let query = "query ($id: ID!) { people { totalCount } sequence(id: $id) {
             leadCounts { pending inProgress completed paused stopped total } } }";
         let mut data = self.client.run(query, json!({ "id": id })).await;
@@ -195,8 +198,8 @@ impl Run {
 }
 
 async fn killed(database: Database) {
-    let undisturbed = Run::new(database, 0).await.end().await;
-    let disturbed = Run::new(database, KILLS).await.end().await;
+    let undisturbed = Run::new(database, false).await.end().await;
+    let disturbed = Run::new(database, true).await.end().await;
     assert_eq!(disturbed, undisturbed);
     assert_eq!(undisturbed.operations.len(), 8);
     let undone = undisturbed.operations.last().expect("the last one");

@@ -6,6 +6,7 @@ mod chaos;
 mod client;
 mod kill;
 mod kill_bulk;
+mod kill_workflows;
 mod main_job;
 mod process;
 mod sequence_files;

@@ -1,12 +1,15 @@
 //! Opting out by hand: at once, on the channels that were named, and with what follows for leads.
 
+use cadenza::app::analytics::verify::{self, Found};
+use cadenza::domain::outcome::Outcome;
 use cadenza::engine::record::Ending;
+use cadenza::store::sql::{self, Arguments};
 use chrono::Duration;
 use serde_json::{Value, json};
 
 use crate::enrol::suppress_on;
 use crate::harness::{Harness, both};
-use crate::leads::later;
+use crate::leads::{later, run};
 use crate::pains::{Receiver, node, settle};
 use crate::sequences::{kinds, sender};
 use crate::steps::{email, number, person, ran, running, seen, sms};
@@ -151,5 +154,88 @@ both!(
         let receiver = Receiver::default();
         settle(&h, &receiver).await;
         assert!(receiver.taken().is_empty());
+    }
+);
+
+/// What `cadenza analytics verify` finds: whose, whether it is a message's, and the difference.
+async fn differences(h: &Harness) -> Vec<(String, bool, [String; 3])> {
+    let mut found = Vec::new();
+    let tell = |one: &Found| {
+        let (what, row, log) = one.difference.clone();
+        let difference = [what.to_owned(), row, log];
+        found.push((one.lead.to_string(), one.execution.is_some(), difference));
+    };
+    let compared = verify::verify(&h.services.db, h.admin.workspace, tell).await;
+    assert_eq!(compared.expect("compared").leads, 2);
+    found.sort();
+    found
+}
+
+both!(
+    an_opt_out_without_a_lead_neither_makes_a_difference_nor_hides_one,
+    |h: Harness| async move {
+        let bob = json!({ "email": "bob@example.org", "phone": "+351912345003" });
+        let bob = person(&h, bob).await;
+        let ada = person(&h, json!({ "email": "ada@example.org", "phone": PHONE })).await;
+        let eve = person(&h, json!({ "email": "eve@example.org" })).await;
+        let phone = number(&h, "SMS").await;
+        let steps = json!([sms("text", &phone, "Hi")]);
+        // Bob has answered an earlier message with STOP, as the provider tells when this one is sent.
+        let bobs = running(&h, steps.clone(), json!({}), &[&bob])
+            .await
+            .remove(0);
+        let engine = node(&h, &Receiver::default()).await;
+        let claim = engine.claim(9, &|_| 9).await.expect("claims").messages;
+        assert_eq!(claim.len(), 1);
+        let refused = Outcome::refused_by_api(400, Some(21_610), "unsubscribed recipient", None);
+        let ended: Vec<_> = claim
+            .into_iter()
+            .map(|one| (one, Ending::Dispatched(refused.clone(), None)))
+            .collect();
+        engine.record(&ended).await.expect("records");
+        // Ada and Eve have said so elsewhere, and only Ada is in a sequence.
+        let adas = running(&h, steps, json!({}), &[&ada]).await.remove(0);
+        opt_out(&h, &ada, &["SMS"]).await;
+        opt_out(&h, &eve, &["EMAIL"]).await;
+        let opted_out = async |of: &str| {
+            let statement =
+                format!("SELECT count(*) AS n FROM event WHERE kind = 'UNSUBSCRIBED' AND {of}");
+            let counted = sql::number(h.services.db.read(), &statement, Arguments::new()).await;
+            counted.expect("counted")
+        };
+        assert_eq!(opted_out("lead_id IS NULL").await, 2);
+        assert_eq!(opted_out("lead_id IS NOT NULL").await, 1);
+        for lead in [&adas, &bobs] {
+            assert_eq!(seen(&h, lead).await["stopReason"], "UNSUBSCRIBED");
+        }
+        assert_eq!(differences(&h).await, []);
+        // What was said elsewhere was said of no message, and is counted with none.
+        let query = "{ sequences { nodes { analytics { messages { unsubscribes } } } } }";
+        let data = h.data(query, json!({})).await;
+        let nodes = data["sequences"]["nodes"].as_array().expect("sequences");
+        let counts = nodes
+            .iter()
+            .map(|node| &node["analytics"]["messages"]["unsubscribes"]);
+        assert_eq!(counts.filter_map(Value::as_i64).sum::<i64>(), 1);
+        // Neither hides what is stored against the log, one way or the other.
+        for table in ["lead", "execution"] {
+            let change = format!("UPDATE {table} SET unsubscribed = NOT unsubscribed");
+            run(&h, &change, Arguments::new()).await;
+        }
+        let of = |lead: &str, of_message: bool, row: bool| {
+            let told = [
+                "unsubscribed".to_owned(),
+                row.to_string(),
+                (!row).to_string(),
+            ];
+            (lead.to_owned(), of_message, told)
+        };
+        let mut wanted = vec![
+            of(&adas, false, true),
+            of(&bobs, false, false),
+            of(&bobs, true, false),
+        ];
+        wanted.sort();
+        assert_eq!(differences(&h).await, wanted);
     }
 );

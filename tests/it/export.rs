@@ -11,7 +11,8 @@ use crate::sequences::published;
 use crate::served::{Served, client};
 use crate::steps::person;
 
-async fn get(served: &Served, token: &str, name: &str, filter: Option<Value>) -> (u16, String) {
+/// Status and text of a list as a file.
+pub async fn get(served: &Served, token: &str, name: &str, filter: Option<Value>) -> (u16, String) {
     let url = format!("http://{}/export/{name}", served.address);
     let mut url = url::Url::parse(&url).expect("a URL");
     if let Some(filter) = filter {
@@ -30,7 +31,8 @@ async fn get(served: &Served, token: &str, name: &str, filter: Option<Value>) ->
     )
 }
 
-fn lines(text: &str) -> Vec<Vec<String>> {
+/// The cells of each line.
+pub fn lines(text: &str) -> Vec<Vec<String>> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .from_reader(text.as_bytes());

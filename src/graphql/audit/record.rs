@@ -2,7 +2,8 @@
 //!
 //! [`Audited`] stands for the root of all mutations. Before one is carried out, the request's database
 //! is given its entry, which then comes with whatever the mutation commits; when it is over, its outcome
-//! is written ([record 18](../../../docs/decisions/0018-what-was-done-is-entered-with-it.md)).
+//! is written. Files that come in and lists that go out by other ways are entered by them, as
+//! [`Recording`]s, too ([record 18](../../../docs/decisions/0018-what-was-done-is-entered-with-it.md)).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -112,6 +113,14 @@ impl Recording {
             carrying: services.db.clone(),
             is_over: false,
         }
+    }
+
+    /// Enters now what has been begun, for what begins no transaction of its own.
+    ///
+    /// # Errors
+    /// [`StoreError`] as the database has it.
+    pub async fn enter(&self) -> Result<(), StoreError> {
+        Ok(self.carrying.begin().await?.commit().await?)
     }
 
     /// Writes how it ended.

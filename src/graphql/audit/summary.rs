@@ -5,8 +5,8 @@
 //! entry may be kept when the person's data is deleted.
 
 use async_graphql::registry::{MetaType, MetaTypeName, Registry};
-use async_graphql::{Name, Value};
-use serde_json::{Map, Value as Json};
+use async_graphql::{InputType, Name, Value};
+use serde_json::{Map, Value as Json, json};
 
 use crate::domain::audit::OBJECTS_MAX;
 use crate::domain::id;
@@ -51,6 +51,19 @@ pub(super) fn of(
         }
     }
     (Json::Object(kept), summary.ids)
+}
+
+/// The same of one input that comes by another way than a mutation, under this name.
+pub fn of_input<I: InputType>(name: &str, value: &Value) -> (Json, Vec<String>) {
+    let mut registry = Registry::default();
+    let of = I::create_type_info(&mut registry);
+    let mut summary = Summary {
+        registry: &registry,
+        left: VALUES_MAX,
+        ids: Vec::new(),
+    };
+    let kept = summary.value(&of, name, value);
+    (json!({ name: kept }), summary.ids)
 }
 
 struct Summary<'a> {

@@ -1,6 +1,6 @@
 //! What the files have in each line.
 
-use super::lead_id;
+use super::walk::lead_id;
 use crate::domain::id::{ExecutionId, PersonId, SenderId, SequenceId};
 use crate::graphql::scalar::DateTime;
 use crate::store::lead::status;

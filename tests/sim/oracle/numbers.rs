@@ -246,28 +246,56 @@ fn flat(report: &Report) -> BTreeMap<Name, Bucket> {
     flat
 }
 
-fn drawn(draws: &Draws, log: &Log, services: &Services) -> Filter {
-    let zones = [
-        "UTC",
-        "Europe/Lisbon",
-        "America/Los_Angeles",
-        "Asia/Kolkata",
-    ];
-    let zone = services.zones.get(draws.pick(&zones)).expect("a zone");
-    let mut filter = Filter::all(zone);
+/// The zones on whose days is counted.
+const ZONES: [&str; 4] = [
+    "UTC",
+    "Europe/Lisbon",
+    "America/Los_Angeles",
+    "Asia/Kolkata",
+];
+
+/// Which of the conditions of a filter are given.
+#[derive(Debug, Clone, Copy)]
+struct Given {
+    senders: bool,
+    channels: bool,
+    steps: bool,
+    from: bool,
+    to: bool,
+}
+
+impl Given {
+    /// Each condition with and without each other.
+    fn every() -> impl Iterator<Item = Self> {
+        (0_u8..32).map(|bits| {
+            let is_set = |place: u8| bits & (1 << place) != 0;
+            Self {
+                senders: is_set(0),
+                channels: is_set(1),
+                steps: is_set(2),
+                from: is_set(3),
+                to: is_set(4),
+            }
+        })
+    }
+}
+
+/// A filter with these conditions, which are of messages that there are.
+fn filter_of(given: Given, zone: &str, draws: &Draws, log: &Log, services: &Services) -> Filter {
+    let mut filter = Filter::all(services.zones.get(zone).expect("a zone"));
     let messages: Vec<Told> = log.messages.values().cloned().collect();
     if messages.is_empty() {
         return filter;
     }
     let some = || draws.pick(&messages);
-    if draws.percent(40) {
+    if given.senders {
         let senders = [some().sender, some().sender].into_iter().flatten();
         filter.senders = Some(senders.map(SenderId::from_uuid).collect());
     }
-    if draws.percent(30) {
+    if given.channels {
         filter.channels = Some(vec![some().channel.parse().expect("a channel")]);
     }
-    if draws.percent(40) {
+    if given.steps {
         filter.steps = Some(vec![some().step.clone(), some().step.clone()]);
     }
     let day = |message: &Told| {
@@ -275,17 +303,22 @@ fn drawn(draws: &Draws, log: &Log, services: &Services) -> Filter {
         filter.zone.local(at).0
     };
     let (from, to) = (day(&some()), day(&some()));
-    if draws.percent(40) {
-        filter.from = Some(from);
-    }
-    if draws.percent(40) {
-        filter.to = Some(to);
-    }
+    filter.from = given.from.then_some(from);
+    filter.to = given.to.then_some(to);
     filter
 }
 
-/// What analytics tells of every sequence, under every message and under drawn choices of them, is what
-/// the events add up to.
+/// Each combination of conditions on each zone's days.
+fn filters(draws: &Draws, log: &Log, services: &Services) -> Vec<Filter> {
+    let zones = ZONES.into_iter();
+    let combined = zones.flat_map(|zone| Given::every().map(move |given| (zone, given)));
+    combined
+        .map(|(zone, given)| filter_of(given, zone, draws, log, services))
+        .collect()
+}
+
+/// What analytics tells of every sequence, under every combination of conditions, is what the events add up
+/// to.
 pub async fn add_up(services: &Services, workspace: WorkspaceId, draws: &Draws) {
     let db = services.db.read();
     let events = event::Entity::find().order_by_asc(event::Column::Seq);
@@ -296,8 +329,7 @@ pub async fn add_up(services: &Services, workspace: WorkspaceId, draws: &Draws) 
         .filter_map(|row| Some((row.id, row.variant?)))
         .collect();
     for (sequence, log) in hear(&events) {
-        let mut filters = vec![Filter::all(services.zones.get("UTC").expect("UTC"))];
-        filters.extend((0..4).map(|_| drawn(draws, &log, services)));
+        let filters = filters(draws, &log, services);
         let sequence = SequenceId::from_uuid(sequence);
         let asked = filters.iter().map(|filter| (sequence, filter.clone()));
         let reports = services.analytics.reports(workspace, asked.collect()).await;
