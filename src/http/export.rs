@@ -38,6 +38,7 @@ use crate::store::{StoreError, execution};
 
 /// What a request says of the file.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Parameters {
     /// The filter of the list, as JSON.
     filter: Option<String>,
@@ -100,7 +101,9 @@ pub async fn get(
 /// The filter that a request gives.
 fn filter(parameters: Result<Query<Parameters>, QueryRejection>) -> Result<Option<Value>, Wrong> {
     let Ok(Query(parameters)) = parameters else {
-        let message = "The parameters of the URL cannot be read.";
+        // One that is misspelled must not mean everybody.
+        let message =
+            "The parameters of the URL cannot be read: filter is JSON, and there are no others.";
         return Err(Wrong::Filter(message.into()));
     };
     let Some(text) = parameters.filter else {

@@ -238,6 +238,10 @@ both!(
                 "{body}"
             );
         }
+        // A parameter that is misspelled does not mean everybody.
+        let url = format!("http://{}/export/people.csv?fitler=%7B%7D", served.address);
+        let answer = client().get(url).bearer_auth(&h.token).send().await;
+        assert_eq!(answer.expect("answers").status(), 400);
         assert!(everybody(&h).await["people"].is_object());
         served.end().await;
     }
