@@ -94,8 +94,9 @@ impl Engine {
         if count > 0 {
             tracing::warn!(worker.id = %dead, executions = count, "took back what a worker held");
             self.wake.log();
-            self.wake.due();
         }
+        // What it held of bulk operations is free as well.
+        self.wake.due();
         Ok(Some(count))
     }
 

@@ -7,6 +7,7 @@ use cadenza::domain::bulk::BulkKind;
 use cadenza::domain::id::{BulkId, WorkerId};
 use cadenza::store::bulk::NewOperation;
 use cadenza::store::{self, worker};
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, poll};
 use serde_json::{Value, json};
 
@@ -33,9 +34,13 @@ async fn state(h: &Harness, id: &Value) -> Value {
 }
 
 async fn runner(h: &Harness) -> Runner {
+    runner_until(h, h.clock.now() + chrono::Duration::hours(1)).await
+}
+
+/// A runner of a worker whose lease runs until then.
+async fn runner_until(h: &Harness, lease: DateTime<Utc>) -> Runner {
     let now = h.clock.now();
     let id: WorkerId = h.services.entropy.id(now);
-    let lease = now + chrono::Duration::hours(1);
     worker::register(h.services.db.write(), id, now, lease)
         .await
         .expect("registered");
@@ -368,5 +373,28 @@ both!(
             2_000,
             "the next one went on at once"
         );
+    }
+);
+
+both!(
+    what_a_dead_worker_held_goes_on_as_soon_as_its_lease_has_run_out,
+    |h: Harness| async move {
+        let id = submit(&h, json!({ "csv": file(0..2_500) })).await["id"].take();
+        let lease = h.clock.now() + chrono::Duration::hours(1);
+        // It takes the operation up, and dies.
+        runner(&h).await.round().await.expect("a round");
+        let (mut next, engine) = (
+            runner_until(&h, lease + chrono::Duration::hours(1)).await,
+            crate::pains::node(&h, &crate::pains::Receiver::default()).await,
+        );
+        next.round().await.expect("a round");
+        assert_eq!(state(&h, &id).await["processed"], 1_500, "it may live");
+        h.clock.advance_to(lease);
+        let due = h.services.wake.on_due();
+        engine.rescue(false).await.expect("rescues");
+        let is_woken = due.has_changed().expect("the bell is there");
+        assert!(is_woken, "nobody waits for the next look");
+        next.round().await.expect("a round");
+        assert_eq!(state(&h, &id).await["processed"], 2_000);
     }
 );
