@@ -389,7 +389,7 @@ both!(
         );
         next.round().await.expect("a round");
         assert_eq!(state(&h, &id).await["processed"], 1_500, "it may live");
-        h.clock.advance_to(lease);
+        h.clock.advance_to(lease + chrono::Duration::seconds(1));
         let due = h.services.wake.on_due();
         engine.rescue(false).await.expect("rescues");
         let is_woken = due.has_changed().expect("the bell is there");
