@@ -453,6 +453,8 @@ const UP: &[&str] = &[
         depth INTEGER NOT NULL CHECK (depth >= 0),
         PRIMARY KEY (workflow_id, id)
     )",
+    // What goes over to another person when two are merged.
+    "CREATE INDEX workflow_trigger_person ON workflow_trigger (person_id)",
     // What came of each of them, under the same id. The person may be erased since.
     "CREATE TABLE workflow_run (
         workflow_id UUID NOT NULL REFERENCES workflow (id),
@@ -467,6 +469,7 @@ const UP: &[&str] = &[
         PRIMARY KEY (workflow_id, id),
         CHECK ((lead_id IS NOT NULL) = (code = 'DONE'))
     )",
+    "CREATE INDEX workflow_run_person ON workflow_run (person_id)",
     // How long the chain is that led to a lead.
     "CREATE INDEX workflow_run_lead ON workflow_run (lead_id) WHERE lead_id IS NOT NULL",
     // Who did what. The token is named as it was then, and has no reference: the entry outlives it.

@@ -232,7 +232,7 @@ pub async fn matching(
     sql::all(connection, &statement, arguments).await
 }
 
-/// Those of the people with these ids that the workspace has.
+/// Those of the people with these ids that the workspace has, and that are not erased.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
@@ -244,7 +244,9 @@ pub async fn there(
     let mut arguments = Arguments::new().with(workspace.uuid());
     let list = arguments.among(connection, people.iter().map(|id| id.uuid()));
     let ours = sql::of_found("p.id", "p.workspace_id = $1");
-    let statement = format!("SELECT p.id FROM person AS p WHERE p.id {list} AND {ours}");
+    let statement = format!(
+        "SELECT p.id FROM person AS p WHERE p.id {list} AND {ours} AND p.erased_at IS NULL"
+    );
     let ids = sql::ids(connection, &statement, arguments).await?;
     Ok(ids.into_iter().collect())
 }

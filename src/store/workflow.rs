@@ -71,6 +71,20 @@ pub async fn lock_free(tx: &impl ConnectionTrait, id: WorkflowId) -> Result<Opti
     sql::one(tx, &statement, Arguments::new().with(id.uuid())).await
 }
 
+/// Keeps all workflows of a workspace from being run and changed before this transaction ends. To be asked
+/// before anybody else's row is locked: whoever runs a workflow has that before its people.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn keep_all(tx: &impl ConnectionTrait, workspace: WorkspaceId) -> Result<()> {
+    let statement = format!(
+        "SELECT id FROM workflow WHERE workspace_id = $1 ORDER BY id {}",
+        dialect::for_update(tx, "workflow")
+    );
+    sql::ids(tx, &statement, Arguments::new().with(workspace.uuid())).await?;
+    Ok(())
+}
+
 /// Notes how many people a workflow has enrolled besides.
 ///
 /// # Errors

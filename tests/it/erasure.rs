@@ -1,5 +1,6 @@
 //! Erasing people: nothing that says who they were stays anywhere, and what was counted does.
 
+use cadenza::app::analytics::verify::{Found, verify};
 use cadenza::channel::dispatch::Kept;
 use cadenza::domain::outcome::{Outcome, Phase};
 use cadenza::engine::record::Ending;
@@ -40,28 +41,34 @@ pub async fn delete(h: &Harness, id: &str) -> Value {
         .take()
 }
 
-/// Every row of the database as text, with its table.
-async fn everything(h: &Harness) -> Vec<String> {
-    let db = h.services.db.read();
-    let shared = dialect::is_shared(db);
-    let tables = match shared {
+/// What a statement finds, whose one column is `name`.
+async fn text(h: &Harness, statement: &str) -> Vec<String> {
+    let rows = sql::rows(h.services.db.read(), statement, Arguments::new()).await;
+    let rows = rows.expect("rows");
+    rows.iter()
+        .map(|row| row.try_get::<String>("", "name").expect("a text"))
+        .collect()
+}
+
+/// Every table of the database, as its catalogue has them.
+async fn all_tables(h: &Harness) -> Vec<String> {
+    let tables = match dialect::is_shared(h.services.db.read()) {
         true => "SELECT tablename::text AS name FROM pg_tables WHERE schemaname = 'public'",
         false => "SELECT name FROM sqlite_master WHERE type = 'table'",
     };
-    let text = async |statement: &str| -> Vec<String> {
-        let rows = sql::rows(db, statement, Arguments::new()).await;
-        let rows = rows.expect("rows");
-        rows.iter()
-            .map(|row| row.try_get::<String>("", "name").expect("a text"))
-            .collect()
-    };
+    text(h, tables).await
+}
+
+/// Every row of the database as text, with its table.
+async fn everything(h: &Harness) -> Vec<String> {
+    let shared = dialect::is_shared(h.services.db.read());
     let mut all = Vec::new();
-    for table in text(tables).await {
+    for table in all_tables(h).await {
         let statement = match shared {
             true => format!("SELECT t::text AS name FROM {table} AS t"),
             false => {
                 let columns = format!("SELECT name FROM pragma_table_info('{table}')");
-                let columns = text(&columns).await;
+                let columns = text(h, &columns).await;
                 let written: Vec<String> = columns
                     .iter()
                     .map(|name| format!("quote({name})"))
@@ -69,7 +76,7 @@ async fn everything(h: &Harness) -> Vec<String> {
                 format!("SELECT {} AS name FROM {table}", written.join(" || "))
             }
         };
-        let rows = text(&statement).await.into_iter();
+        let rows = text(h, &statement).await.into_iter();
         all.extend(rows.map(|row| format!("{table}: {row}")));
     }
     all
@@ -129,63 +136,160 @@ async fn lead_of(h: &Harness, person: &str) -> String {
     running(h, steps, json!({}), &[person]).await.remove(0)
 }
 
-both!(nothing_tells_who_was_erased, |h: Harness| async move {
-    let ada = known(&h).await;
-    let lead = lead_of(&h, &ada).await;
-    let engine = node(&h, &Receiver::default()).await;
+/// Tables that hold nothing of a person, or only ids, and `suppression`, which stays. What is added to the
+/// schema is seeded in [`history`], or comes here.
+const WITHOUT_TRACES: &[&str] = &[
+    "api_token",
+    "audit_entry",
+    "audit_object",
+    // A file whose import is not over.
+    "bulk_input",
+    "bulk_outcome",
+    "event_counter",
+    "instance",
+    "lane",
+    "pipeline",
+    "quota",
+    "seaql_migrations",
+    "sequence",
+    "sequence_version",
+    "stage",
+    "suppression",
+    "token_use",
+    "upload",
+    "worker",
+    // What the team writes itself.
+    "workflow",
+    "workflow_run",
+    "workflow_trigger",
+    "workspace",
+];
+
+/// What can be written of a person, in every place: answers the lead that got the messages.
+async fn history(h: &Harness, ada: &str) -> String {
+    let lead = lead_of(h, ada).await;
+    let engine = node(h, &Receiver::default()).await;
     record(&engine, claim(&engine).await, &refused()).await;
-    later(&h, Duration::hours(1));
+    later(h, Duration::hours(1));
     engine.prolong().await.expect("a sign of life");
     record(&engine, claim(&engine).await, &sent()).await;
-    settle(&h, &Receiver::default()).await;
+    settle(h, &Receiver::default()).await;
     let task = h.data("{ tasks { nodes { id title } } }", json!({})).await;
     assert_eq!(task["tasks"]["nodes"][0]["title"], "Call Ada-zzq");
     let id = task["tasks"]["nodes"][0]["id"].clone();
     let done = json!({ "id": id, "note": "zzq was friendly" });
     h.mutate("taskComplete", "TaskCompleteInput", done, "task { id }")
         .await;
-    settle(&h, &Receiver::default()).await;
-    let stage = pipeline(&h, "Sales").await["stages"][0]["id"].take();
-    opportunity(&h, "Deal with zzq", &ada, &stage).await;
-    let other = crate::sequences::published(&h, &["one"]).await.0;
-    let by_address = json!({ "filter": { "search": "ADA.zzq@example.org" } });
-    assert_eq!(codes(&enrol(&h, &other, by_address).await), ["DONE"]);
-    let csv = "email,first_name\nada.zzq@example.org,Ada-zzq\n";
-    h.mutate(
-        "peopleImport",
-        "PeopleImportInput",
-        json!({ "csv": csv }),
-        "operation { id }",
-    )
-    .await;
-    finish(&h).await;
-    let tables: Vec<String> = telling(&h).await;
-    for table in [
-        "person",
-        "lead",
-        "execution",
-        "task",
-        "event",
-        "outbox_message",
-        "opportunity",
-        "bulk_operation",
-    ] {
-        let prefix = format!("{table}: ");
-        let is_there = tables.iter().any(|row| row.starts_with(&prefix));
-        assert!(is_there, "{table} has something to forget: {tables:#?}");
+    settle(h, &Receiver::default()).await;
+    let stage = pipeline(h, "Sales").await["stages"][0]["id"].take();
+    opportunity(h, "Deal with zzq", ada, &stage).await;
+    of_operations(h).await;
+    of_requests_and_workflows(h, ada, &engine).await;
+    lead
+}
+
+/// An enrolment by the address, under a key that has it, one that failed for it, an import, and a dry run that
+/// is not over.
+async fn of_operations(h: &Harness) {
+    let other = crate::sequences::published(h, &["one"]).await.0;
+    let input = json!({ "sequenceId": other, "idempotencyKey": "enrol Ada.Zzq@example.org",
+        "people": { "filter": { "search": "ADA.zzq@example.org" } } });
+    let select = "operation { outcomes { nodes { code } } }";
+    let done = h.mutate("leadsEnrol", "LeadsEnrolInput", input, select);
+    assert_eq!(codes(&done.await["operation"]), ["DONE"]);
+    let csv = "email,first_name,country\nada.zzq@example.org,Ada-zzq,zzq\nzzq@,zzq,zzq\n";
+    for dry_run in [false, true] {
+        let input = json!({ "csv": csv, "dryRun": dry_run });
+        h.mutate(
+            "peopleImport",
+            "PeopleImportInput",
+            input,
+            "operation { id }",
+        )
+        .await;
     }
+    finish(h).await;
+    for statement in [
+        "INSERT INTO bulk_seen (operation_id, email_key, workspace_id)
+         SELECT id, 'ada.zzq@example.org', workspace_id FROM bulk_operation WHERE kind = 'IMPORT_PEOPLE'",
+        "UPDATE bulk_operation SET error = 'no column ada.zzq@example.org'
+         WHERE kind = 'IMPORT_PEOPLE'",
+        "UPDATE sender SET unhealthy_reason = '421 later: <Ada.zzq@example.org>'",
+    ] {
+        crate::leads::run(h, statement, Arguments::new()).await;
+    }
+}
+
+/// A request with the person's name, refused with it; a workflow that ran for the person, and one that is to.
+async fn of_requests_and_workflows(h: &Harness, ada: &str, engine: &Engine) {
+    let (other, _) = crate::sequences::published(h, &["one"]).await;
+    let input = json!({ "name": "Changed", "trigger": "PERSON_UPDATED", "sequenceId": other });
+    let select = "workflow { id }";
+    h.mutate("workflowCreate", "WorkflowCreateInput", input, select)
+        .await;
+    let change = async |title: &str| {
+        let input = json!({ "id": ada, "set": { "title": title } });
+        h.mutate("personUpdate", "PersonUpdateInput", input, "person { id }")
+            .await;
+    };
+    change("zzq of zzq and zzq").await;
+    crate::workflows::run(h).await;
+    change("zzq").await;
+    let request = json!({ "webhook": { "url": "https://hooks.example.com/",
+        "body": "{\"name\": \"{{ first_name }}\"}" } });
+    let steps = json!([{ "key": "tell", "action": request }]);
+    running(h, steps, json!({}), &[ada]).await;
+    engine.prolong().await.expect("a sign of life");
+    let claimed = claim(engine).await;
+    let refused = Outcome::refused_by_webhook(400, "zzq is not known", None);
+    record(engine, claimed, &refused).await;
+}
+
+/// The tables that have a row among these.
+fn tables(rows: &[String]) -> std::collections::BTreeSet<&str> {
+    let names = rows.iter().filter_map(|row| row.split(": ").next());
+    names.collect()
+}
+
+both!(nothing_tells_who_was_erased, |h: Harness| async move {
+    let ada = known(&h).await;
+    let lead = history(&h, &ada).await;
+    let out = json!({ "id": ada, "channels": ["WHATSAPP"] });
+    h.mutate("personOptOut", "PersonOptOutInput", out, "person { id }")
+        .await;
+    let (every, before) = (all_tables(&h).await, telling(&h).await);
+    let told = tables(&before);
     let numbers = "{ sequences { nodes { leadCounts { total completed }
         analytics { funnel { contacted } messages { sent failed } } } } }";
-    let before = h.data(numbers, json!({})).await;
+    let counted = h.data(numbers, json!({})).await;
 
     let erased = delete(&h, &ada).await;
-    assert_eq!(telling(&h).await, Vec::<String>::new());
+    let after = telling(&h).await;
+    assert_eq!(
+        tables(&after).into_iter().collect::<Vec<_>>(),
+        ["suppression"],
+        "{after:#?}"
+    );
+    for table in every {
+        let is_without = WITHOUT_TRACES.contains(&table.as_str());
+        assert_ne!(
+            told.contains(table.as_str()) && table != "suppression",
+            is_without,
+            "{table}: put something of the person into it before she is erased, or say that it \
+             never holds any: {before:#?}"
+        );
+    }
     let nothing = json!({ "id": ada, "email": null, "phone": null, "linkedinUrl": null,
         "firstName": null, "lastName": null, "company": null, "title": null, "timeZone": null,
         "country": null, "attributes": {}, "optedOut": [], "erasedAt": erased["erasedAt"] });
     assert_eq!(erased, nothing);
     assert!(erased["erasedAt"].is_string());
-    assert_eq!(h.data(numbers, json!({})).await, before);
+    assert_eq!(h.data(numbers, json!({})).await, counted);
+    let workspace = h.admin.workspace;
+    let compared = verify(&h.services.db, workspace, |_: &Found| {}).await;
+    let compared = compared.expect("compared");
+    assert_eq!(compared.differences, 0, "the log tells the same numbers");
+    assert_eq!((compared.leads, compared.messages), (4, 2));
     let told = seen(&h, &lead).await;
     assert_eq!(told["status"], "COMPLETED");
     let query = "query($id: ID!) { lead(id: $id) { messagesSent person { id email erasedAt }
@@ -196,6 +300,12 @@ both!(nothing_tells_who_was_erased, |h: Harness| async move {
         json!({ "id": ada, "email": null, "erasedAt": erased["erasedAt"] })
     );
     assert_eq!(lead["messagesSent"], 2);
+    // What a workflow was to run for is told, and names nobody.
+    crate::workflows::run(&h).await;
+    let runs = "{ workflows { runs { nodes { code person { id } } } } }";
+    let runs = h.data(runs, json!({})).await["workflows"][0]["runs"]["nodes"].take();
+    let run = |code: &str| json!({ "code": code, "person": null });
+    assert_eq!(runs, json!([run("NOT_FOUND"), run("DONE")]));
 });
 
 both!(who_is_erased_is_found_nowhere, |h: Harness| async move {

@@ -17,7 +17,7 @@ const PERSON: &str =
     "person { id email phone firstName lastName company country attributes optedOut
     leads { nodes { id } } opportunities { nodes { name } } }";
 
-async fn merge(h: &Harness, id: &str, duplicate: &str) -> Value {
+pub async fn merge(h: &Harness, id: &str, duplicate: &str) -> Value {
     let input = json!({ "id": id, "duplicateId": duplicate });
     h.mutate("personMerge", "PersonMergeInput", input, PERSON)
         .await["person"]
@@ -269,5 +269,133 @@ both!(
         engine.prolong().await.expect("a sign of life");
         assert_eq!(turn(&engine, &receiver, 9).await, 1);
         assert_eq!(receiver.in_order(), ["ada@example.org Subject of two"]);
+    }
+);
+
+async fn workflow(h: &Harness, trigger: &str, more: Value) -> String {
+    let (sequence, _) = published(h, &["one"]).await;
+    let mut input = json!({ "name": trigger, "trigger": trigger, "sequenceId": sequence });
+    let more = more.as_object().cloned().unwrap_or_default();
+    input.as_object_mut().expect("an object").extend(more);
+    h.mutate(
+        "workflowCreate",
+        "WorkflowCreateInput",
+        input,
+        "workflow { id }",
+    )
+    .await;
+    sequence
+}
+
+/// The runs of all workflows, oldest first: what came of each, and for whom.
+async fn ran(h: &Harness) -> Vec<Value> {
+    crate::workflows::run(h).await;
+    let query = "{ workflows { name runs(first: 250) { nodes { code person { id } } } } }";
+    let found = h.data(query, json!({})).await["workflows"].take();
+    let mut runs = Vec::new();
+    for workflow in found.as_array().expect("workflows") {
+        let nodes = workflow["runs"]["nodes"].as_array().expect("runs").iter();
+        let told = |run: &Value| json!([workflow["name"], run["code"], run["person"]["id"]]);
+        runs.extend(nodes.rev().map(told));
+    }
+    runs
+}
+
+both!(
+    a_survivor_that_takes_something_was_updated,
+    |h: Harness| async move {
+        workflow(
+            &h,
+            "PERSON_UPDATED",
+            json!({ "filter": { "company": ["Acme"] } }),
+        )
+        .await;
+        let ada = person(&h, json!({ "email": "ada@example.org" })).await;
+        let twin = person(&h, json!({ "firstName": "Ada", "company": "Acme" })).await;
+        merge(&h, &ada, &twin).await;
+        let taken = json!(["PERSON_UPDATED", "DONE", ada]);
+        assert_eq!(ran(&h).await, [taken.clone()]);
+        // One that takes nothing is as it was.
+        let query = "query($id: ID!) { person(id: $id) { updatedAt } }";
+        let before = h.data(query, json!({ "id": ada })).await;
+        later(&h, Duration::hours(1));
+        let same = person(&h, json!({ "firstName": "Ada" })).await;
+        merge(&h, &ada, &same).await;
+        assert_eq!(h.data(query, json!({ "id": ada })).await, before);
+        assert_eq!(ran(&h).await, [taken]);
+    }
+);
+
+both!(
+    what_workflows_ran_and_are_to_run_for_goes_over_to_the_survivor,
+    |h: Harness| async move {
+        let sequence = workflow(&h, "PERSON_CREATED", json!({})).await;
+        let (ada, twin) = (
+            person(&h, json!({ "email": "ada@example.org" })).await,
+            person(&h, json!({ "email": "twin@example.org" })).await,
+        );
+        let run = |code: &str, person: &str| json!(["PERSON_CREATED", code, person]);
+        let other = person(&h, json!({ "email": "other@example.org" })).await;
+        // Both wait; the survivor is enrolled once.
+        merge(&h, &ada, &twin).await;
+        let expected = [
+            run("DONE", &ada),
+            run("ALREADY_ENROLLED", &ada),
+            run("DONE", &other),
+        ];
+        let mut found = ran(&h).await;
+        found.sort_by_key(Value::to_string);
+        let mut sorted = expected.to_vec();
+        sorted.sort_by_key(Value::to_string);
+        assert_eq!(found, sorted);
+        // What ran for the duplicate is told of the survivor.
+        merge(&h, &ada, &other).await;
+        let found = ran(&h).await;
+        assert!(found.iter().all(|run| run[2] == ada), "{found:?}");
+        assert_eq!(found.len(), 3);
+        let leads = "query($s: ID!) { leads(filter: { sequenceIds: [$s], status: [PENDING] }) { totalCount } }";
+        let leads = h.data(leads, json!({ "s": sequence })).await;
+        assert_eq!(leads["leads"]["totalCount"], 1, "one goes on");
+    }
+);
+
+both!(
+    a_merge_while_workflows_run_loses_nobody,
+    |h: Harness| async move {
+        workflow(&h, "PERSON_CREATED", json!({})).await;
+        let mut pairs = Vec::new();
+        for n in 0..12 {
+            let of = |name: &str| json!({ "email": format!("{name}-{n}@example.org") });
+            pairs.push((person(&h, of("ada")).await, person(&h, of("twin")).await));
+        }
+        let run = || async {
+            while sql::number(
+                h.services.db.read(),
+                "SELECT count(*) AS n FROM workflow_trigger",
+                Arguments::new(),
+            )
+            .await
+            .expect("a number")
+                > 0
+            {
+                // A new one knows nothing of a chunk that met somebody else's work and failed.
+                let mut runner = cadenza::workflow::Runner::new(h.services.clone());
+                runner.round().await.expect("a round");
+                tokio::task::yield_now().await;
+            }
+        };
+        let merges = async {
+            for (ada, twin) in &pairs {
+                merge(&h, ada, twin).await;
+            }
+        };
+        tokio::join!(run(), merges, run());
+        let mut runs = ran(&h).await;
+        assert_eq!(runs.len(), 24, "{runs:?}");
+        runs.retain(|run| run[1] == "NOT_FOUND" || run[2].is_null());
+        assert_eq!(runs, Vec::<Value>::new());
+        let under_way = "{ leads(filter: { status: [PENDING] }) { totalCount } }";
+        let under_way = h.data(under_way, json!({})).await;
+        assert_eq!(under_way["leads"]["totalCount"], 12);
     }
 );

@@ -3,20 +3,22 @@
 use sea_orm::DatabaseTransaction;
 
 use super::{ATTRIBUTES_BYTES_MAX, gone, stopping};
-use crate::app::{AppError, Caller, Refusal, RefusalCode, Services};
+use crate::app::{AppError, Caller, Refusal, RefusalCode, Services, workflow};
 use crate::domain::event::NewEvent;
 use crate::domain::flow::Channel;
 use crate::domain::id::{PersonId, SequenceId, WorkspaceId};
 use crate::domain::lead::StopReason;
 use crate::domain::merge::{self, Progress};
+use crate::domain::workflow::Trigger;
 use crate::store::claim::LeadRow;
 use crate::store::person::{self, Row, consent, erasure};
 use crate::store::sequence::{self, version};
-use crate::store::{StoreError, dialect, event, lead};
+use crate::store::{self, StoreError, dialect, event, lead};
 
 /// Makes one person of two: the survivor keeps what is known of it and takes what it lacks from the
 /// duplicate, with its leads and opportunities. Of two leads under way in one sequence the furthest goes
-/// on. What either has opted out of, the survivor has. The duplicate goes.
+/// on. What either has opted out of, the survivor has. The duplicate goes; workflows run for the survivor
+/// where they were to run for it. A survivor that takes something is a person that was updated.
 ///
 /// # Errors
 /// [`AppError::Refused`] with `NOT_FOUND` for somebody whom the workspace does not have, with `INVALID` if
@@ -34,6 +36,8 @@ pub async fn merge(
     }
     let (workspace, now) = (caller.workspace, services.clock.now());
     let tx = services.db.begin().await?;
+    // What is queued for the duplicate goes over as a whole.
+    store::workflow::keep_all(&tx, workspace).await?;
     let mut found = erasure::lock(&tx, workspace, &[survivor, duplicate]).await?;
     found.retain(|row| row.erased_at.is_none());
     let mut take = |id: PersonId| {
@@ -50,7 +54,16 @@ pub async fn merge(
             ));
         }
     };
-    let merged = united(&kept, &other, now.timestamp_millis())?;
+    let merged = united(&kept, &other)?;
+    let is_changed = merged != kept;
+    let updated_at = match is_changed {
+        true => now.timestamp_millis(),
+        false => kept.updated_at,
+    };
+    let merged = Row {
+        updated_at,
+        ..merged
+    };
     let closed = opted_out(&tx, workspace, &kept, &other).await?;
     let mut events = stop_one_of_two(services, &tx, workspace, [survivor, duplicate]).await?;
     person::merge::move_all(&tx, &kept, other.id).await?;
@@ -65,6 +78,10 @@ pub async fn merge(
         events.extend(super::consent::close(services, &tx, workspace, &merged, &closed).await?);
     }
     person::release_leads(&tx, workspace, &[merged.id], now).await?;
+    if is_changed {
+        let updated = Trigger::PersonUpdated;
+        workflow::set_off(services, &tx, workspace, updated, &[merged.id]).await?;
+    }
     dialect::notify(&tx).await?;
     event::append(&tx, workspace, events).await?;
     tx.commit().await?;
@@ -74,7 +91,7 @@ pub async fn merge(
 }
 
 /// What is known of both: the survivor's, and of the other what that lacks.
-fn united(kept: &Row, other: &Row, now: i64) -> Result<Row, Refusal> {
+fn united(kept: &Row, other: &Row) -> Result<Row, Refusal> {
     let either =
         |kept: &Option<String>, other: &Option<String>| kept.clone().or_else(|| other.clone());
     let of_other = kept.email.is_none();
@@ -95,7 +112,6 @@ fn united(kept: &Row, other: &Row, now: i64) -> Result<Row, Refusal> {
         time_zone: either(&kept.time_zone, &other.time_zone),
         country: either(&kept.country, &other.country),
         attributes: merge::attributes(&kept.attributes, &other.attributes),
-        updated_at: now,
         ..kept.clone()
     };
     if merged.attributes.to_string().len() > ATTRIBUTES_BYTES_MAX {

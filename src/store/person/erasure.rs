@@ -93,7 +93,7 @@ pub async fn erase(
         of_leads(tx, leads).await?;
         of_events(tx, leads).await?;
     }
-    of_operations(tx, person).await
+    of_addresses(tx, person).await
 }
 
 /// Subjects, Message-IDs, what servers said, what tasks ask for, and kept messages.
@@ -148,9 +148,10 @@ async fn of_events(tx: &impl ConnectionTrait, leads: &[LeadId]) -> Result<()> {
     Ok(())
 }
 
-/// The requests of bulk operations that name an address, as by a search for it. They are few, and read
-/// once each: nothing looks for them by their text.
-async fn of_operations(tx: &impl ConnectionTrait, person: &Row) -> Result<()> {
+/// What names an address of the person: requests of bulk operations, as by a search for it, their keys and
+/// errors, what the servers of senders said, and the addresses that a dry run has met. There are few rows,
+/// and they are read once each: nothing looks for them by their text.
+async fn of_addresses(tx: &impl ConnectionTrait, person: &Row) -> Result<()> {
     let contacts = [
         &person.email,
         &person.email_key,
@@ -161,24 +162,59 @@ async fn of_operations(tx: &impl ConnectionTrait, person: &Row) -> Result<()> {
     if names.is_empty() {
         return Ok(());
     }
-    let mut arguments = Arguments::new().with(person.workspace_id);
+    of_requests(tx, person.workspace_id, &names).await?;
+    for (table, column, left) in [
+        // Without its key a request may be sent anew, and finds who is erased no more.
+        ("bulk_operation", "idempotency_key", "NULL".to_owned()),
+        ("bulk_operation", "error", format!("'{ERASED}'")),
+        ("sender", "unhealthy_reason", format!("'{ERASED}'")),
+    ] {
+        let mut arguments = Arguments::new().with(person.workspace_id);
+        let holds = holding(&names, column, &mut arguments);
+        let statement =
+            format!("UPDATE {table} SET {column} = {left} WHERE workspace_id = $1 AND ({holds})");
+        sql::execute(tx, &statement, arguments).await?;
+    }
+    if let Some(key) = &person.email_key {
+        let statement = "DELETE FROM bulk_seen WHERE workspace_id = $1 AND email_key = $2";
+        let arguments = Arguments::new()
+            .with(person.workspace_id)
+            .with(key.as_str());
+        sql::execute(tx, statement, arguments).await?;
+    }
+    Ok(())
+}
+
+/// The condition that a column holds one of these texts, in upper or lower case, as they are or as JSON
+/// writes them.
+fn holding(names: &HashSet<&str>, column: &str, arguments: &mut Arguments) -> String {
     let tests: Vec<String> = names
         .iter()
         .map(|name| {
             let written = Json::from(*name).to_string().to_lowercase();
             let within = written.trim_matches('"');
             let name = arguments.add(format!("%{}%", super::filter::escaped(within)));
-            format!("lower(CAST(o.request AS TEXT)) LIKE {name} ESCAPE '\\'")
+            format!("lower(CAST({column} AS TEXT)) LIKE {name} ESCAPE '\\'")
         })
         .collect();
+    tests.join(" OR ")
+}
+
+/// The requests of bulk operations.
+async fn of_requests(
+    tx: &impl ConnectionTrait,
+    workspace: Uuid,
+    names: &HashSet<&str>,
+) -> Result<()> {
+    let mut arguments = Arguments::new().with(workspace);
     let statement = format!(
         "SELECT * FROM bulk_operation AS o WHERE o.workspace_id = $1 AND ({}) {}",
-        tests.join(" OR "),
+        holding(names, "o.request", &mut arguments),
         dialect::for_update(tx, "o")
     );
     let found: Vec<bulk_operation::Model> = sql::all(tx, &statement, arguments).await?;
     for mut operation in found {
-        forget_in(&mut operation.request, &names);
+        forget_in(&mut operation.request, names);
         let arguments = Arguments::new()
             .with(operation.id)
             .with(Value::Json(Some(Box::new(operation.request))));

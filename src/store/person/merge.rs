@@ -7,9 +7,10 @@ use super::Row;
 use crate::store::sql::{self, Arguments};
 use crate::store::{Result, dialect};
 
-/// Gives a person the leads, opportunities and counts of another, who goes. All of their rows must be locked
-/// by this transaction, and of the leads of a sequence at most one may be under way. The runs through each
-/// sequence are numbered anew, in the order in which they began.
+/// Gives a person the leads, opportunities and counts of another, who goes, and what workflows ran for or have
+/// yet to run for. All of their rows, and the workflows, must be locked by this transaction, and of the leads
+/// of a sequence at most one may be under way. The runs through each sequence are numbered anew, in the order
+/// in which they began.
 ///
 /// # Errors
 /// [`crate::store::StoreError`] as the database has it.
@@ -36,6 +37,8 @@ pub async fn move_all(tx: &impl ConnectionTrait, survivor: &Row, duplicate: Uuid
     sql::execute(tx, flipped, Arguments::new().with(survivor.id)).await?;
     for statement in [
         "UPDATE opportunity SET person_id = $2 WHERE workspace_id = $1 AND person_id = $3",
+        "UPDATE workflow_trigger SET person_id = $2 WHERE workspace_id = $1 AND person_id = $3",
+        "UPDATE workflow_run SET person_id = $2 WHERE workspace_id = $1 AND person_id = $3",
         // The survivor's id comes out of its row, where it has the type that each database has for it.
         "INSERT INTO quota (subject_id, kind, day, workspace_id, used)
          SELECT p.id, q.kind, q.day, q.workspace_id, q.used FROM quota AS q, person AS p
