@@ -206,7 +206,7 @@ pub struct WorkflowRun(run::Row);
 impl WorkflowRun {
     /// For whom; null where the person is not there any more.
     async fn person(&self, ctx: &Context<'_>) -> Result<Option<Person>> {
-        person::load(ctx, PersonId::from_uuid(self.0.person_id)).await
+        person::load_seen(ctx, PersonId::from_uuid(self.0.person_id)).await
     }
 
     /// What came of it, for programs.

@@ -13,7 +13,7 @@ use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::clock::from_ms;
 use crate::domain::flow::Channel;
-use crate::domain::id::{LeadId, SequenceId, TaskId, WorkspaceId};
+use crate::domain::id::{LeadId, PersonId, SequenceId, TaskId, WorkspaceId};
 use crate::domain::scope::SequenceScope;
 use crate::domain::task::TaskStatus;
 
@@ -272,6 +272,38 @@ pub async fn close_channels(
         }
     }
     Ok(())
+}
+
+/// Who has open work on a channel at one of these addresses, with the channel: several people may have one
+/// phone number. Costs what is open.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn open_at(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    addresses: &[(Channel, String)],
+) -> Result<Vec<(PersonId, Channel)>> {
+    let mut found = Vec::new();
+    for (channel, address) in addresses {
+        let column = match channel {
+            Channel::Call => "phone",
+            Channel::Linkedin => "linkedin_url",
+            _ => continue,
+        };
+        let statement = format!(
+            "SELECT DISTINCT p.id FROM task AS t JOIN lead AS l ON l.id = t.lead_id
+                 JOIN person AS p ON p.id = l.person_id
+             WHERE t.workspace_id = $1 AND t.status = 'OPEN' AND t.channel = $2 AND p.{column} = $3"
+        );
+        let arguments = Arguments::new()
+            .with(workspace.uuid())
+            .with(<&str>::from(channel))
+            .with(address.as_str());
+        let people = sql::ids(tx, &statement, arguments).await?.into_iter();
+        found.extend(people.map(|id| (PersonId::from_uuid(id), *channel)));
+    }
+    Ok(found)
 }
 
 #[derive(FromQueryResult)]

@@ -239,3 +239,67 @@ both!(
         assert_eq!(differences(&h).await, wanted);
     }
 );
+
+both!(
+    an_opt_out_is_of_the_address_whoever_has_it,
+    |h: Harness| async move {
+        let page = |name: &str| format!("https://social.example.com/in/{name}");
+        let of =
+            |name: &str| json!({ "firstName": name, "phone": PHONE, "linkedinUrl": page(name) });
+        let (ada, bob) = (person(&h, of("ada")).await, person(&h, of("bob")).await);
+        let line = number(&h, "SMS").await;
+        let task = |key: &str, channel: &str| json!({ "key": key, "action": { "task": { "channel": channel, "title": key } } });
+        let with_next = |mut step: Value, next: &str| {
+            step["next"] = json!(next);
+            step
+        };
+        let call = json!([
+            with_next(task("call", "CALL"), "text"),
+            sms("text", &line, "Hi")
+        ]);
+        let called = running(&h, call, json!({}), &[&ada, &bob]).await;
+        let visited = running(&h, json!([task("visit", "LINKEDIN")]), json!({}), &[&bob]).await;
+        let text = json!([sms("text", &line, "Hi")]);
+        settle(&h, &Receiver::default()).await;
+        opt_out(&h, &ada, &["CALL", "LINKEDIN"]).await;
+        let open = "{ tasks(status: [OPEN]) { nodes { title lead { person { id } } } } }";
+        let open = h.data(open, json!({})).await["tasks"]["nodes"].take();
+        let visit = json!({ "title": "visit", "lead": { "person": { "id": bob } } });
+        assert_eq!(
+            open,
+            json!([visit]),
+            "nobody calls the number, and his page is his own"
+        );
+        let texted = running(&h, text, json!({}), &[&bob]).await;
+        opt_out(&h, &ada, &["SMS"]).await;
+        let receiver = Receiver::default();
+        settle(&h, &receiver).await;
+        later(&h, Duration::days(1));
+        settle(&h, &receiver).await;
+        assert!(receiver.taken().is_empty());
+        let stands = async |lead: &str| {
+            let seen = seen(&h, lead).await;
+            json!([seen["status"], seen["stopReason"], ran(&seen)])
+        };
+        // She has said so, and her lead stops; he has not, and his pass what is closed.
+        let passed = ["call SKIPPED SUPPRESSED", "text SKIPPED SUPPRESSED"];
+        assert_eq!(
+            stands(&called[0]).await,
+            json!(["STOPPED", "UNSUBSCRIBED", []])
+        );
+        assert_eq!(stands(&called[1]).await, json!(["COMPLETED", null, passed]));
+        assert_eq!(
+            stands(&texted[0]).await,
+            json!(["COMPLETED", null, [passed[1]]])
+        );
+        assert_eq!(stands(&visited[0]).await[0], "PENDING");
+        assert_eq!(
+            kinds(&h)
+                .await
+                .iter()
+                .filter(|kind| *kind == "UNSUBSCRIBED")
+                .count(),
+            3
+        );
+    }
+);

@@ -76,6 +76,14 @@ pub struct Handed {
     pub variant: Option<String>,
 }
 
+/// Two people who became one.
+#[derive(Debug, Clone, Copy)]
+pub struct Merged {
+    pub at: DateTime<Utc>,
+    pub survivor: Uuid,
+    pub duplicate: Uuid,
+}
+
 #[derive(Debug, Default)]
 pub struct Book {
     pub sequences: Vec<Sequence>,
@@ -84,9 +92,20 @@ pub struct Book {
     pub per_person: Option<u32>,
     pub per_domain: Option<u32>,
     pub handed: Vec<Handed>,
+    /// In the order in which they were.
+    pub merged: Vec<Merged>,
 }
 
 impl Book {
+    /// Who somebody was at an instant.
+    pub fn person_at(&self, person: Uuid, at: DateTime<Utc>) -> Uuid {
+        let merged = self.merged.iter().filter(|one| one.at < at);
+        merged.fold(person, |person, one| match one.duplicate == person {
+            true => one.survivor,
+            false => person,
+        })
+    }
+
     pub fn sequence(&self, id: Uuid) -> &Sequence {
         let found = self.sequences.iter().find(|one| one.id.uuid() == id);
         found.expect("the sequence is in the book")

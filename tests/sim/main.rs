@@ -4,7 +4,7 @@
 //! kind of step that share senders and people, on several clocks, under every cap and policy. Virtual
 //! workers claim, send and record in whatever order the seed says; they crash between any two stages,
 //! fall asleep until their lease runs out and wake as zombies; providers fail in every way; people do
-//! their tasks, open, click and answer, opt out, hold and release leads, switch senders and sequences
+//! their tasks, open, click and answer, opt out, are erased and merged, hold and release leads, switch senders and sequences
 //! off and on, and edit what is published. The oracles check what must always hold as it is done, and
 //! at the end that everything ended or says whom it waits for.
 //!
@@ -14,6 +14,7 @@ mod book;
 mod draws;
 mod flows;
 mod furnish;
+mod identity;
 mod options;
 mod oracle;
 mod people;

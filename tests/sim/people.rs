@@ -34,7 +34,7 @@ impl World {
         }
         let lead = self.some_lead().await;
         let leads = serde_json::json!({ "leads": { "ids": [lead.to_string()] } });
-        let last = if self.options.plain { 5 } else { 20 };
+        let last = if self.options.plain { 5 } else { 24 };
         match self.draw(last) {
             0 => self.bulk(BulkKind::Pause, leads).await,
             1 | 2 => self.bulk(BulkKind::Resume, leads).await,
@@ -54,6 +54,9 @@ impl World {
             16 => self.switch_sequence().await,
             17 => self.edit().await,
             18 => self.settle().await,
+            19 => self.erase_somebody().await,
+            20 | 21 => self.merge_two().await,
+            22 => self.opt_somebody_out().await,
             _ => self.enrol_somebody().await,
         }
     }
@@ -235,8 +238,9 @@ impl World {
             .expect("done");
     }
 
-    async fn some_person(&self) -> persons::Model {
+    pub async fn some_person(&self) -> persons::Model {
         let people = persons::Entity::find()
+            .filter(persons::Column::ErasedAt.is_null())
             .order_by_asc(persons::Column::Id)
             .all(self.services.db.read())
             .await
@@ -403,7 +407,8 @@ impl World {
             return;
         }
         let id = ExecutionId::from_uuid(one.id);
-        let key = one.message_id.clone().unwrap_or_else(|| id.to_string());
+        let key = one.message_id.as_ref().or(self.erased_keys.get(&one.id));
+        let key = key.cloned().unwrap_or_else(|| id.to_string());
         let was_sent = self.provider.taken.lock().expect("ledger").contains(&key);
         execution::resolve(&self.services, &self.caller, id, was_sent)
             .await

@@ -50,6 +50,12 @@ impl Worker {
         let mut all = self.claimed.iter().chain(&self.granted).chain(ended);
         all.any(|claimed| claimed.execution_id.uuid() == execution)
     }
+
+    /// Whether it may still send something of a lead.
+    pub fn holds_lead(&self, lead: Uuid) -> bool {
+        let mut all = self.claimed.iter().chain(&self.granted);
+        all.any(|claimed| claimed.lead.id == lead)
+    }
 }
 
 pub struct World {
@@ -71,6 +77,8 @@ pub struct World {
     pub people: People,
     /// The clocks that people had when their messages were claimed, by execution.
     pub zones_at_claim: HashMap<Uuid, Option<String>>,
+    /// By what the provider knows the messages of people who are erased, by execution.
+    pub erased_keys: HashMap<Uuid, String>,
     /// Why publishing was last refused.
     pub last_refusal: String,
     pub crossed: BTreeSet<&'static str>,
@@ -141,6 +149,7 @@ impl World {
             requests: Requests::default(),
             people: People::new(),
             zones_at_claim: HashMap::new(),
+            erased_keys: HashMap::new(),
             last_refusal: String::new(),
             crossed: BTreeSet::new(),
             met: Met::new(),

@@ -10,7 +10,7 @@ use super::{gone, stopping};
 use crate::app::{AppError, Caller, Refusal, Services};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::Channel;
-use crate::domain::id::{PersonId, SequenceId, WorkspaceId};
+use crate::domain::id::{LeadId, PersonId, SequenceId, WorkspaceId};
 use crate::domain::lead::StopReason;
 use crate::store::claim::LeadRow;
 use crate::store::person::consent::{self, Suppressed};
@@ -95,7 +95,8 @@ fn check(channels: &[Channel]) -> Result<(), Refusal> {
 }
 
 /// What follows for the leads of somebody who must not be contacted on these channels from now on: those
-/// that have only closed channels left stop, and open work on these channels is given up.
+/// that have only closed channels left stop, and open work on these channels is given up, also that of other
+/// people with the same address, of whom nothing else is known.
 pub(super) async fn close(
     services: &Services,
     tx: &DatabaseTransaction,
@@ -104,14 +105,23 @@ pub(super) async fn close(
     closed: &[Channel],
 ) -> Result<Vec<NewEvent>, StoreError> {
     let now = services.clock.now();
+    let address = |channel: &Channel| Some((*channel, consent::address(person, *channel)?.into()));
+    let addresses: Vec<(Channel, String)> = closed.iter().filter_map(address).collect();
+    let mut work = task::open_at(tx, workspace, &addresses).await?;
     let id = PersonId::from_uuid(person.id);
-    let leads = erasure::lock_leads(tx, workspace, &[id]).await?;
+    work.retain(|(other, _)| *other != id);
+    let mut people: Vec<PersonId> = work.iter().map(|(other, _)| *other).chain([id]).collect();
+    people.sort_unstable();
+    people.dedup();
     let mut active = Vec::new();
-    for lead in leads {
+    for lead in erasure::lock_leads(tx, workspace, &people).await? {
         if !lead.state()?.status.is_over() {
             active.push(lead);
         }
     }
+    let (active, of_others): (Vec<LeadRow>, Vec<LeadRow>) = active
+        .into_iter()
+        .partition(|lead| lead.person_id == person.id);
     let suppressed = consent::of_people(tx, workspace, &[person]).await?;
     let ahead = channels_ahead(tx, workspace, &active).await?;
     let (mut ending, going_on): (Vec<LeadRow>, Vec<LeadRow>) =
@@ -121,8 +131,18 @@ pub(super) async fn close(
         });
     let reason = StopReason::Unsubscribed;
     let events = stopping::stop(tx, workspace, &mut ending, reason, now).await?;
-    let going_on: Vec<_> = going_on.iter().map(LeadRow::lead_id).collect();
-    task::close_channels(tx, workspace, &going_on, closed, now).await?;
+    for channel in closed {
+        let of_others = of_others.iter().filter(|lead| {
+            let whose = PersonId::from_uuid(lead.person_id);
+            work.contains(&(whose, *channel))
+        });
+        let leads: Vec<LeadId> = going_on
+            .iter()
+            .chain(of_others)
+            .map(LeadRow::lead_id)
+            .collect();
+        task::close_channels(tx, workspace, &leads, &[*channel], now).await?;
+    }
     Ok(events)
 }
 

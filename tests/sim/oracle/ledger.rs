@@ -128,7 +128,8 @@ pub fn sent_by_person_and_domain(book: &Book) -> (ByPerson, ByDomain<'_>) {
     let (mut people, mut domains) = (ByPerson::new(), ByDomain::new());
     for (one, _) in book.messages() {
         let day = clock::day(one.at, book.workspace_zone);
-        *people.entry((one.person, day)).or_default() += 1;
+        let person = book.person_at(one.person, one.claimed_at);
+        *people.entry((person, day)).or_default() += 1;
         if let Some((_, domain)) = one.recipient.rsplit_once('@') {
             *domains.entry((domain, day)).or_default() += 1;
         }
@@ -146,12 +147,46 @@ fn under_workspace_limits(book: &Book) {
             most <= cap,
             "{most} messages to a person in a day, above {cap}"
         );
+        under_limits_of_both(book, cap);
     }
     if let Some(cap) = book.per_domain {
         let most = most(domains.into_values().collect());
         assert!(
             most <= cap,
             "{most} emails to a domain in a day, above {cap}"
+        );
+    }
+}
+
+/// Whoever was two people gets what is left to both together.
+fn under_limits_of_both(book: &Book, cap: u32) {
+    if book.merged.is_empty() {
+        return;
+    }
+    let messages: Vec<(&Handed, NaiveDate)> = book
+        .messages()
+        .map(|(one, _)| (one, clock::day(one.at, book.workspace_zone)))
+        .collect();
+    for (one, today) in &messages {
+        let is_theirs = |other: &Handed| {
+            let who = |handed: &Handed| book.person_at(handed.person, one.claimed_at);
+            who(other) == who(one)
+        };
+        let was_merged = book.merged.iter().any(|merged| {
+            merged.at < one.claimed_at
+                && book.person_at(merged.survivor, one.claimed_at)
+                    == book.person_at(one.person, one.claimed_at)
+        });
+        if !was_merged {
+            continue;
+        }
+        let before = messages.iter().filter(|(other, day)| {
+            day == today && other.claimed_at < one.claimed_at && is_theirs(other)
+        });
+        let before = u32::try_from(before.count()).expect("small");
+        assert!(
+            before < cap,
+            "{before} messages before in the day of who was two, above {cap}: {one:?}"
         );
     }
 }

@@ -15,7 +15,7 @@ use crate::book::Book;
 pub type Met = BTreeMap<&'static str, usize>;
 
 /// What the seeds of a normal run must meet between them, and how often at least.
-pub const WANTED: [(&str, usize); 8] = [
+pub const WANTED: [(&str, usize); 13] = [
     (ENGAGED, 40),
     (ANSWERED_YES, 15),
     (ANSWERED_NO, 20),
@@ -24,10 +24,20 @@ pub const WANTED: [(&str, usize); 8] = [
     (DOMAIN_REACHED, 8),
     (PERSON_REACHED, 40),
     (SEQUENCE_REACHED, 3),
+    (ERASED_UNDER_WAY, 1),
+    (ERASED_ON_ITS_WAY, 1),
+    (MERGED_IN_ONE_SEQUENCE, 1),
+    (MERGED_ON_ITS_WAY, 1),
+    (OPTED_OUT_AND_STOPPED, 1),
 ];
 
 /// A contact did something while a condition waited for it.
 pub const ENGAGED: &str = "an engagement while a condition waited";
+pub const ERASED_UNDER_WAY: &str = "somebody erased whose leads were under way";
+pub const ERASED_ON_ITS_WAY: &str = "somebody erased while a message was on its way";
+pub const MERGED_IN_ONE_SEQUENCE: &str = "two merged who were both under way in one sequence";
+pub const MERGED_ON_ITS_WAY: &str = "two merged while a message was on its way";
+pub const OPTED_OUT_AND_STOPPED: &str = "an opt-out that stopped a lead";
 const ANSWERED_YES: &str = "a condition on engagement that held";
 const ANSWERED_NO: &str = "a condition on engagement that was given up";
 const WARM_UP_REACHED: &str = "a sender's day that its warm-up ended";

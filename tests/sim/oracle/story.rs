@@ -128,6 +128,45 @@ impl Story {
                 Some(lead) => self.of_lead(lead, event, ears),
             }
         }
+        self.knows_people(ears);
+    }
+
+    /// Leads are whose they are by now, and nobody has two under way in a sequence.
+    fn knows_people(&mut self, ears: &Ears<'_>) {
+        let mut under_way = HashSet::new();
+        for row in ears.leads {
+            let tale = self.tales.get_mut(&row.id).expect("enrolled before");
+            tale.person = row.person_id;
+            if matches!(tale.status, "LIVE" | "PAUSED") {
+                let person = ears.people.get(&tale.person).expect("a person");
+                assert_eq!(
+                    person.erased_at, None,
+                    "under way without a person: {tale:?}"
+                );
+                let is_one = under_way.insert((tale.sequence, tale.person));
+                assert!(is_one, "two under way in one sequence: {tale:?}");
+            }
+        }
+    }
+
+    /// Whether a lead may stop for what became of its person.
+    fn may_stop_for_person(&self, lead: Uuid, reason: Option<&str>, ears: &Ears<'_>) {
+        let row = ears.leads.iter().find(|row| row.id == lead);
+        let row = row.expect("the lead is there");
+        let person = ears.people.get(&row.person_id).expect("a person");
+        let is_erased = person.erased_at.is_some();
+        assert_eq!(
+            reason == Some("PERSON_DELETED"),
+            is_erased,
+            "{reason:?} {row:?}"
+        );
+        if reason == Some("PERSON_MERGED") {
+            let goes_on = ears.leads.iter().any(|other| {
+                other.id != lead
+                    && (other.sequence_id, other.person_id) == (row.sequence_id, row.person_id)
+            });
+            assert!(goes_on, "no other goes on: {row:?}");
+        }
     }
 
     /// The edition that a sequence runs, and whether it sends.
@@ -198,6 +237,9 @@ impl Story {
     }
 
     fn of_lead(&mut self, lead: Uuid, event: &event::Model, ears: &Ears<'_>) {
+        if event.kind == "LEAD_STOPPED" {
+            self.may_stop_for_person(lead, detail(event, "reason"), ears);
+        }
         let tale = self.tales.get_mut(&lead).expect("enrolled before");
         let run = self.runs.get(&tale.sequence).copied().unwrap_or_default();
         let editions = &ears.book.sequence(tale.sequence).editions;

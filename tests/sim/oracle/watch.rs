@@ -40,6 +40,7 @@ pub async fn may_go(db: &Db, execution_id: Uuid, now: DateTime<Utc>) -> person::
         "sent without a mark: {execution:?}"
     );
     assert_eq!(lead.status, "ACTIVE", "sent after a stop: {lead:?}");
+    assert_eq!(person.erased_at, None, "sent to who is erased: {lead:?}");
     assert!(lead.worker_id.is_some(), "sent by nobody: {lead:?}");
     assert_eq!(
         sequence.status, "PUBLISHED",
