@@ -282,7 +282,7 @@ both!(
             json!([seen["status"], seen["stopReason"], ran(&seen)])
         };
         // She has said so, and her lead stops; he has not, and his pass what is closed.
-        let passed = ["call SKIPPED SUPPRESSED", "text SKIPPED SUPPRESSED"];
+        let passed = ["call SKIPPED", "text SKIPPED SUPPRESSED"];
         assert_eq!(
             stands(&called[0]).await,
             json!(["STOPPED", "UNSUBSCRIBED", []])
