@@ -18,13 +18,13 @@ use super::{CHUNK_MAX, Chunk, ChunkError, Operation};
 use crate::app::person::Change;
 use crate::app::{AppError, Caller, Refusal, Services};
 use crate::domain::bulk::BulkKind;
-use crate::domain::id::BulkId;
+use crate::domain::id::{BulkId, PersonId};
 use crate::domain::import::{ImportError, ImportLine, ImportReader};
 
 /// About how much of a file is held for a chunk, in bytes: one of long lines has fewer of them.
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// What is done with a line whose email address the workspace has already.
+/// What is done with a line of somebody whom the workspace has already, by its id or its email address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OnConflict {
@@ -151,22 +151,31 @@ fn refused(error: ImportError) -> AppError {
 /// A line of the file: its number, and what it says or why it cannot be read.
 struct Line {
     number: u64,
-    said: Result<Change, String>,
+    said: Result<Said, String>,
+}
+
+/// What a line says, and of whom, where it names somebody by an id.
+struct Said {
+    id: Option<PersonId>,
+    change: Change,
 }
 
 impl From<ImportLine> for Line {
     fn from(line: ImportLine) -> Self {
-        let said = line.record.map(|record| Change {
-            email: record.email,
-            phone: record.phone,
-            linkedin_url: record.linkedin_url,
-            first_name: record.first_name,
-            last_name: record.last_name,
-            company: record.company,
-            title: record.title,
-            time_zone: record.time_zone,
-            country: record.country,
-            attributes: (!record.attributes.is_empty()).then(|| record.attributes.into()),
+        let said = line.record.map(|record| Said {
+            id: record.id,
+            change: Change {
+                email: record.email,
+                phone: record.phone,
+                linkedin_url: record.linkedin_url,
+                first_name: record.first_name,
+                last_name: record.last_name,
+                company: record.company,
+                title: record.title,
+                time_zone: record.time_zone,
+                country: record.country,
+                attributes: (!record.attributes.is_empty()).then(|| record.attributes.into()),
+            },
         });
         Self {
             number: line.number,

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::csv_cell::unguarded;
 use super::holidays::Country;
+use super::id::PersonId;
 
 /// The most columns of a file.
 pub const COLUMNS_MAX: usize = 500;
@@ -44,7 +45,7 @@ pub enum ImportError {
     UnknownHeader(String),
     /// The mapping names a field that people do not have.
     #[error(
-        "The mapping names the field {0}: use email, phone, linkedinUrl, firstName, lastName, company, title, timeZone, country or attributes.NAME."
+        "The mapping names the field {0}: use id, email, phone, linkedinUrl, firstName, lastName, company, title, timeZone, country or attributes.NAME."
     )]
     UnknownField(String),
     /// Nothing that says who somebody is.
@@ -57,6 +58,11 @@ pub enum ImportError {
 /// A field of a person that a column can fill.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
+    /// The person's id, as an export has it.
+    Id,
+    /// The same, by the name of its column alone: what is no id of a person, such as that of another
+    /// program, goes to the attribute of this name.
+    IdOrAttribute(String),
     /// The email address.
     Email,
     /// The phone number.
@@ -86,6 +92,8 @@ pub enum Target {
 /// What a line says of a person; `None` where the file has no such column or the cell is blank.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PersonRecord {
+    /// The id of a person who is there already.
+    pub id: Option<PersonId>,
     /// The email address.
     pub email: Option<String>,
     /// The phone number.
@@ -246,6 +254,10 @@ impl<R: Read> ImportReader<R> {
                 continue;
             }
             let field = match target {
+                Target::Id | Target::IdOrAttribute(_) => {
+                    identified(&mut person, target, cell)?;
+                    continue;
+                }
                 Target::Email => &mut person.email,
                 Target::Phone => &mut person.phone,
                 Target::LinkedinUrl => &mut person.linkedin_url,
@@ -493,6 +505,7 @@ fn targets(
         targets.push(target);
     }
     let known = [
+        Target::Id,
         Target::Email,
         Target::Phone,
         Target::LinkedinUrl,
@@ -505,6 +518,28 @@ fn targets(
     Ok(targets)
 }
 
+/// Takes in the cell of a column of ids.
+fn identified(person: &mut PersonRecord, target: &Target, cell: &str) -> Result<(), String> {
+    match (cell.parse::<PersonId>(), target) {
+        (Ok(id), _) if person.id.is_some_and(|known| known != id) => {
+            Err("The line has the ids of two people: keep one column of ids.".into())
+        }
+        (Ok(id), _) => {
+            person.id = Some(id);
+            Ok(())
+        }
+        (Err(_), Target::IdOrAttribute(name)) => {
+            person.attributes.insert(name.clone(), Value::from(cell));
+            Ok(())
+        }
+        (Err(_), _) => Err(
+            "The id is not that of a person: take it from an export of people, or map the column to \
+             an attribute."
+                .into(),
+        ),
+    }
+}
+
 /// A field by the name that a mapping gives it.
 fn named(field: &str) -> Option<Target> {
     if let Some(name) = field.strip_prefix("attributes.") {
@@ -512,6 +547,7 @@ fn named(field: &str) -> Option<Target> {
     }
     match recognised(field) {
         Target::Attribute(_) => None,
+        Target::IdOrAttribute(_) => Some(Target::Id),
         target => Some(target),
     }
 }
@@ -524,6 +560,7 @@ fn recognised(header: &str) -> Target {
         .flat_map(char::to_lowercase)
         .collect();
     match letters.as_str() {
+        "id" | "personid" => Target::IdOrAttribute(header.to_owned()),
         "email" | "emailaddress" | "mail" | "workemail" => Target::Email,
         "phone" | "phonenumber" | "mobile" | "mobilephone" | "telephone" => Target::Phone,
         "linkedin" | "linkedinurl" | "linkedinprofile" | "linkedinprofileurl" => {

@@ -94,39 +94,42 @@ pub async fn lock(
     .await
 }
 
-/// The people with these email keys; they cannot change before this transaction ends.
+/// The people with these email keys or ids who are not erased; they cannot change before this transaction
+/// ends.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
-pub async fn lock_by_email(
+pub async fn lock_known(
     tx: &impl ConnectionTrait,
     workspace: WorkspaceId,
     email_keys: &[String],
+    ids: &[PersonId],
 ) -> Result<Vec<Row>> {
-    let mut found = Vec::new();
+    let named: BTreeSet<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let mut all = named.clone();
     for chunk in email_keys.chunks(KEYS_PER_STATEMENT) {
-        let ids = ids_by_email(tx, workspace, chunk).await?;
-        if ids.is_empty() {
-            continue;
-        }
-        let mut arguments = Arguments::new().with(workspace.uuid());
-        let ids = arguments.among(tx, ids);
-        let ours = sql::of_found("id", "workspace_id = $1");
-        // In one order, so that two imports of the same people wait for each other once.
-        let statement = format!(
-            "SELECT * FROM person WHERE id {ids} AND {ours} ORDER BY email_key {}",
-            dialect::for_update(tx, "person")
-        );
-        let rows: Vec<Row> = sql::all(tx, &statement, arguments).await?;
-        // One whose address changed in between is somebody else now.
-        let asked = |row: &Row| {
-            row.email_key
-                .as_ref()
-                .is_some_and(|key| chunk.contains(key))
-        };
-        found.extend(rows.into_iter().filter(asked));
+        all.extend(ids_by_email(tx, workspace, chunk).await?);
     }
-    Ok(found)
+    if all.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut arguments = Arguments::new().with(workspace.uuid());
+    let list = arguments.among(tx, all);
+    let ours = sql::of_found("id", "workspace_id = $1");
+    // In one order, so that two imports of the same people wait for each other once.
+    let statement = format!(
+        "SELECT * FROM person WHERE id {list} AND {ours} AND erased_at IS NULL
+         ORDER BY email_key, id {}",
+        dialect::for_update(tx, "person")
+    );
+    let mut rows: Vec<Row> = sql::all(tx, &statement, arguments).await?;
+    // One whose address changed in between is somebody else now.
+    let email_keys: HashSet<&str> = email_keys.iter().map(String::as_str).collect();
+    rows.retain(|row| {
+        let key = row.email_key.as_deref();
+        named.contains(&row.id) || key.is_some_and(|key| email_keys.contains(key))
+    });
+    Ok(rows)
 }
 
 /// One index probe for each key, whatever the planner knows of the table: with the keys in a bound
@@ -208,7 +211,8 @@ pub async fn insert_many(tx: &impl ConnectionTrait, rows: &[Row]) -> Result<()> 
 /// Writes many people back; their rows must be locked by this transaction.
 ///
 /// # Errors
-/// [`super::StoreError`] as the database has it.
+/// [`super::StoreError::Duplicate`] if the workspace has somebody else with one of the email addresses, also
+/// one of these people whose address is changed; otherwise as the database has it.
 pub async fn update_many(tx: &impl ConnectionTrait, rows: &[Row]) -> Result<()> {
     for chunk in rows.chunks(ROWS_PER_STATEMENT) {
         let mut arguments = Arguments::new();

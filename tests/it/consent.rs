@@ -292,7 +292,7 @@ both!(
             stands(&texted[0]).await,
             json!(["COMPLETED", null, [passed[1]]])
         );
-        assert_eq!(stands(&visited[0]).await[0], "PENDING");
+        assert_eq!(stands(&visited[0]).await[0], "IN_PROGRESS");
         assert_eq!(
             kinds(&h)
                 .await

@@ -1,22 +1,32 @@
 //! The lines of a chunk become people: few statements, however many lines there are.
 //!
 //! A line means the same as a change made one by one, in the order of the file: a later line with
-//! the same email address changes the person that an earlier one entered.
+//! the same email address changes the person that an earlier one entered. A line with an id is of that person,
+//! and of nobody else.
 
 use std::collections::HashMap;
 
 use sea_orm::DatabaseTransaction;
+use uuid::Uuid;
 
-use super::{Line, OnConflict};
-use crate::app::person::{Change, NOBODY, apply, blank, is_nobody};
+use super::{Line, OnConflict, Said};
+use crate::app::person::{NOBODY, apply, blank, is_nobody};
 use crate::app::{Services, workflow};
 use crate::bulk::{Operation, Outcome};
 use crate::domain::address::EmailAddress;
 use crate::domain::bulk::BulkOutcomeCode;
+use crate::domain::id::PersonId;
 use crate::domain::workflow::Trigger;
 use crate::store::StoreError;
 use crate::store::bulk::seen;
 use crate::store::person::{self, Row};
+
+/// A line with an id that is nobody's.
+const UNKNOWN: &str = "The workspace has no person with this id: leave the id empty, or the column out, to \
+                       enter somebody new.";
+/// A line whose email address is that of somebody else than its id.
+const TAKEN: &str = "Another person has this email address, or had it before an earlier line: leave the address \
+                     out, or make one of the two by personMerge.";
 
 /// What is done with lines.
 #[derive(Debug, Clone, Copy)]
@@ -42,24 +52,24 @@ pub(super) async fn write(
     let mut keys: Vec<String> = lines.iter().filter_map(email_key).collect();
     keys.sort_unstable();
     keys.dedup();
-    let mut known = person::lock_by_email(tx, operation.workspace, &keys).await?;
+    let ids: Vec<PersonId> = lines.iter().filter_map(named).collect();
+    let mut known = person::lock_known(tx, operation.workspace, &keys, &ids).await?;
     if way.dry_run {
         known.extend(would_be_there(services, tx, operation, &keys).await?);
     }
     let mut batch = Batch::new(services, operation, way, known);
     let outcomes = lines.into_iter().map(|line| batch.take(line)).collect();
     if way.dry_run {
-        let (entered, _) = batch.into_rows();
-        let met = entered.into_iter().filter_map(|row| row.email_key);
-        let met: Vec<String> = met.collect();
+        let met = batch.new_keys();
         seen::insert(tx, operation.workspace, operation.id, &met).await?;
         return Ok(outcomes);
     }
 
     let now = services.clock.now();
     let (entered, changed) = batch.into_rows();
-    person::insert_many(tx, &entered).await?;
+    // Whoever is entered may have the address that another one had.
     person::update_many(tx, &changed).await?;
+    person::insert_many(tx, &entered).await?;
     let entered: Vec<_> = entered.iter().map(|row| row.id).collect();
     let changed: Vec<_> = changed.iter().map(|row| row.id).collect();
     person::release_leads(tx, operation.workspace, &changed, now).await?;
@@ -91,8 +101,12 @@ async fn would_be_there(
     Ok(met.into_iter().map(row).collect())
 }
 
+fn named(line: &Line) -> Option<PersonId> {
+    line.said.as_ref().ok()?.id
+}
+
 fn email_key(line: &Line) -> Option<String> {
-    let email = line.said.as_ref().ok()?.email.as_deref()?;
+    let email = line.said.as_ref().ok()?.change.email.as_deref()?;
     EmailAddress::parse(email)
         .ok()
         .map(|email| email.key().to_owned())
@@ -105,12 +119,18 @@ struct Batch<'a> {
     way: Way,
     people: Vec<Entry>,
     by_email: HashMap<String, usize>,
+    by_id: HashMap<Uuid, usize>,
+    /// Whose the addresses were before the chunk.
+    before: HashMap<String, usize>,
 }
 
 struct Entry {
     row: Row,
     state: State,
 }
+
+/// Why nothing is done with a line.
+type Refused = (BulkOutcomeCode, String);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -130,10 +150,13 @@ impl<'a> Batch<'a> {
             way,
             people: Vec::new(),
             by_email: HashMap::new(),
+            by_id: HashMap::new(),
+            before: HashMap::new(),
         };
         for row in known {
             batch.add(row, State::Known);
         }
+        batch.before.clone_from(&batch.by_email);
         batch
     }
 
@@ -141,6 +164,7 @@ impl<'a> Batch<'a> {
         if let Some(key) = &row.email_key {
             self.by_email.insert(key.clone(), self.people.len());
         }
+        self.by_id.insert(row.id, self.people.len());
         self.people.push(Entry { row, state });
     }
 
@@ -148,10 +172,11 @@ impl<'a> Batch<'a> {
     fn take(&mut self, line: Line) -> Outcome {
         let key = email_key(&line);
         let subject = format!("line {}", line.number);
-        let done = line.said.and_then(|said| self.apply(key, said));
+        let done = line.said.map_err(invalid);
+        let done = done.and_then(|said| self.apply(key, said));
         let (code, message) = match done {
             Ok((code, message)) => (code, message.to_owned()),
-            Err(problems) => (BulkOutcomeCode::Invalid, problems),
+            Err(refused) => refused,
         };
         Outcome {
             subject,
@@ -160,20 +185,35 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Of whom of the known ones a line is.
+    fn whose(&self, id: Option<PersonId>, key: Option<&str>) -> Result<Option<usize>, Refused> {
+        let has = key.and_then(|key| self.by_email.get(key).copied());
+        let Some(id) = id else {
+            return Ok(has);
+        };
+        let Some(index) = self.by_id.get(&id.uuid()).copied() else {
+            return Err((BulkOutcomeCode::NotFound, UNKNOWN.into()));
+        };
+        let had = key.and_then(|key| self.before.get(key).copied());
+        match has.or(had) {
+            Some(holder) if holder != index => Err(invalid(TAKEN.into())),
+            _ => Ok(Some(index)),
+        }
+    }
+
     fn apply(
         &mut self,
         key: Option<String>,
-        said: Change,
-    ) -> Result<(BulkOutcomeCode, &'static str), String> {
+        said: Said,
+    ) -> Result<(BulkOutcomeCode, &'static str), Refused> {
         let zones = &self.services.zones;
-        let existing = key
-            .and_then(|key| self.by_email.get(&key).copied())
-            .and_then(|index| self.people.get_mut(index));
-        let Some(entry) = existing else {
+        let whose = self.whose(said.id, key.as_deref())?;
+        let existing = whose.and_then(|index| Some((index, self.people.get_mut(index)?)));
+        let Some((index, entry)) = existing else {
             let mut row = blank(self.services, self.operation.workspace);
-            apply(&mut row, said, zones).map_err(all_problems)?;
+            apply(&mut row, said.change, zones).map_err(all_problems)?;
             if is_nobody(&row) {
-                return Err(NOBODY.into());
+                return Err(invalid(NOBODY.into()));
             }
             self.add(row, State::Entered);
             let told = match self.way.dry_run {
@@ -184,31 +224,41 @@ impl<'a> Batch<'a> {
         };
         // A line that is wrong is named also where it would change nothing.
         let mut row = entry.row.clone();
-        apply(&mut row, said, zones).map_err(all_problems)?;
+        apply(&mut row, said.change, zones).map_err(all_problems)?;
+        let told = Told::of(said.id.is_some());
         match self.way.on_conflict {
-            OnConflict::Skip => Ok((
-                BulkOutcomeCode::AlreadyInState,
-                "There is a person with this email address already, who is left as it is.",
-            )),
-            OnConflict::Update if row == entry.row => Ok((
-                BulkOutcomeCode::Done,
-                "There is a person with this email address already, of whom all this was known.",
-            )),
+            OnConflict::Skip => Ok((BulkOutcomeCode::AlreadyInState, told.left)),
+            OnConflict::Update if row == entry.row => Ok((BulkOutcomeCode::Done, told.known)),
             OnConflict::Update => {
                 row.updated_at = self.services.clock.now().timestamp_millis();
+                if row.email_key != entry.row.email_key {
+                    if let Some(key) = &entry.row.email_key {
+                        self.by_email.remove(key);
+                    }
+                    if let Some(key) = &row.email_key {
+                        self.by_email.insert(key.clone(), index);
+                    }
+                }
                 entry.row = row;
                 if entry.state == State::Known {
                     entry.state = State::Changed;
                 }
-                Ok((
-                    BulkOutcomeCode::Done,
-                    match self.way.dry_run {
-                        true => "The person with this email address would be updated.",
-                        false => "The person with this email address was updated.",
-                    },
-                ))
+                let message = match self.way.dry_run {
+                    true => told.would,
+                    false => told.was,
+                };
+                Ok((BulkOutcomeCode::Done, message))
             }
         }
+    }
+
+    /// The email addresses that nobody had before.
+    fn new_keys(self) -> Vec<String> {
+        let keys = self
+            .people
+            .into_iter()
+            .filter_map(|entry| entry.row.email_key);
+        keys.filter(|key| !self.before.contains_key(key)).collect()
     }
 
     /// Who is to be entered and who is to be written back.
@@ -232,10 +282,41 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn all_problems(problems: Vec<crate::app::person::FieldProblem>) -> String {
+/// What is told of a line of somebody who is there already.
+struct Told {
+    left: &'static str,
+    known: &'static str,
+    would: &'static str,
+    was: &'static str,
+}
+
+impl Told {
+    const fn of(by_id: bool) -> Self {
+        match by_id {
+            true => Self {
+                left: "There is a person with this id already, who is left as it is.",
+                known: "There is a person with this id already, of whom all this was known.",
+                would: "The person with this id would be updated.",
+                was: "The person with this id was updated.",
+            },
+            false => Self {
+                left: "There is a person with this email address already, who is left as it is.",
+                known: "There is a person with this email address already, of whom all this was known.",
+                would: "The person with this email address would be updated.",
+                was: "The person with this email address was updated.",
+            },
+        }
+    }
+}
+
+const fn invalid(message: String) -> Refused {
+    (BulkOutcomeCode::Invalid, message)
+}
+
+fn all_problems(problems: Vec<crate::app::person::FieldProblem>) -> Refused {
     let messages: Vec<String> = problems
         .into_iter()
         .map(|problem| problem.message)
         .collect();
-    messages.join(" ")
+    invalid(messages.join(" "))
 }

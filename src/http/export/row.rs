@@ -8,6 +8,7 @@ use crate::store::{StoreError, execution, lead, person};
 
 /// The header of people: the fields that an import knows by the same names.
 pub(super) const PERSON: &[&str] = &[
+    "id",
     "email",
     "phone",
     "linkedinUrl",
@@ -26,6 +27,7 @@ pub(super) fn person(row: &person::Row) -> Vec<Option<String>> {
         .as_object()
         .is_some_and(|all| !all.is_empty());
     vec![
+        Some(PersonId::from_uuid(row.id).to_string()),
         row.email.clone(),
         row.phone.clone(),
         row.linkedin_url.clone(),

@@ -24,11 +24,11 @@ pub const WANTED: [(&str, usize); 13] = [
     (DOMAIN_REACHED, 8),
     (PERSON_REACHED, 40),
     (SEQUENCE_REACHED, 3),
-    (ERASED_UNDER_WAY, 1),
+    (ERASED_UNDER_WAY, 10),
     (ERASED_ON_ITS_WAY, 1),
-    (MERGED_IN_ONE_SEQUENCE, 1),
-    (MERGED_ON_ITS_WAY, 1),
-    (OPTED_OUT_AND_STOPPED, 1),
+    (MERGED_IN_ONE_SEQUENCE, 8),
+    (MERGED_ON_ITS_WAY, 2),
+    (OPTED_OUT_AND_STOPPED, 10),
 ];
 
 /// A contact did something while a condition waited for it.
