@@ -59,7 +59,8 @@ pub enum WorkflowRunCode {
     OptedOut,
     /// The person has no address for any channel of the sequence.
     NoAddress,
-    /// The person is in another, exclusive sequence.
+    /// The person is in another, exclusive sequence. Nothing comes to this so far: no setting makes a
+    /// sequence exclusive, and a person may be in any number of sequences at once.
     InOtherSequence,
     /// The person is not there any more.
     NotFound,

@@ -94,12 +94,20 @@ both!(
             "attributes": { "text": text, "n": n, "list": [true, null], "x": { "=y": "+z" } } });
             person(&h, input).await;
         }
+        // Whom no address tells is known by the id.
+        for fields in [
+            json!({ "firstName": "Nobody" }),
+            json!({ "phone": "+351912345678" }),
+            json!({ "linkedinUrl": "https://social.example.com/in/x", "attributes": { "id": "7" } }),
+        ] {
+            person(&h, fields).await;
+        }
         let pages = async || {
             let mut all = Vec::new();
             let mut after = Value::Null;
             loop {
                 let query = "query($after: String) { people(first: 250, after: $after) {
-                nodes { email phone company attributes updatedAt }
+                nodes { id email phone company attributes updatedAt }
                 pageInfo { hasNextPage endCursor } } }";
                 let mut page = h.data(query, json!({ "after": after })).await["people"].take();
                 all.push(page["nodes"].take());
@@ -156,13 +164,13 @@ both!(
         let (_, csv) = get(&served, &h.token, "people.csv", None).await;
         let all = lines(&csv);
         assert_eq!(all.len(), 1_204);
-        assert_eq!(all[0][..2], ["email", "phone"]);
+        assert_eq!(all[0][..3], ["id", "email", "phone"]);
         let emails: std::collections::BTreeSet<&str> =
-            all.iter().map(|line| line[0].as_str()).collect();
+            all.iter().map(|line| line[1].as_str()).collect();
         assert_eq!(emails.len(), 1_204);
         let filter = Some(json!({ "search": "p77@" }));
         let (_, csv) = get(&served, &h.token, "people.csv", filter).await;
-        assert_eq!(lines(&csv)[1][0], "p77@example.com");
+        assert_eq!(lines(&csv)[1][1], "p77@example.com");
         let nobody = Some(json!({ "search": "nobody" }));
         let (_, csv) = get(&served, &h.token, "people.csv", nobody).await;
         assert_eq!(lines(&csv).len(), 1, "the header alone");

@@ -18,7 +18,7 @@ const PEOPLE: &str = "query($search: String) {
         totalCount
         nodes { email firstName lastName phone company title timeZone country attributes } } }";
 
-async fn import(h: &Harness, input: Value) -> Value {
+pub async fn import(h: &Harness, input: Value) -> Value {
     h.mutate("peopleImport", "PeopleImportInput", input, OPERATION)
         .await["operation"]
         .take()
@@ -36,7 +36,7 @@ async fn how_many(h: &Harness) -> i64 {
 }
 
 /// Subject and code of each outcome.
-fn outcomes(operation: &Value) -> Vec<(String, String)> {
+pub fn outcomes(operation: &Value) -> Vec<(String, String)> {
     let nodes = operation["outcomes"]["nodes"].as_array().expect("outcomes");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     nodes
@@ -45,7 +45,7 @@ fn outcomes(operation: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-fn message(operation: &Value, subject: &str) -> String {
+pub fn message(operation: &Value, subject: &str) -> String {
     let nodes = operation["outcomes"]["nodes"].as_array().expect("outcomes");
     let found = nodes.iter().find(|node| node["subject"] == subject);
     found

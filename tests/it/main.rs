@@ -34,6 +34,7 @@ mod hostile_values;
 mod http;
 mod import;
 mod import_corpus;
+mod import_ids;
 mod lateness;
 mod lead_machine;
 mod leads;

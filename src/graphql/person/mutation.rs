@@ -135,10 +135,11 @@ pub struct PeopleImportInput {
     /// The file's text: a header line, then a person a line; separated by commas, semicolons or
     /// tabs, quoted as usual.
     csv: String,
-    /// Header to field: {"E-Mail": "email", "Town": "attributes.city"}. A header that is not named
-    /// is recognised by itself, or goes to the attributes.
+    /// Header to field: {"E-Mail": "email", "Ref": "id", "Town": "attributes.city"}. A header that is
+    /// not named is recognised by itself, or goes to the attributes. A line with the id of a person, as an
+    /// export has it, is of that person, and NOT_FOUND where the workspace has none with it.
     mapping: Option<Json>,
-    /// On the same email: update the person, or leave it.
+    /// On the same id or email: update the person, or leave it.
     #[graphql(default_with = "Some(ImportConflict::Update)")]
     on_conflict: Option<ImportConflict>,
     /// Only try it out: nobody is entered or changed, and the operation's outcomes say what would
