@@ -50,7 +50,7 @@ pub enum ImportError {
     UnknownField(String),
     /// Nothing that says who somebody is.
     #[error(
-        "No column says who the people are: name one of them email, phone, linkedin_url or last_name, or map one."
+        "No column says who the people are: name one of them id, email, phone, linkedin_url or last_name, or map one."
     )]
     NobodyKnown,
 }
@@ -512,7 +512,9 @@ fn targets(
         Target::FirstName,
         Target::LastName,
     ];
-    if !known.iter().any(|target| seen.contains(target)) {
+    let tells =
+        |target: &Target| known.contains(target) || matches!(target, Target::IdOrAttribute(_));
+    if !seen.iter().any(tells) {
         return Err(ImportError::NobodyKnown);
     }
     Ok(targets)
