@@ -399,3 +399,36 @@ both!(
         assert_eq!(under_way["leads"]["totalCount"], 12);
     }
 );
+
+both!(
+    what_the_duplicate_got_today_counts_for_the_survivor,
+    |h: Harness| async move {
+        let limit = json!({ "maxMessagesPerPersonPerDay": 1 });
+        h.mutate(
+            "workspaceUpdate",
+            "WorkspaceUpdateInput",
+            limit,
+            "workspace { id }",
+        )
+        .await;
+        let ada = person(&h, json!({ "email": "ada@example.org" })).await;
+        let twin = person(&h, json!({ "email": "twin@example.org" })).await;
+        let mailbox = crate::sequences::sender(&h, "sam").await;
+        let emails = |key: &str| json!([crate::steps::email(key, "PT0S", &[&mailbox])]);
+        let receiver = Receiver::default();
+        crate::steps::running(&h, emails("first"), json!({}), &[&twin]).await;
+        let (first, second) = (
+            "twin@example.org Subject of first",
+            "ada@example.org Subject of second",
+        );
+        settle(&h, &receiver).await;
+        assert_eq!(receiver.in_order(), [first]);
+        merge(&h, &ada, &twin).await;
+        crate::steps::running(&h, emails("second"), json!({}), &[&ada]).await;
+        settle(&h, &receiver).await;
+        assert_eq!(receiver.in_order(), [first], "one message a day");
+        later(&h, Duration::days(1));
+        settle(&h, &receiver).await;
+        assert_eq!(receiver.in_order(), [first, second]);
+    }
+);
