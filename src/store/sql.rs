@@ -47,7 +47,8 @@ impl Arguments {
     }
 
     /// Adds many ids and answers the condition that a column is one of them, which follows the
-    /// column's name: `IN ($1, $2)` or `= ANY($1)`.
+    /// column's name: `IN ($1, $2)` or `= ANY(…)`. PostgreSQL reads the array in a query of its own,
+    /// once: where rows are filtered by it, it would else be read anew from its text for each row.
     pub fn among(
         &mut self,
         connection: &impl ConnectionTrait,
@@ -55,7 +56,8 @@ impl Arguments {
     ) -> String {
         if dialect::binds_columns(connection.get_database_backend()) {
             let column = Column::of(ids.into_iter().map(Value::from));
-            return format!("= ANY({}::uuid[])", self.add(column.text));
+            let array = self.add(column.text);
+            return format!("= ANY((SELECT {array}::uuid[])::uuid[])");
         }
         let mut ids: Vec<Uuid> = ids.into_iter().collect();
         if let Some(last) = ids.last().copied() {
