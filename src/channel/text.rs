@@ -1,9 +1,10 @@
 //! A text message to one person, rendered and addressed, before it becomes a request.
 
+use crate::domain::message::{MESSAGE_UNITS_MAX, message_units};
 use crate::domain::outcome::{Outcome, Phase, Scope};
 
-/// The longest text message, in UTF-16 units: what Twilio takes, ten parts of an SMS.
-pub const TEXT_UNITS_MAX: usize = 1_600;
+/// The longest text message, in UTF-16 units: what Twilio takes.
+pub const TEXT_UNITS_MAX: usize = MESSAGE_UNITS_MAX;
 
 /// A text message to one person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl TextMessage {
         if !is_e164(&self.to) {
             return Err(TextError::Recipient);
         }
-        let units = self.body.encode_utf16().count();
+        let units = message_units(&self.body);
         if self.body.trim().is_empty() {
             return Err(TextError::Empty);
         }

@@ -11,7 +11,7 @@ mod tests;
 
 use std::fmt;
 
-pub use self::text::{MESSAGE_CHARS_MAX, TextContent};
+pub use self::text::{Excess, MESSAGE_UNITS_MAX, TextContent, message_units};
 use super::template::{Kind, MergeData, RenderError, TagUse, Template, unknown_tags};
 
 /// A part of a message's content, named as in the API.
@@ -233,6 +233,12 @@ impl EmailContent {
             Body::Text { text } => fields.push((ContentField::Text, text.tags())),
         }
         fields
+    }
+
+    /// How the subject is too long for everybody, if it is.
+    pub fn excess(&self) -> Option<Excess> {
+        let subject = self.subject.as_ref()?;
+        Excess::of_line(ContentField::Subject, subject)
     }
 
     /// Renders the email for one person.

@@ -170,6 +170,13 @@ pub enum AttributeTest {
     IsNotSet,
 }
 
+impl AttributeTest {
+    /// Whether it compares with one text, letter by letter.
+    pub fn is_of_text(&self) -> bool {
+        matches!(self, Self::Compare(_, Operand::Text(_)))
+    }
+}
+
 /// How two values compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

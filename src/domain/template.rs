@@ -218,6 +218,22 @@ impl Template {
         })
     }
 
+    /// The least that a rendering can measure, whatever the values are: what is written, and of each
+    /// condition the lesser branch.
+    pub fn least(&self, measure: fn(&str) -> usize) -> usize {
+        fn of(nodes: &[Node], measure: fn(&str) -> usize) -> usize {
+            let node = |node: &Node| match node {
+                Node::Text(text) => measure(text),
+                Node::Emit(_) => 0,
+                Node::If {
+                    then, otherwise, ..
+                } => of(then, measure).min(of(otherwise, measure)),
+            };
+            nodes.iter().map(node).sum()
+        }
+        of(&self.inner.nodes, measure)
+    }
+
     /// Renders the template for one person.
     ///
     /// # Errors

@@ -149,27 +149,35 @@ pub enum FlowProblemCode {
     WrongChannel,
     /// A message, a task or the body of a request has no text.
     EmptyMessage,
-    /// A first email has no subject.
+    /// A first email has no subject; as a warning, a reply in a thread has none that nothing was sent
+    /// before if steps are skipped for want of data.
     NoSubject,
-    /// A merge tag cannot be read.
+    /// A text is longer than any that can be sent, whatever its merge tags stand for.
+    MessageTooLong,
+    /// A reply in a thread may come from another sender than the email that it follows.
+    ThreadSender,
+    /// A merge tag cannot be read; as a warning, it stands where none is, and goes out as it is written.
     BrokenMergeTag,
     /// A merge tag names no known field; as a warning, an attribute that nobody was seen with.
     UnknownMergeTag,
     /// A way out of a step leads to one that does not exist, a condition asks for one, or two steps
     /// share a key.
     UnknownStep,
-    /// No lead can ever get to a step.
+    /// No lead can ever get to a step; as a warning, only branches of weight 0 lead to it.
     UnreachableStep,
     /// A lead would go round for ever.
     Cycle,
-    /// The send window never opens.
+    /// The send window never opens, or not within a year, because each falls on a holiday.
     NoWindow,
     /// The weights of variants or branches add up to nothing, or variants share a key.
     BadWeight,
-    /// A condition has only one answer for everybody.
+    /// A condition has only one answer for everybody; as a warning, it probably has, as when it asks for
+    /// an attribute that nobody was seen with.
     UntestedCondition,
     /// An email does not say how to receive no more.
     MissingUnsubscribe,
+    /// In a preview only: a merge tag that can be read has no value for the person, and no default.
+    MissingData,
     /// In a preview only: the person has no address for the step, or one that nothing can be sent to.
     MissingAddress,
 }

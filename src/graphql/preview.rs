@@ -32,8 +32,8 @@ pub struct ScenarioAnswerInput {
     yes: Option<bool>,
     /// Of a split: which branch is taken, from 0. All are shown, if it is not given.
     branch: Option<i32>,
-    /// Of a message: the key of the variant that is shown, be it enabled or not; the first that is
-    /// enabled, if it is not given.
+    /// Of a message: the key of the variant that is shown, be it enabled or not. If it is not given, the
+    /// one that the person gets as a lead of the sequence; for others, the first that leads get.
     variant: Option<String>,
 }
 
@@ -88,9 +88,8 @@ pub struct PreviewEntry {
     /// none, and as with subject.
     text: Option<String>,
     /// What is wrong with the step, at most 20 problems: those of `FlowPreview.problems`, and those that
-    /// it has for this person. A merge tag without a value is a BROKEN_MERGE_TAG, or an
-    /// UNKNOWN_MERGE_TAG where it names an attribute; a person that the step cannot reach is a
-    /// MISSING_ADDRESS. These are of severity ERROR where the lead would stop.
+    /// it has for this person. A merge tag without a value is a MISSING_DATA, a person that the step
+    /// cannot reach a MISSING_ADDRESS; both are of severity ERROR where the lead would stop.
     problems: Vec<FlowProblem>,
 }
 

@@ -3,7 +3,7 @@
 mod changes;
 mod mutation;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, Object, Result, dataloader};
@@ -23,6 +23,7 @@ use super::prompt::Prompt;
 use super::scalar::DateTime;
 use super::settings::SequenceSettings;
 use crate::app::sequence::problems;
+use crate::domain::flow::Attributes;
 use crate::domain::id::{SequenceId, VersionId};
 use crate::store;
 
@@ -134,19 +135,21 @@ impl Sequence {
         let loaders = ctx.loaders()?;
         let senders = loaders.load_many(self.0.flow.senders()).await?;
         let attributes = if problems::asks_attributes(ctx.caller_within()?, &self.0.flow) {
-            loaders.load_one(AttributeNames).await?.unwrap_or_default()
+            loaders.load_one(KnownAttributes).await?
         } else {
-            Arc::default()
+            None
         };
-        let problems = problems::of(&self.0, senders.into_values(), attributes.as_ref().clone());
+        let attributes = attributes.map(|known| known.as_ref().clone());
+        let facts = problems::facts(ctx.services(), &self.0, senders.into_values(), attributes);
+        let problems = problems::of(Arc::clone(&self.0), facts).await?;
         Ok(problems.into_iter().map(FlowProblem::from).collect())
     }
 
     /// What the working copy would do for one person: every path through the flow, or those that a
     /// scenario leaves open, with the texts and the times. Nothing is sent, and a draft may have problems.
     /// Each step is taken to be done when it is due, a task at once; a condition that holds is passed
-    /// when it is first asked, one that does not when its `within` is over. Caps and pace delay nothing,
-    /// each message comes from the first sender of its step that is switched on, and whether the
+    /// when it is first asked, one that does not when its `within` is over. What an update step writes is
+    /// the person's for the steps behind it. Caps and pace delay nothing, each message comes from the first sender of its step that is switched on, and whether the
     /// person opted out is not asked.
     async fn preview(
         &self,
@@ -344,21 +347,25 @@ impl dataloader::Loader<SequenceId> for Loaders {
     }
 }
 
-/// The key of what a workspace has once: the names of its people's attributes.
+/// The key of what a workspace has once: the attributes that its people have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct AttributeNames;
+struct KnownAttributes;
 
-impl dataloader::Loader<AttributeNames> for Loaders {
-    type Value = Arc<BTreeSet<String>>;
+impl dataloader::Loader<KnownAttributes> for Loaders {
+    type Value = Arc<Attributes>;
     type Error = LoadError;
 
     async fn load(
         &self,
-        keys: &[AttributeNames],
-    ) -> Result<HashMap<AttributeNames, Self::Value>, LoadError> {
+        keys: &[KnownAttributes],
+    ) -> Result<HashMap<KnownAttributes, Self::Value>, LoadError> {
         let db = self.services.db.read();
-        let names = Arc::new(store::person::attribute_names(db, self.workspace).await?);
-        Ok(keys.iter().map(|key| (*key, Arc::clone(&names))).collect())
+        let known = store::person::known_attributes(db, self.workspace).await?;
+        let known = known.map(Arc::new);
+        let each = keys
+            .iter()
+            .filter_map(|key| Some((*key, Arc::clone(known.as_ref()?))));
+        Ok(each.collect())
     }
 }
 

@@ -8,7 +8,9 @@ mod status;
 pub mod waiting;
 
 use entity::lead;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -245,6 +247,26 @@ impl Part {
         );
         (statement, arguments)
     }
+}
+
+/// What the variants of a person's lead of a sequence hang on: of its last run there.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn bucket_of(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+    person: PersonId,
+) -> Result<Option<i32>> {
+    let last = lead::Entity::find()
+        .filter(lead::Column::WorkspaceId.eq(workspace.uuid()))
+        .filter(lead::Column::PersonId.eq(person.uuid()))
+        .filter(lead::Column::SequenceId.eq(sequence.uuid()))
+        .order_by_desc(lead::Column::Round)
+        .one(connection)
+        .await?;
+    Ok(last.map(|lead| lead.bucket))
 }
 
 /// The same part of the leads of each of these people that a scope admits, newest first.

@@ -5,7 +5,7 @@ pub mod erasure;
 pub(in crate::store) mod filter;
 pub mod merge;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use entity::person;
@@ -19,6 +19,7 @@ use super::claim::lock_leads_where;
 use super::lead::{Ages, Part, hold};
 use super::sql::{self, Arguments};
 use super::{Result, dialect, lane};
+use crate::domain::flow::Attributes;
 use crate::domain::id::{PersonId, WorkspaceId};
 use crate::domain::person_filter::{PersonFilter, same_company, searchable};
 
@@ -279,34 +280,54 @@ fn chosen(
 }
 
 /// How many people, the last entered, tell which attributes there are.
-const ATTRIBUTE_PEOPLE: u32 = 1_000;
+const ATTRIBUTE_PEOPLE: usize = 1_000;
 /// The most names of attributes that are told.
 const ATTRIBUTE_NAMES_MAX: usize = 1_000;
 
-/// The names of the attributes that the people have who were entered last: 1,000 of them. None where
-/// there are more than 1,000 names, which then are no names but data.
+/// The attributes of the people who were entered last: of 1,000, if there are as many. None where there
+/// are no people, and where there are more than 1,000 names, which then are no names but data.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
-pub async fn attribute_names(
+pub async fn known_attributes(
     connection: &impl ConnectionTrait,
     workspace: WorkspaceId,
-) -> Result<BTreeSet<String>> {
+) -> Result<Option<Attributes>> {
+    let last = |columns: &str, count: usize| {
+        format!(
+            "(SELECT {columns} FROM person WHERE workspace_id = $1 ORDER BY id DESC LIMIT {count})"
+        )
+    };
     let keys = dialect::json_keys(connection.get_database_backend(), "p.attributes");
     let statement = format!(
-        "SELECT DISTINCT entry.key AS name
-         FROM (SELECT attributes FROM person WHERE workspace_id = $1
-               ORDER BY id DESC LIMIT {ATTRIBUTE_PEOPLE}) AS p, {keys}
-         LIMIT {}",
+        "SELECT counted.people AS people, known.name AS name
+         FROM (SELECT COUNT(*) AS people FROM {} AS p) AS counted
+         LEFT JOIN (SELECT DISTINCT entry.key AS name FROM {} AS p, {keys} LIMIT {}) AS known
+             ON 1 = 1",
+        last("id", ATTRIBUTE_PEOPLE + 1),
+        last("attributes", ATTRIBUTE_PEOPLE),
         ATTRIBUTE_NAMES_MAX + 1
     );
     let arguments = Arguments::new().with(workspace.uuid());
-    let names = sql::rows(connection, &statement, arguments).await?;
-    if names.len() > ATTRIBUTE_NAMES_MAX {
-        return Ok(BTreeSet::new());
+    let rows = sql::rows(connection, &statement, arguments).await?;
+    let people: i64 = match rows.first() {
+        Some(row) => row.try_get("", "people")?,
+        None => 0,
+    };
+    let people = usize::try_from(people).unwrap_or_default();
+    if people == 0 || rows.len() > ATTRIBUTE_NAMES_MAX {
+        return Ok(None);
     }
-    let names = names.iter().map(|row| row.try_get("", "name"));
-    Ok(names.collect::<std::result::Result<_, DbErr>>()?)
+    // The one row of people without any attribute has no name.
+    let names = rows
+        .iter()
+        .map(|row| row.try_get::<Option<String>>("", "name"));
+    let names: Vec<Option<String>> = names.collect::<std::result::Result<_, DbErr>>()?;
+    Ok(Some(Attributes {
+        names: names.into_iter().flatten().collect(),
+        people: people.min(ATTRIBUTE_PEOPLE),
+        is_sample: people > ATTRIBUTE_PEOPLE,
+    }))
 }
 
 /// Lets the leads of these people that wait for missing merge data go on: they are due now, and

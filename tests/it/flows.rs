@@ -380,8 +380,8 @@ async fn codes(h: &Harness) -> Vec<String> {
         .expect("values")
         .iter()
         .filter_map(|value| value["name"].as_str().map(str::to_owned))
-        // A preview tells it, which is for somebody.
-        .filter(|code| code != "MISSING_ADDRESS")
+        // A preview tells these, which is for somebody.
+        .filter(|code| !["MISSING_ADDRESS", "MISSING_DATA"].contains(&code.as_str()))
         .collect();
     codes.sort();
     codes
@@ -391,6 +391,13 @@ both!(
     every_problem_is_found_in_one_pass_with_its_step_and_place,
     |h: Harness| async move {
         let ada = sender(&h, "ada").await;
+        let eve = sender(&h, "eve").await;
+        let input = json!({ "name": "Bob", "channel": "SMS", "address": "+12025550143",
+            "timeZone": "UTC", "transport": { "outbox": {} } });
+        let bob = h
+            .mutate("senderCreate", "SenderCreateInput", input, "sender { id }")
+            .await["sender"]["id"]
+            .take();
         let off = sender(&h, "off").await;
         let input = json!({ "id": off, "enabled": false });
         h.mutate("senderUpdate", "SenderUpdateInput", input, "sender { id }")
@@ -398,10 +405,13 @@ both!(
         let mut silent = email("silent", &[]);
         silent["action"]["email"]["variants"][0]["text"] = json!("Hello");
         silent["action"]["email"]["trackOpens"] = json!(false);
+        let mut reply = email("reply", &[&eve]);
+        reply["action"]["email"]["inThread"] = json!(true);
         let mut bare = email("bare", &[&ada]);
         bare["action"]["email"]["variants"][0]["subject"] = Value::Null;
         let mut spell = task("spell", "Look");
         spell["action"]["task"]["instructions"] = json!("Ask {{ frist_name }}");
+        let long = json!([{ "body": "x".repeat(1_601) }]);
         let mut round = step("round", "webhook", json!({ "url": "https://example.com/" }));
         round["next"] = json!("split");
         let steps = json!([
@@ -436,6 +446,12 @@ both!(
             round,
             step("island", "update", json!({ "set": { "title": "CTO" } })),
             email("later", &[&ada]),
+            reply,
+            step(
+                "long",
+                "sms",
+                json!({ "senderIds": [bob], "variants": long })
+            ),
             step("ends", "end", json!({})),
         ]);
         let input =
@@ -492,6 +508,12 @@ both!(
             ),
             warning("UNTESTED_CONDITION", "both", "steps.8.action.condition.yes"),
             error("BAD_WEIGHT", "split", "steps.9.action.split.branches"),
+            warning("THREAD_SENDER", "reply", "steps.13.action.email.senderIds"),
+            error(
+                "MESSAGE_TOO_LONG",
+                "long",
+                "steps.14.action.sms.variants.0.body",
+            ),
             error("UNKNOWN_STEP", "asks", "steps.7.action.condition.no"),
             error("CYCLE", "split", "steps.9"),
             error("UNREACHABLE_STEP", "island", "steps.11"),
@@ -549,7 +571,7 @@ both!(
         let mut spell = task("spell", "{{ attributes[\"Job levl\"] }}");
         spell["action"]["task"]["instructions"] = json!("{{ attributes.city }}");
         let id = draft(&h, json!([first, spell])).await;
-        // Where nobody has an attribute, nothing is known of them.
+        // Where there is nobody, nothing is known of attributes.
         assert_eq!(problems(&h, &id).await, json!([]));
         let theirs = h
             .execute_as(
@@ -561,6 +583,11 @@ both!(
             .await;
         assert!(theirs.get("errors").is_none(), "{theirs}");
         assert_eq!(problems(&h, &id).await, json!([]));
+        // There are people, and none has any attribute.
+        person(&h, json!({})).await;
+        let found = problems(&h, &id).await;
+        assert_eq!(told(&found).len(), 4, "{found:#}");
+        assert!(found.to_string().contains("Nobody has the attribute citty"));
         person(&h, json!({ "city": "Porto", "n": 1 })).await;
         person(&h, json!({ "city": "Braga", "Job level": { "n": [1] } })).await;
         let found = problems(&h, &id).await;

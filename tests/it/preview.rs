@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::enrol::people;
+use crate::enrol::{enrol, people};
 use crate::harness::{Harness, both};
 use crate::leads::enrolled;
 use crate::sequences::{done, sender};
@@ -172,19 +172,19 @@ both!(a_person_is_told_what_it_lacks, |h: Harness| async move {
     };
     assert_eq!(
         problems(&paths[0]["entries"][0]),
-        ["ERROR BROKEN_MERGE_TAG 0.action.email.variants.0.subject"]
+        ["ERROR MISSING_DATA 0.action.email.variants.0.subject"]
     );
     assert_eq!(
         problems(&paths[0]["entries"][2]),
         [
-            "WARNING BROKEN_MERGE_TAG 2.action.task.title",
-            "WARNING BROKEN_MERGE_TAG 2.action.task.instructions",
+            "WARNING MISSING_DATA 2.action.task.title",
+            "WARNING MISSING_DATA 2.action.task.instructions",
             "WARNING MISSING_ADDRESS 2.action.task"
         ]
     );
     assert_eq!(
         problems(&paths[1]["entries"][2]),
-        ["WARNING BROKEN_MERGE_TAG 3.action.email.variants.0.text"]
+        ["WARNING MISSING_DATA 3.action.email.variants.0.text"]
     );
     for person in [
         "person_00000000000000000000000000",
@@ -195,6 +195,83 @@ both!(a_person_is_told_what_it_lacks, |h: Harness| async move {
         assert!(message.contains("no such person"), "{message}");
     }
 });
+
+both!(
+    an_update_is_seen_by_the_steps_behind_it,
+    |h: Harness| async move {
+        let bob = people(&h, &["bob"]).await.remove(0);
+        let set = json!({ "firstName": "", "timeZone": "UTC" });
+        let input = json!({ "id": bob, "set": set });
+        h.mutate("personUpdate", "PersonUpdateInput", input, "person { id }")
+            .await;
+        let task = |key: &str| json!({ "key": key, "action": { "task": { "title": "Call {{ first_name }}" } } });
+        let set = json!({ "firstName": "Bea", "timeZone": "Asia/Tokyo" });
+        let steps = json!([
+            task("before"),
+            { "key": "set", "action": { "update": { "set": set } } },
+            task("after"),
+        ]);
+        let id = draft(&h, steps).await;
+        let asked = json!({ "person": bob, "at": "2026-11-30T10:00:00Z" });
+        let found = preview(&h, &id, asked).await;
+        assert_eq!(
+            told(&found["paths"][0]),
+            [
+                "before 2026-11-30T10:00:00.000Z Call [first_name]",
+                "set 2026-11-30T10:00:00.000Z -",
+                "after 2026-12-01T00:00:00.000Z Call Bea",
+            ]
+        );
+        let problems = |at: usize| found["paths"][0]["entries"][at]["problems"].clone();
+        assert_eq!(problems(0)[0]["code"], "MISSING_DATA");
+        assert_eq!(problems(2), json!([]));
+    }
+);
+
+both!(
+    a_lead_is_shown_the_variant_that_it_gets,
+    |h: Harness| async move {
+        let ada = sender(&h, "ada").await;
+        let variant = |key: &str, weight: u32| {
+            json!({ "key": key, "weight": weight, "subject": key,
+            "text": "Write back to opt out." })
+        };
+        let variants = json!([variant("never", 0), variant("a", 1), variant("b", 1)]);
+        let action = json!({ "email": { "senderIds": [ada], "variants": variants } });
+        let steps = json!([{ "key": "mail", "wait": "P9D", "action": action }]);
+        let id = draft(&h, steps).await;
+        let subject = async |person: Value| {
+            let found = preview(&h, &id, json!({ "person": person })).await;
+            found["paths"][0]["entries"][0]["subject"].clone()
+        };
+        assert_eq!(
+            subject(Value::Null).await,
+            "a",
+            "the first that is ever sent"
+        );
+        let somebody = people(
+            &h,
+            &["ann", "ben", "cyd", "dan", "eva", "flo", "gus", "hal"],
+        )
+        .await;
+        done(&h, "sequencePublish", json!({ "id": id })).await;
+        let key = id.as_str().expect("an id");
+        enrol(&h, key, json!({ "ids": somebody })).await;
+        let db = h.services.db.read();
+        let sequence: cadenza::domain::id::SequenceId = key.parse().expect("an id");
+        let version = cadenza::store::sequence::find(db, h.admin.workspace, sequence).await;
+        let flow = version.expect("read").expect("a sequence").flow;
+        let flow = cadenza::domain::flow::CompiledFlow::compile(&flow).expect("it compiles");
+        let step = flow.step("mail").expect("a step");
+        for person in &somebody {
+            let known = person.parse().expect("an id");
+            let bucket = cadenza::store::lead::bucket_of(db, h.admin.workspace, sequence, known);
+            let bucket = bucket.await.expect("read").expect("a lead");
+            let own = step.variant(bucket).expect("a variant");
+            assert_eq!(subject(json!(person)).await, own.key.as_str());
+        }
+    }
+);
 
 both!(
     what_cannot_be_published_is_still_shown,

@@ -575,3 +575,32 @@ both!(
         }
     }
 );
+
+both!(
+    what_is_published_is_what_was_checked,
+    |h: Harness| async move {
+        let ada = sender(&h, "ada").await;
+        let mut published = 0;
+        for _ in 0..10 {
+            let sound = flow(&["a"], &[&ada]);
+            let made = done(&h, "sequenceCreate", json!({ "name": "n", "flow": sound })).await;
+            let id = &made["id"];
+            let broken = json!({ "id": id, "flow": { "steps": [] } });
+            let (payload, _) = tokio::join!(
+                call(&h, "sequencePublish", json!({ "id": id })),
+                call(&h, "sequenceUpdate", broken),
+            );
+            if payload["sequence"]["status"] == "PUBLISHED" {
+                published += 1;
+                let document = "query ($id: ID!) { sequence(id: $id) {
+                    publishedVersion { flow { steps { key } } } } }";
+                let found = h.data(document, json!({ "id": id })).await;
+                let steps = &found["sequence"]["publishedVersion"]["flow"]["steps"];
+                assert_eq!(steps, &json!([{ "key": "a" }]));
+            } else {
+                assert_eq!(refusals(&payload).len(), 1, "{payload:#}");
+            }
+        }
+        assert!(published <= 10);
+    }
+);

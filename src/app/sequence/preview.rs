@@ -1,14 +1,14 @@
 //! What the working copy of a sequence would do for one person.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Datelike, Utc};
 
 use super::problems;
 use crate::app::{AppError, Caller, Refusal, Services};
-use crate::domain::flow::FlowProblem;
-use crate::domain::id::SenderId;
+use crate::domain::flow::{self, Action, Flow, FlowProblem};
+use crate::domain::id::{PersonId, SenderId};
 use crate::domain::planning::Whereabouts;
 use crate::domain::preview::{
     self, Circumstances, Contact, FlowPreview, PreviewSender, Scenario, ScenarioAnswer,
@@ -62,10 +62,14 @@ pub async fn preview(
     let (connection, workspace) = (services.db.read(), caller.workspace);
     let ids = sequence.flow.senders();
     let senders = store::sender::find_many(connection, workspace, &ids).await?;
-    let attributes = if problems::asks_attributes(caller, &sequence.flow) {
-        person::attribute_names(connection, workspace).await?
-    } else {
-        BTreeSet::new()
+    let attributes = problems::attributes(connection, caller, &sequence.flow).await?;
+    let facts = problems::facts(services, &sequence, &senders, attributes);
+    let bucket = match &asked.person {
+        Some(row) => {
+            let (sequence, person) = (sequence.id, PersonId::from_uuid(row.id));
+            store::lead::bucket_of(connection, workspace, sequence, person).await?
+        }
+        None => None,
     };
     let zone = services.zones.get(&sequence.settings.time_zone);
     let zone = zone.unwrap_or_else(Zone::utc);
@@ -74,14 +78,17 @@ pub async fn preview(
         None => Contact::sample(zone.name()),
     };
     let enabled = running(services, &senders);
+    let zones = named_zones(services, &sequence.flow);
     // It may take its time, and others are to be answered meanwhile.
     let walk = tokio::task::spawn_blocking(move || {
-        let problems = problems::of(&sequence, senders, attributes);
+        let problems = flow::check(&sequence.flow, &sequence.settings, &facts);
         let circumstances = Circumstances {
             settings: &sequence.settings,
             zone: &zone,
             senders: &enabled,
             contact: &contact,
+            zones: &zones,
+            bucket,
             scenario: &scenario,
             start_at,
             problems: &problems,
@@ -104,6 +111,17 @@ fn running(services: &Services, senders: &[Sender]) -> HashMap<SenderId, Preview
         (sender.id, known)
     });
     known.collect()
+}
+
+/// The clocks that the flow's updates name.
+fn named_zones(services: &Services, flow: &Flow) -> HashMap<String, Zone> {
+    let named = flow.steps.iter().filter_map(|step| match &step.action {
+        Action::Update(update) => update.set.get("timeZone")?.as_str().map(str::trim),
+        _ => None,
+    });
+    named
+        .filter_map(|name| Some((name.to_owned(), services.zones.get(name)?)))
+        .collect()
 }
 
 fn contact(services: &Services, row: &person::Row) -> Contact {

@@ -2,12 +2,17 @@
 //! of the workspace. Whoever shows it and whoever publishes find the same.
 
 use std::borrow::Borrow;
-use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use sea_orm::ConnectionTrait;
 
-use crate::app::Caller;
-use crate::domain::flow::{self, Action, Facts, Flow, FlowProblem, SenderFacts};
+use crate::app::{AppError, Caller, Services};
+use crate::domain::flow::{
+    self, Action, Attributes, Facts, Flow, FlowProblem, Predicate, SenderFacts,
+};
+use crate::domain::id::{SenderId, WorkspaceId};
+use crate::domain::zone::Zone;
 use crate::store::sender::Sender;
 use crate::store::sequence::Sequence;
 use crate::store::{self, StoreError};
@@ -15,13 +20,40 @@ use crate::store::{self, StoreError};
 /// What stands before the name of an attribute in a merge tag.
 const ATTRIBUTES: &str = "attributes";
 
-/// Everything that publishing the working copy would refuse or warn of, with the senders of its flow
-/// and, where [`asks_attributes`] says so, the names of attributes that people have.
-pub fn of(
+/// What a check of a sequence's working copy has to know of the workspace: the senders of the flow and,
+/// where [`asks_attributes`] says so, the attributes that people have.
+pub fn facts(
+    services: &Services,
     sequence: &Sequence,
     senders: impl IntoIterator<Item = impl Borrow<Sender>>,
-    attributes: BTreeSet<String>,
-) -> Vec<FlowProblem> {
+    attributes: Option<Attributes>,
+) -> Facts {
+    let zone = services.zones.get(&sequence.settings.time_zone);
+    Facts {
+        senders: sender_facts(senders),
+        attributes,
+        opening: Some((services.clock.now(), zone.unwrap_or_else(Zone::utc))),
+    }
+}
+
+/// The attributes that people have, where a check of the flow may have use for them.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub(super) async fn attributes(
+    connection: &impl ConnectionTrait,
+    caller: &Caller,
+    flow: &Flow,
+) -> Result<Option<Attributes>, StoreError> {
+    if !asks_attributes(caller, flow) {
+        return Ok(None);
+    }
+    store::person::known_attributes(connection, caller.workspace).await
+}
+
+fn sender_facts(
+    senders: impl IntoIterator<Item = impl Borrow<Sender>>,
+) -> HashMap<SenderId, SenderFacts> {
     let senders = senders.into_iter().map(|sender| {
         let sender: &Sender = sender.borrow();
         let facts = SenderFacts {
@@ -30,15 +62,24 @@ pub fn of(
         };
         (sender.id, facts)
     });
-    let facts = Facts {
-        senders: senders.collect(),
-        attributes,
-    };
-    flow::check(&sequence.flow, &sequence.settings, &facts)
+    senders.collect()
 }
 
-/// Whether a check of the flow may have use for the names of attributes: some text of it speaks of
-/// attributes. Somebody who is limited to some sequences is told of none, because who else the
+/// Everything that publishing the working copy would refuse or warn of. It is found aside: a long flow
+/// takes its time, and others are to be answered meanwhile.
+///
+/// # Errors
+/// [`AppError::Internal`] where the check broke off.
+pub async fn of(sequence: Arc<Sequence>, facts: Facts) -> Result<Vec<FlowProblem>, AppError> {
+    let check = move || flow::check(&sequence.flow, &sequence.settings, &facts);
+    let checking = tokio::task::spawn_blocking(check);
+    checking
+        .await
+        .map_err(|error| AppError::Internal(format!("a check broke off: {error}")))
+}
+
+/// Whether a check of the flow may have use for the names of attributes: some text or condition of it
+/// speaks of attributes. Somebody who is limited to some sequences is told of none, because who else the
 /// workspace has is not theirs to know.
 pub fn asks_attributes(caller: &Caller, flow: &Flow) -> bool {
     caller.scope.is_all() && flow.steps.iter().any(|step| names_attribute(&step.action))
@@ -55,26 +96,63 @@ fn names_attribute(action: &Action) -> bool {
         }
         Action::Task(task) => names(&task.title) || maybe(&task.instructions),
         Action::Webhook(webhook) => maybe(&webhook.body),
-        Action::Condition(_) | Action::Split(_) | Action::Update(_) | Action::End(_) => false,
+        Action::Condition(condition) => {
+            let mut asks = false;
+            let mut look = |one: &Predicate| asks |= matches!(one, Predicate::Attribute(_));
+            condition.predicate.visit(&mut look);
+            asks
+        }
+        Action::Split(_) | Action::Update(_) | Action::End(_) => false,
     }
 }
 
-/// The problems of a sequence as a database has it.
-///
-/// # Errors
-/// [`StoreError`] as the database has it.
-pub(super) async fn read(
-    connection: &impl ConnectionTrait,
-    caller: &Caller,
-    sequence: &Sequence,
-) -> Result<Vec<FlowProblem>, StoreError> {
-    let workspace = caller.workspace;
-    let senders = sequence.flow.senders();
-    let senders = store::sender::find_many(connection, workspace, &senders).await?;
-    let attributes = if asks_attributes(caller, &sequence.flow) {
-        store::person::attribute_names(connection, workspace).await?
-    } else {
-        BTreeSet::new()
-    };
-    Ok(of(sequence, senders, attributes))
+/// The problems of a working copy, and what they were found of.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub problems: Vec<FlowProblem>,
+    revision: i32,
+    senders: HashMap<SenderId, SenderFacts>,
+}
+
+impl Checked {
+    /// Checks a sequence as it was read, without a lock on anything.
+    ///
+    /// # Errors
+    /// [`AppError::Store`] as the database has it.
+    pub async fn of(
+        services: &Services,
+        caller: &Caller,
+        sequence: Arc<Sequence>,
+    ) -> Result<Self, AppError> {
+        let (connection, workspace) = (services.db.read(), caller.workspace);
+        let senders = sequence.flow.senders();
+        let senders = store::sender::find_many(connection, workspace, &senders).await?;
+        let attributes = attributes(connection, caller, &sequence.flow).await?;
+        let facts = facts(services, &sequence, senders, attributes);
+        let (revision, senders) = (sequence.revision, facts.senders.clone());
+        Ok(Self {
+            problems: of(sequence, facts).await?,
+            revision,
+            senders,
+        })
+    }
+
+    /// Whether they are the problems of the sequence as it is now. Which attributes people have may be
+    /// another thing meanwhile: no publishing hangs on it.
+    ///
+    /// # Errors
+    /// [`StoreError`] as the database has it.
+    pub async fn holds_for(
+        &self,
+        connection: &impl ConnectionTrait,
+        workspace: WorkspaceId,
+        sequence: &Sequence,
+    ) -> Result<bool, StoreError> {
+        if sequence.revision != self.revision {
+            return Ok(false);
+        }
+        let senders = sequence.flow.senders();
+        let senders = store::sender::find_many(connection, workspace, &senders).await?;
+        Ok(sender_facts(senders) == self.senders)
+    }
 }

@@ -4,15 +4,17 @@
 mod policy;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::json;
 
 pub use self::policy::PolicyInput;
-use super::{check_revision, commit, locked, missing, problems, transition};
+use super::problems::Checked;
+use super::{check_revision, commit, locked, missing, transition};
 use crate::app::given_up::give_up;
-use crate::app::{AppError, Caller, Refusal, Services};
+use crate::app::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::{
     self, Action, Destination, Flow, FlowProblem, RemovedSteps, Severity, StepChange,
@@ -24,6 +26,9 @@ use crate::store::sequence::publish::{self as rows, Place};
 use crate::store::sequence::version::{self, Version};
 use crate::store::sequence::{self, Sequence};
 use crate::store::task;
+
+/// How often a sequence is checked that is edited whenever it has been.
+const CHECKS_MAX: usize = 5;
 
 /// What to publish, and how.
 #[derive(Debug, Clone)]
@@ -85,7 +90,9 @@ pub async fn publish(
     caller: &Caller,
     input: Publish,
 ) -> Result<Published, AppError> {
-    if input.dry_run {
+    for _ in 0..CHECKS_MAX {
+        // What may take long is done before anything is locked; what it found counts if it was found of
+        // what is locked then.
         let db = services.db.read();
         let found = sequence::find(db, caller.workspace, input.id)
             .await?
@@ -93,20 +100,32 @@ pub async fn publish(
             .ok_or_else(missing)?;
         check_revision(&found, input.expected_revision)?;
         let step = transition(&found, SequenceAction::Publish)?;
+        let found = Arc::new(found);
+        let checked = Checked::of(services, caller, Arc::clone(&found)).await?;
+        if input.dry_run {
+            let policy = input.on_removed_step.at(step);
+            let found = Arc::unwrap_or_clone(found);
+            let view = View::read(db, caller, found, policy, checked.problems).await?;
+            return Ok(view.told(Vec::new()));
+        }
+        let tx = services.db.begin().await?;
+        let found = locked(&tx, caller, input.id, input.expected_revision).await?;
+        let step = transition(&found, SequenceAction::Publish)?;
+        if !checked.holds_for(&tx, caller.workspace, &found).await? {
+            tx.rollback().await?;
+            continue;
+        }
         let policy = input.on_removed_step.at(step);
-        let view = View::read(db, caller, found, policy).await?;
-        return Ok(view.told(Vec::new()));
+        let view = View::read(&tx, caller, found, policy, checked.problems).await?;
+        return match (step, view.refusal()) {
+            (Step::Already, _) => Ok(view.told(Vec::new())),
+            (Step::To(_), Some(refusal)) => Ok(view.told(vec![refusal])),
+            (Step::To(_), None) => view.publish(services, caller, tx).await,
+        };
     }
-    let tx = services.db.begin().await?;
-    let found = locked(&tx, caller, input.id, input.expected_revision).await?;
-    let step = transition(&found, SequenceAction::Publish)?;
-    let policy = input.on_removed_step.at(step);
-    let view = View::read(&tx, caller, found, policy).await?;
-    match (step, view.refusal()) {
-        (Step::Already, _) => Ok(view.told(Vec::new())),
-        (Step::To(_), Some(refusal)) => Ok(view.told(vec![refusal])),
-        (Step::To(_), None) => view.publish(services, caller, tx).await,
-    }
+    let message = "The sequence or its senders were changed each time that it had just been checked: \
+                   publish it when nobody edits it.";
+    Err(Refusal::new(RefusalCode::Conflict, message, &["id"]).into())
 }
 
 /// The unfinished leads at a step.
@@ -133,9 +152,9 @@ impl View {
         caller: &Caller,
         sequence: Sequence,
         policy: PolicyInput,
+        problems: Vec<FlowProblem>,
     ) -> Result<Self, AppError> {
         let workspace = caller.workspace;
-        let problems = problems::read(connection, caller, &sequence).await?;
         let before = match sequence.published_version {
             Some(id) => Some(version::of_sequence(connection, workspace, id).await?),
             None => None,

@@ -461,8 +461,9 @@ impl CompiledStep {
     }
 }
 
-/// Which of several, by their weights, a lead with this bucket gets at the step `key`.
-fn chosen(weights: impl Iterator<Item = u32> + Clone, bucket: i32, key: &str) -> Option<usize> {
+/// Which of several, by their weights, a lead with this bucket gets at the step `key`; none where
+/// nothing has a weight.
+pub fn chosen(weights: impl Iterator<Item = u32> + Clone, bucket: i32, key: &str) -> Option<usize> {
     let total: u64 = weights.clone().map(u64::from).sum();
     let mut point = spread(bucket, key).checked_rem(total)?;
     for (index, weight) in weights.enumerate() {

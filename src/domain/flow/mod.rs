@@ -20,10 +20,12 @@ pub use self::action::{
     Action, Answer, ConditionAction, EmailAction, EmailVariant, EndAction, Exit, MessageAction,
     MessageVariant, SplitAction, SplitBranch, TaskAction, UpdateAction, WebhookAction,
 };
-pub use self::check::{Facts, FlowProblem, FlowProblemCode, SenderFacts, Severity, check};
+pub use self::check::{
+    Attributes, Facts, FlowProblem, FlowProblemCode, SenderFacts, Severity, check,
+};
 pub use self::compile::{
     CompiledCondition, CompiledFlow, CompiledSplit, CompiledStep, CompiledTask, CompiledVariant,
-    CompiledWebhook, Content, NotRunnable, Work,
+    CompiledWebhook, Content, NotRunnable, Work, chosen,
 };
 pub use self::difference::{Difference, FieldDifference, StepDifference, difference};
 pub use self::missing::missing_tags;

@@ -1,18 +1,23 @@
 //! Texts that are no email: of text and WhatsApp messages, of tasks, of requests.
 
 use super::{ContentField, ContentProblem, ContentProblemKind, Part, compile_part};
-use crate::domain::template::{Kind, MergeData, RenderError, TagUse, Template};
+use crate::domain::template::{Kind, MAX_SUBJECT_BYTES, MergeData, RenderError, TagUse, Template};
 
-/// The longest rendered text message, in characters: what carriers take in one message that is split
-/// and joined again.
-pub const MESSAGE_CHARS_MAX: usize = 1_600;
+/// The longest rendered text message, in UTF-16 units: what carriers take in one message that is split
+/// and joined again, ten parts of an SMS.
+pub const MESSAGE_UNITS_MAX: usize = 1_600;
+
+/// How long a text message is, in UTF-16 units: an emoji counts as two or more.
+pub fn message_units(text: &str) -> usize {
+    text.encode_utf16().count()
+}
 
 /// A compiled text.
 #[derive(Clone, Debug)]
 pub struct TextContent {
     field: ContentField,
     template: Template,
-    chars_max: Option<usize>,
+    is_message: bool,
 }
 
 impl TextContent {
@@ -22,7 +27,7 @@ impl TextContent {
     /// Every problem of it.
     pub fn message(source: &str) -> Result<Self, Vec<ContentProblem>> {
         let mut content = Self::compile(source, ContentField::Body, Kind::Text)?;
-        content.chars_max = Some(MESSAGE_CHARS_MAX);
+        content.is_message = true;
         Ok(content)
     }
 
@@ -57,7 +62,7 @@ impl TextContent {
             Part::Template(template) if problems.is_empty() => Ok(Self {
                 field,
                 template,
-                chars_max: None,
+                is_message: false,
             }),
             Part::Nothing => {
                 let kind = ContentProblemKind::Empty;
@@ -89,12 +94,54 @@ impl TextContent {
                 "the text is empty for this person: give its condition an {% else %}".into(),
             ));
         }
-        match self.chars_max {
-            Some(max) if text.chars().count() > max => Err(RenderError::Failed(format!(
-                "the message is longer than {max} characters for this person: shorten it"
-            ))),
-            _ => Ok(text),
+        if self.is_message && message_units(&text) > MESSAGE_UNITS_MAX {
+            return Err(RenderError::Failed(format!(
+                "the message is longer than {MESSAGE_UNITS_MAX} characters for this person, of which \
+                 an emoji is two: shorten it"
+            )));
         }
+        Ok(text)
+    }
+
+    /// How it is too long for everybody, if it is.
+    pub fn excess(&self) -> Option<Excess> {
+        if self.is_message {
+            let least = self.template.least(message_units);
+            return Excess::over(self.field, least, MESSAGE_UNITS_MAX, "characters");
+        }
+        Excess::of_line(self.field, &self.template)
+    }
+}
+
+/// A text that is too long, whatever the values of its merge tags are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Excess {
+    /// Where it is.
+    pub field: ContentField,
+    /// How long it is at least.
+    pub least: usize,
+    /// How long it may be.
+    pub limit: usize,
+    /// What both are counted in.
+    pub unit: &'static str,
+}
+
+impl Excess {
+    fn over(field: ContentField, least: usize, limit: usize, unit: &'static str) -> Option<Self> {
+        (least > limit).then_some(Self {
+            field,
+            least,
+            limit,
+            unit,
+        })
+    }
+
+    /// Of a template that makes one line.
+    pub(super) fn of_line(field: ContentField, template: &Template) -> Option<Self> {
+        if template.kind() != Kind::Subject {
+            return None;
+        }
+        Self::over(field, template.least(str::len), MAX_SUBJECT_BYTES, "bytes")
     }
 }
 
@@ -117,7 +164,7 @@ mod tests {
     #[test]
     fn a_message_has_its_length_and_says_something() {
         let content = TextContent::message("{{ first_name }}").expect("compiles");
-        let long = "x".repeat(MESSAGE_CHARS_MAX);
+        let long = "x".repeat(MESSAGE_UNITS_MAX);
         let of = |name: &str| {
             let data = MergeData {
                 first_name: Some(name),
@@ -126,14 +173,41 @@ mod tests {
             content.render(&data)
         };
         assert_eq!(of(&long).as_deref(), Ok(long.as_str()));
-        assert!(matches!(
-            of(&format!("{long}x")),
-            Err(RenderError::Failed(_))
-        ));
+        // An emoji is two units.
+        for too_long in [
+            format!("{long}x"),
+            "\u{1f44b}".repeat(MESSAGE_UNITS_MAX / 2 + 1),
+        ] {
+            assert!(matches!(of(&too_long), Err(RenderError::Failed(_))));
+        }
         let empty = TextContent::message(" {# nothing #} ").expect_err("is empty");
         assert_eq!(
             empty.first().map(|problem| &problem.kind),
             Some(&ContentProblemKind::Empty)
         );
+    }
+
+    #[test]
+    fn what_is_written_is_too_long_for_everybody() {
+        let excess = |source: &str| TextContent::message(source).expect("compiles").excess();
+        let (half, x) = (MESSAGE_UNITS_MAX / 2, |count: usize| "x".repeat(count));
+        assert_eq!(excess(&x(MESSAGE_UNITS_MAX)), None);
+        let found = excess(&x(MESSAGE_UNITS_MAX + 1)).expect("too long");
+        assert_eq!(
+            (found.least, found.limit),
+            (MESSAGE_UNITS_MAX + 1, MESSAGE_UNITS_MAX)
+        );
+        assert!(excess(&"\u{1f44b}".repeat(half + 1)).is_some());
+        let either = |then: usize, otherwise: usize| {
+            let (then, otherwise) = (x(then), x(otherwise));
+            excess(&format!(
+                "{}{{% if title %}}{then}{{% else %}}{otherwise}{{% endif %}}",
+                x(half)
+            ))
+        };
+        assert!(either(half + 1, half + 1).is_some());
+        assert_eq!(either(half, half + 1), None, "who has no title may get it");
+        let long_title = TextContent::title(&x(MAX_SUBJECT_BYTES + 1)).expect("compiles");
+        assert!(long_title.excess().is_some());
     }
 }

@@ -1,18 +1,21 @@
 //! For whom a preview is: a person, or a sample of one.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
 use super::PreviewSender;
+use crate::domain::holidays::Country;
 use crate::domain::planning::Whereabouts;
 use crate::domain::template::{MergeData, TagUse};
+use crate::domain::zone::Zone;
 
 /// What the tags of attributes begin with.
 const ATTRIBUTES: &str = "attributes";
 
 /// A person as a preview has need of it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Contact {
     /// The email address.
     pub email: Option<String>,
@@ -59,6 +62,50 @@ impl Contact {
             attributes: Map::new(),
             whereabouts: Whereabouts::default(),
             is_sample: true,
+        }
+    }
+
+    /// The same person after a step has written this, as the engine writes it. `zones` has the clocks that
+    /// it may name.
+    pub(super) fn updated(&self, set: &Map<String, Value>, zones: &HashMap<String, Zone>) -> Self {
+        let mut person = self.clone();
+        for (name, value) in set {
+            let text = value.as_str().map(str::trim);
+            let text = text.filter(|text| !text.is_empty()).map(str::to_owned);
+            match name.as_str() {
+                "firstName" => person.first_name = text,
+                "lastName" => person.last_name = text,
+                "company" => person.company = text,
+                "title" => person.title = text,
+                "linkedinUrl" => person.linkedin_url = text,
+                "timeZone" => person.time_zone = text,
+                "country" => {
+                    let code = text.and_then(|text| text.parse::<Country>().ok());
+                    person.country = code.map(|code| code.to_string());
+                }
+                "attributes" => person.add_attributes(value),
+                _ => {}
+            }
+        }
+        if set.contains_key("timeZone") || set.contains_key("country") {
+            let zone = person.time_zone.as_deref();
+            let zone = match zone.and_then(|name| zones.get(name)) {
+                Some(zone) => Some(zone.clone()),
+                None if set.contains_key("timeZone") => None,
+                None => person.whereabouts.zone.take(),
+            };
+            person.whereabouts = Whereabouts::new(zone, person.country.as_deref());
+        }
+        person
+    }
+
+    fn add_attributes(&mut self, said: &Value) {
+        for (name, value) in said.as_object().into_iter().flatten() {
+            if value.is_null() {
+                self.attributes.shift_remove(name);
+            } else {
+                self.attributes.insert(name.clone(), value.clone());
+            }
         }
     }
 

@@ -6,7 +6,9 @@
 //! Each step is done at the moment when it is due: no cap, no pace, no outage delays it, and a task
 //! is completed at once. A condition that is taken to hold is passed when it is first asked, one that
 //! is taken not to hold when its `within` is over. The sender of a message is the first of its step
-//! that is switched on. Whether the person's address may be written to is not asked.
+//! that is switched on, and its text the variant that the lead gets, where that is known, else the first
+//! that leads get. What an update writes is the person's for the steps behind it. An email that would be
+//! skipped or fail begins no thread. Whether the person's address may be written to is not asked.
 //!
 //! # Flows with problems
 //!
@@ -21,6 +23,7 @@ mod ways;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -69,6 +72,10 @@ pub struct Circumstances<'a> {
     pub senders: &'a HashMap<SenderId, PreviewSender>,
     /// For whom.
     pub contact: &'a Contact,
+    /// The clocks that updates of the flow name.
+    pub zones: &'a HashMap<String, Zone>,
+    /// What the lead's variants hang on; none where nobody is enrolled yet.
+    pub bucket: Option<i32>,
     /// What the contact does, and which variants it gets.
     pub scenario: &'a Scenario,
     /// When the lead is enrolled.
@@ -130,6 +137,7 @@ pub fn preview(flow: &Flow, circumstances: Circumstances<'_>) -> FlowPreview {
         ways: &ways,
         circumstances,
         rendered: HashMap::new(),
+        updated: HashMap::new(),
         answers: Vec::new(),
         entries: Vec::new(),
         paths: Vec::new(),
@@ -138,13 +146,26 @@ pub fn preview(flow: &Flow, circumstances: Circumstances<'_>) -> FlowPreview {
         is_full: false,
     };
     if !flow.steps.is_empty() {
-        walk.step(0, circumstances.start_at, &Thread::default());
+        let so_far = SoFar {
+            contact: Cow::Borrowed(circumstances.contact),
+            state: 0,
+            thread: Thread::default(),
+        };
+        walk.step(0, circumstances.start_at, &so_far);
     }
     let shown = u64::try_from(walk.paths.len()).unwrap_or(u64::MAX);
     FlowPreview {
         paths: walk.paths,
         paths_left_out: ways.paths().saturating_sub(shown),
     }
+}
+
+/// What has become of the person on a path.
+struct SoFar<'a> {
+    contact: Cow<'a, Contact>,
+    /// Which of the walk's states of the person it is: the same number, the same person.
+    state: usize,
+    thread: Thread,
 }
 
 /// What is known of the thread of emails on a path.
@@ -160,8 +181,10 @@ struct Thread {
 struct Walk<'a> {
     ways: &'a Ways<'a>,
     circumstances: Circumstances<'a>,
-    /// By the step, and whether its email replies to one before it.
-    rendered: HashMap<(usize, bool), Arc<Rendered>>,
+    /// By the step, the state of the person, and whether the step's email replies to one before it.
+    rendered: HashMap<(usize, usize, bool), Arc<Rendered>>,
+    /// By a state of the person and the step that writes into it, what state that makes.
+    updated: HashMap<(usize, usize), usize>,
     answers: Vec<(String, Answer)>,
     entries: Vec<PreviewEntry>,
     paths: Vec<PreviewPath>,
@@ -175,12 +198,18 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Goes on from a step whose predecessor was done at `anchor`. It calls itself as deep as the
     /// path is long.
-    fn step(&mut self, index: usize, anchor: DateTime<Utc>, thread: &Thread) {
+    fn step(&mut self, index: usize, anchor: DateTime<Utc>, so_far: &SoFar<'_>) {
         let Some(step) = self.ways.step(index) else {
             return;
         };
-        let at = self.due_at(step, anchor);
-        let (entry, thread) = self.entry(step, index, at, thread);
+        let at = self.due_at(step, anchor, &so_far.contact);
+        let (entry, thread) = self.entry(step, index, at, so_far);
+        let (contact, state) = self.after(step, index, so_far);
+        let so_far = SoFar {
+            contact,
+            state,
+            thread,
+        };
         self.entries.push(entry);
         if self.ways.out(index).is_empty() {
             self.end_path();
@@ -194,7 +223,7 @@ impl Walk<'_> {
                 self.answers.push((step.key.clone(), way.answer));
             }
             match way.to {
-                Some(to) => self.step(to, done_at(step, at, *way), &thread),
+                Some(to) => self.step(to, done_at(step, at, *way), &so_far),
                 None => self.end_path(),
             }
             if is_answer {
@@ -204,12 +233,31 @@ impl Walk<'_> {
         self.entries.pop();
     }
 
-    fn due_at(&mut self, step: &Step, anchor: DateTime<Utc>) -> DateTime<Utc> {
+    /// The person behind the step, and the number of its state.
+    fn after<'b>(
+        &mut self,
+        step: &Step,
+        index: usize,
+        so_far: &'b SoFar<'_>,
+    ) -> (Cow<'b, Contact>, usize) {
+        let (contact, state) = (&*so_far.contact, so_far.state);
+        if let Action::Update(update) = &step.action {
+            let updated = contact.updated(&update.set, self.circumstances.zones);
+            if updated != *contact {
+                let next = self.updated.len() + 1;
+                let state = *self.updated.entry((state, index)).or_insert(next);
+                return (Cow::Owned(updated), state);
+            }
+        }
+        (Cow::Borrowed(contact), state)
+    }
+
+    fn due_at(&mut self, step: &Step, anchor: DateTime<Utc>, contact: &Contact) -> DateTime<Utc> {
         let of = self.circumstances;
         let clocks = Clocks {
             sequence: of.zone,
             sender: sender(step, of).map_or(of.zone, |sender| &sender.zone),
-            person: &of.contact.whereabouts,
+            person: &contact.whereabouts,
         };
         let at = planning::draft_due_at(step, anchor, &planning::calendar(of.settings, clocks));
         self.days += (at - anchor).num_days();
@@ -221,29 +269,32 @@ impl Walk<'_> {
         step: &Step,
         index: usize,
         at: DateTime<Utc>,
-        thread: &Thread,
+        so_far: &SoFar<'_>,
     ) -> (PreviewEntry, Thread) {
-        let of = self.circumstances;
+        let of = Circumstances {
+            contact: &so_far.contact,
+            ..self.circumstances
+        };
+        let thread = &so_far.thread;
         let replies = thread.is_begun && in_thread(&step.action);
         // What is shown of no path is not rendered.
         let rendered = if bytes(&self.entries) > BYTES_MAX {
             Arc::default()
         } else {
-            let rendered = self.rendered.entry((index, replies));
+            let rendered = self.rendered.entry((index, so_far.state, replies));
             let render = || Arc::new(render::render(step, index, replies, of));
             Arc::clone(rendered.or_insert_with(render))
         };
         let mut subject = rendered.subject.clone();
         let mut after = thread.clone();
         if matches!(step.action, Action::Email(_)) {
-            after.is_begun = true;
-            if replies {
-                // An email without a subject of its own has its thread's.
-                if subject.as_deref().is_none_or(str::is_empty) && rendered.text.is_some() {
-                    let thread = thread.subject.as_deref();
-                    subject = thread.map(|subject| Arc::from(reply_subject(subject)));
-                }
-            } else {
+            // An email without a subject of its own has its thread's.
+            if replies && subject.as_deref().is_none_or(str::is_empty) && rendered.text.is_some() {
+                let thread = thread.subject.as_deref();
+                subject = thread.map(|subject| Arc::from(reply_subject(subject)));
+            }
+            if rendered.is_sent && !replies {
+                after.is_begun = true;
                 after.subject = subject.clone();
             }
         }

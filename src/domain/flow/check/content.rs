@@ -2,44 +2,97 @@
 
 use std::collections::BTreeSet;
 
-use super::{FlowProblemCode, Place};
-use crate::domain::message::{ContentField, ContentProblem, ContentProblemKind, TextContent};
+use super::{FlowProblemCode, Place, Severity};
+use crate::domain::message::{
+    ContentField, ContentProblem, ContentProblemKind, Excess, TextContent,
+};
 use crate::domain::template::{TagUse, similar};
 
+/// A text of a step.
+#[derive(Clone, Copy)]
+pub(super) struct Written<'a> {
+    /// Where its fields are in the action.
+    pub base: &'a [&'a str],
+    /// The variant that it is; empty where there are none.
+    pub variant: &'a str,
+    /// Whether leads get it: what is wrong with a variant that is switched off keeps nobody from
+    /// publishing, for it is not sent.
+    pub enabled: bool,
+}
+
 impl Place<'_> {
-    /// A text that stands alone in its field. `variant` is empty where there are none.
+    /// A text that stands alone in its field.
     pub(super) fn text(
         &mut self,
-        field: &[&str],
-        variant: &str,
+        written: Written<'_>,
         content: Result<TextContent, Vec<ContentProblem>>,
     ) {
-        let fields = content.as_ref().map(TextContent::fields);
-        // A problem of a text that is no variant already names its field.
-        let base = if variant.is_empty() { &[] } else { field };
-        check_content(self, base, variant, fields.map_err(Clone::clone));
+        match content {
+            Ok(content) => check_content(self, written, &content.fields(), content.excess()),
+            Err(problems) => tell_all(self, written, &problems),
+        }
     }
 }
 
-/// Every problem of a content, and the attributes in its tags that nobody has. `base` is where its
-/// fields are in the action.
+/// What is wrong with a text that can be read: its length, and the attributes that nobody has.
 pub(super) fn check_content(
     at: &mut Place<'_>,
-    base: &[&str],
-    variant: &str,
-    fields: Result<Vec<(ContentField, &[TagUse])>, impl AsRef<[ContentProblem]>>,
+    written: Written<'_>,
+    fields: &[(ContentField, &[TagUse])],
+    excess: Option<Excess>,
 ) {
-    match fields {
-        Ok(fields) => {
-            for (field, tags) in fields {
-                check_attributes(at, base, variant, field, tags);
-            }
+    if let Some(Excess {
+        field,
+        least,
+        limit,
+        unit,
+    }) = excess
+    {
+        let place = format!("{}, {field}", place(at, written.variant));
+        let message = format!(
+            "The text can never be sent, for it has at least {least} {unit} and may have {limit} \
+             ({place}): shorten it."
+        );
+        at.problem(
+            written.severity(),
+            FlowProblemCode::MessageTooLong,
+            &written.path(field),
+            message,
+        );
+    }
+    if written.enabled {
+        for (field, tags) in fields {
+            check_attributes(at, written, *field, tags);
         }
-        Err(problems) => {
-            for problem in problems.as_ref() {
-                tell(at, base, variant, problem);
-            }
+    }
+}
+
+/// Every problem of a text that cannot be read.
+pub(super) fn tell_all(at: &mut Place<'_>, written: Written<'_>, problems: &[ContentProblem]) {
+    for problem in problems {
+        tell(at, written, problem);
+    }
+}
+
+impl<'a> Written<'a> {
+    /// A text that is no variant.
+    pub(super) const ALONE: Self = Self {
+        base: &[],
+        variant: "",
+        enabled: true,
+    };
+
+    fn severity(self) -> Severity {
+        if self.enabled {
+            Severity::Error
+        } else {
+            Severity::Warning
         }
+    }
+
+    fn path(self, field: ContentField) -> Vec<&'a str> {
+        let base = self.base.iter().copied();
+        base.chain([field.as_str()]).collect()
     }
 }
 
@@ -51,8 +104,8 @@ fn place(at: &Place<'_>, variant: &str) -> String {
     }
 }
 
-fn tell(at: &mut Place<'_>, base: &[&str], variant: &str, problem: &ContentProblem) {
-    let place = format!("{}, {}", place(at, variant), problem.field);
+fn tell(at: &mut Place<'_>, written: Written<'_>, problem: &ContentProblem) {
+    let place = format!("{}, {}", place(at, written.variant), problem.field);
     let (code, message) = match &problem.kind {
         ContentProblemKind::Empty => (
             FlowProblemCode::EmptyMessage,
@@ -78,52 +131,75 @@ fn tell(at: &mut Place<'_>, base: &[&str], variant: &str, problem: &ContentProbl
             },
         ),
     };
-    let field: Vec<&str> = base
-        .iter()
-        .copied()
-        .chain([problem.field.as_str()])
-        .collect();
-    at.error(code, &field, message);
+    at.problem(
+        written.severity(),
+        code,
+        &written.path(problem.field),
+        message,
+    );
 }
 
 /// A tag may read any attribute, but one that nobody has, and that no step on the way here writes, is
 /// probably misspelled.
 fn check_attributes(
     at: &mut Place<'_>,
-    base: &[&str],
-    variant: &str,
+    written: Written<'_>,
     field: ContentField,
     tags: &[TagUse],
 ) {
-    if at.facts.attributes.is_empty() {
-        return;
-    }
-    let known: BTreeSet<&str> = (at.facts.attributes.iter())
-        .map(String::as_str)
-        .chain(at.written.iter().copied())
-        .collect();
     let asked: BTreeSet<&str> = tags
         .iter()
         .filter_map(|tag| match tag.path.as_slice() {
             [root, name, ..] if root == "attributes" => Some(name.as_str()),
             _ => None,
         })
-        .filter(|name| !known.contains(name))
         .collect();
-    let place = format!("{}, {field}", place(at, variant));
-    let path: Vec<&str> = base.iter().copied().chain([field.as_str()]).collect();
+    let place = format!("{}, {field}", place(at, written.variant));
+    let path = written.path(field);
     for name in asked {
-        let better = similar(name, known.iter().copied());
+        let Some(Stranger { who, better }) = at.stranger(name) else {
+            continue;
+        };
         let message = match better {
             Some(better) => format!(
-                "Nobody was seen with the attribute {name} ({place}): did you mean \
-                 attributes.{better}?"
+                "{who} has the attribute {name} ({place}): did you mean attributes.{better}?"
             ),
             None => format!(
-                "Nobody was seen with the attribute {name} ({place}): import it, or give the tag \
-                 a default."
+                "{who} has the attribute {name} ({place}): import it, or give the tag a default."
             ),
         };
         at.warning(FlowProblemCode::UnknownMergeTag, &path, message);
+    }
+}
+
+/// An attribute that is not known.
+pub(super) struct Stranger {
+    /// Who does not have it, at the beginning of a sentence.
+    pub who: String,
+    /// The one that was probably meant.
+    pub better: Option<String>,
+}
+
+impl Place<'_> {
+    /// What is to be said of an attribute that nobody was seen with and that no step on the way here
+    /// writes; nothing where it is known, and where nothing is known of any.
+    pub(super) fn stranger(&mut self, name: &str) -> Option<Stranger> {
+        let known = self.facts.attributes.as_ref()?;
+        if known.names.contains(name) || self.whole.is_written_before(self.at, name) {
+            return None;
+        }
+        let who = if known.is_sample {
+            format!("None of the {} people who were entered last", known.people)
+        } else {
+            "Nobody".to_owned()
+        };
+        let mut better = None;
+        if let Some(left) = self.suggestions.checked_sub(1) {
+            *self.suggestions = left;
+            let names = known.names.iter().map(String::as_str);
+            let names = names.chain(self.whole.written_before(self.at));
+            better = similar(name, names).map(str::to_owned);
+        }
+        Some(Stranger { who, better })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Findings, FlowProblemCode};
+use super::{Findings, FlowProblemCode, Severity};
 use crate::domain::flow::graph::Graph;
 use crate::domain::flow::{Answer, Flow, Step};
 
@@ -46,19 +46,27 @@ pub(super) fn check_graph(found: &mut Findings, flow: &Flow, graph: &Graph<'_>) 
             ),
         );
     }
-    let reached = graph.reachable();
+    let (reached, taken) = (graph.reachable(), graph.taken());
     for (index, step) in flow.steps.iter().enumerate() {
-        if !reached.contains(&index) {
-            found.error(
-                Some(step),
-                FlowProblemCode::UnreachableStep,
-                &["steps", &index.to_string()],
-                format!(
-                    "No lead can get to step {}: connect it or take it out.",
-                    step.key
-                ),
+        let (severity, message) = if !reached.contains(&index) {
+            let message = format!(
+                "No lead can get to step {}: connect it or take it out.",
+                step.key
             );
-        }
+            (Severity::Error, message)
+        } else if !taken.contains(&index) {
+            let message = format!(
+                "No lead gets to step {}, because a branch of weight 0 is on every way to it: give \
+                 the branch a weight, or take the step out.",
+                step.key
+            );
+            (Severity::Warning, message)
+        } else {
+            continue;
+        };
+        let code = FlowProblemCode::UnreachableStep;
+        let path = ["steps", &index.to_string()];
+        found.push(severity, Some(step), code, &path, message);
     }
 }
 

@@ -2,29 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::{FlowProblemCode, Place, check_content};
+use super::sentence::names_a_way_out;
+use super::{FlowProblemCode, Place, Written, check_content, tell_all};
 use crate::domain::flow::{
     EmailAction, MessageAction, STEP_SENDERS_MAX, SplitAction, VARIANTS_MAX,
 };
-
-/// Words by which an email tells how to receive no more, in the languages of the examples; one of them
-/// in any part is enough.
-const WAYS_OUT: [&str; 14] = [
-    "unsubscribe",
-    "opt out",
-    "opt-out",
-    "optout",
-    "abmeld",
-    "abbestell",
-    "désabonn",
-    "désinscri",
-    "cancelar",
-    "darse de baja",
-    "disiscri",
-    "uitschrijv",
-    "afmeld",
-    "no longer wish",
-];
 
 impl Place<'_> {
     /// The senders of a step that sends a message.
@@ -84,26 +66,65 @@ impl Place<'_> {
         self.variants(keys, weights);
         for (position, variant) in variants.iter().enumerate() {
             let index = position.to_string();
-            let content = email.content(variant, first);
-            let fields = content.as_ref().map(|content| content.fields());
-            let fields = fields.map_err(Clone::clone);
-            check_content(self, &["variants", &index], &variant.key, fields);
-            let parts = [&variant.html, &variant.text];
-            let says = |part: &&Option<String>| {
-                part.as_deref().is_some_and(|part| {
-                    let part = part.to_lowercase();
-                    WAYS_OUT.iter().any(|word| part.contains(word))
-                })
+            let field = ["variants", &index];
+            let written = Written {
+                base: &field,
+                variant: &variant.key,
+                enabled: variant.enabled,
             };
-            if first && variant.enabled && content.is_ok() && !parts.iter().any(says) {
+            let content = match email.content(variant, first) {
+                Ok(content) => content,
+                Err(problems) => {
+                    tell_all(self, written, &problems);
+                    continue;
+                }
+            };
+            check_content(self, written, &content.fields(), content.excess());
+            let parts = [&variant.html, &variant.text];
+            let says = |part: &&Option<String>| part.as_deref().is_some_and(names_a_way_out);
+            let is_sent = variant.enabled && variant.weight > 0;
+            if first && is_sent && !parts.iter().any(says) {
                 let message = format!(
                     "The email does not say how to receive no more (step {}, variant {}): add a \
                      sentence or a link to unsubscribe, as many laws and mailbox providers ask.",
                     self.step.key, variant.key
                 );
-                let field = ["variants", &index];
                 self.warning(FlowProblemCode::MissingUnsubscribe, &field, message);
             }
+        }
+    }
+
+    /// The thread that an email replies in: whether there is one, and whose it is.
+    pub(super) fn thread(&mut self, email: &EmailAction) {
+        if !email.in_thread {
+            return;
+        }
+        if let Some(skipped) = self.whole.perhaps_skipped_before(self.at) {
+            for (position, variant) in email.variants.iter().enumerate() {
+                let subject = variant.subject.as_deref().unwrap_or_default();
+                if !variant.enabled || !subject.trim().is_empty() {
+                    continue;
+                }
+                let message = format!(
+                    "Step {key} replies in the thread of step {skipped}, which is skipped for a person \
+                     who lacks data of its text; the reply then has no subject and fails (variant \
+                     {variant}): give it a subject of its own, let onMissingData of step {skipped} be \
+                     HOLD, or give the tags there a default.",
+                    key = self.step.key,
+                    variant = variant.key
+                );
+                let field = ["variants", &position.to_string(), "subject"];
+                self.warning(FlowProblemCode::NoSubject, &field, message);
+            }
+        }
+        if let Some((before, sender)) = self.whole.other_sender_before(self.at) {
+            let message = format!(
+                "Step {} replies in the thread of step {before}, but does not name its sender \
+                 {sender}: who was written to by that sender gets the reply from another address. \
+                 Let both steps name the same senders.",
+                self.step.key
+            );
+            self.warning(FlowProblemCode::ThreadSender, &["senderIds"], message);
         }
     }
 
@@ -115,7 +136,12 @@ impl Place<'_> {
         self.variants(keys, weights);
         for (position, variant) in variants.iter().enumerate() {
             let index = position.to_string();
-            self.text(&["variants", &index], &variant.key, variant.content());
+            let written = Written {
+                base: &["variants", &index],
+                variant: &variant.key,
+                enabled: variant.enabled,
+            };
+            self.text(written, variant.content());
         }
     }
 

@@ -2,20 +2,30 @@
 
 mod condition;
 mod content;
+mod contradiction;
 mod graph;
+mod literal;
 mod message;
+mod sentence;
+mod whole;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 
-use serde_json::Value;
+use chrono::{DateTime, Duration, Utc};
 use strum::{Display, EnumString, IntoStaticStr};
 
-use self::content::check_content;
+use self::content::{Written, check_content, tell_all};
+use self::whole::Whole;
 use super::graph::Graph;
 use super::{Action, Channel, Flow, Step};
 use crate::domain::id::SenderId;
 use crate::domain::message::TextContent;
+use crate::domain::schedule::{self, Calendar};
 use crate::domain::settings::Settings;
+use crate::domain::zone::Zone;
 
 /// Whether a problem forbids publishing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Display, EnumString, IntoStaticStr)]
@@ -41,9 +51,13 @@ pub enum FlowProblemCode {
     WrongChannel,
     /// A message has no text.
     EmptyMessage,
-    /// A first email has no subject.
+    /// A first email has no subject; as a warning, one that may turn out to be the first.
     NoSubject,
-    /// A merge tag cannot be read.
+    /// A text is longer than any that can be sent.
+    MessageTooLong,
+    /// A reply in a thread may come from another sender than the email that it follows.
+    ThreadSender,
+    /// A merge tag cannot be read; as a warning, it stands where none is.
     BrokenMergeTag,
     /// A merge tag names no known field.
     UnknownMergeTag,
@@ -53,7 +67,7 @@ pub enum FlowProblemCode {
     UnreachableStep,
     /// A lead would go round for ever.
     Cycle,
-    /// The send window never opens.
+    /// The send window never opens, or not for a year.
     NoWindow,
     /// The weights add up to nothing.
     BadWeight,
@@ -61,6 +75,8 @@ pub enum FlowProblemCode {
     UntestedCondition,
     /// An email does not say how to receive no more.
     MissingUnsubscribe,
+    /// A merge tag has no value for a person. Only a preview tells it, as the next.
+    MissingData,
     /// A person has no address for a step. No flow has this problem by itself: only a preview, which
     /// is for somebody, tells it.
     MissingAddress,
@@ -82,7 +98,7 @@ pub struct FlowProblem {
 }
 
 /// What a check has to know of a sender.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SenderFacts {
     /// What it sends.
     pub channel: Channel,
@@ -95,11 +111,32 @@ pub struct SenderFacts {
 pub struct Facts {
     /// The workspace's senders that the flow names.
     pub senders: HashMap<SenderId, SenderFacts>,
-    /// Names of attributes that people have; empty, nothing is known of them.
-    pub attributes: BTreeSet<String>,
+    /// Which attributes people have; none, nothing is known of it.
+    pub attributes: Option<Attributes>,
+    /// From when on the windows are to open, and the sequence's clock; none, that is not asked.
+    pub opening: Option<(DateTime<Utc>, Zone)>,
 }
 
-/// Every problem of the flow under these settings.
+/// The attributes that people have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Their names.
+    pub names: BTreeSet<String>,
+    /// How many people were looked at; nobody else's attributes are among these.
+    pub people: usize,
+    /// Whether there are more people than that.
+    pub is_sample: bool,
+}
+
+/// For how many misspelled attributes of a flow the one that was meant is looked for: it is compared
+/// with every name that is known.
+const SUGGESTIONS_MAX: usize = 20;
+
+/// Within how many days a window has to open.
+const YEAR_DAYS: i64 = 365;
+
+/// Every problem of the flow under these settings. What it takes grows with the flow's text, and with
+/// the square of its steps: whoever has others to serve does it aside.
 pub fn check(flow: &Flow, settings: &Settings, facts: &Facts) -> Vec<FlowProblem> {
     let mut found = Findings::default();
     if flow.steps.is_empty() {
@@ -110,86 +147,88 @@ pub fn check(flow: &Flow, settings: &Settings, facts: &Facts) -> Vec<FlowProblem
             "Add at least one step.",
         );
     }
-    if settings.send_windows.is_empty() {
-        found.error(
-            None,
-            FlowProblemCode::NoWindow,
-            &["settings", "sendWindows"],
-            "The send window never opens: add at least one send window to the settings.",
-        );
-    }
+    check_windows(&mut found, settings, facts);
     let graph = Graph::of(flow);
     let first_emails = graph.before_any_email();
-    let mut written = written_before(flow, &graph);
+    let whole = Whole::of(flow, &graph, settings);
+    let mut suggestions = SUGGESTIONS_MAX;
     for (index, step) in flow.steps.iter().enumerate() {
         let mut at = Place {
             found: &mut found,
             facts,
+            whole: &whole,
+            suggestions: &mut suggestions,
             step,
+            at: index,
             index: index.to_string(),
-            written: written.remove(&index).unwrap_or_default(),
         };
         match &step.action {
             Action::Email(email) => {
                 at.senders();
                 at.email(email, first_emails.contains(&index));
+                at.thread(email);
             }
             Action::Sms(message) | Action::Whatsapp(message) => {
                 at.senders();
                 at.text_message(message);
             }
             Action::Task(task) => {
+                at.literal(&["assignee"], task.assignee.as_deref());
                 let title = TextContent::title(&task.title);
-                at.text(&["title"], "", title);
+                at.text(Written::ALONE, title);
                 if let Some(instructions) = &task.instructions {
                     let instructions = TextContent::instructions(instructions);
-                    at.text(&["instructions"], "", instructions);
+                    at.text(Written::ALONE, instructions);
                 }
             }
             Action::Webhook(webhook) => {
+                at.literal(&["url"], Some(&webhook.url));
+                at.literals(&["headers"], webhook.headers.as_ref());
                 if let Some(body) = &webhook.body {
-                    at.text(&["body"], "", TextContent::json(body));
+                    at.text(Written::ALONE, TextContent::json(body));
                 }
             }
-            Action::Condition(condition) => at.condition(condition, flow, &graph, settings),
+            Action::Condition(condition) => at.condition(condition),
             Action::Split(split) => at.split(split),
-            Action::Update(_) | Action::End(_) => {}
+            Action::Update(update) => at.literals(&["set"], Some(&update.set)),
+            Action::End(_) => {}
         }
     }
     graph::check_graph(&mut found, flow, &graph);
     found.0
 }
 
+/// Windows that never open, or so late that hardly anybody means it.
+fn check_windows(found: &mut Findings, settings: &Settings, facts: &Facts) {
+    let path = ["settings", "sendWindows"];
+    let mut error = |message: &str| found.error(None, FlowProblemCode::NoWindow, &path, message);
+    if settings.send_windows.is_empty() {
+        return error("The send window never opens: add at least one send window to the settings.");
+    }
+    let Some((from, zone)) = &facts.opening else {
+        return;
+    };
+    let opens = schedule::next_open(*from, &Calendar::new(zone, settings));
+    if opens.is_none_or(|opens| opens - from > Duration::days(YEAR_DAYS)) {
+        error(
+            "No send window opens within a year, because each falls on a holiday: add a send window, or \
+             take holidays out of the settings.",
+        );
+    }
+}
+
 /// A step that is being checked.
 struct Place<'a> {
     found: &'a mut Findings,
     facts: &'a Facts,
+    whole: &'a Whole<'a>,
+    /// For how many more misspelled names another is looked for.
+    suggestions: &'a mut usize,
     step: &'a Step,
+    /// Its place in the flow.
+    at: usize,
+    /// The same, as paths have it.
     index: String,
-    /// Attributes that steps on the way here write.
-    written: BTreeSet<&'a str>,
-}
-
-/// For each step the attributes that an update on some way to it gives a value.
-fn written_before<'a>(flow: &'a Flow, graph: &Graph<'_>) -> HashMap<usize, BTreeSet<&'a str>> {
-    let mut written: HashMap<usize, BTreeSet<&str>> = HashMap::new();
-    for (index, step) in flow.steps.iter().enumerate() {
-        let Action::Update(update) = &step.action else {
-            continue;
-        };
-        let attributes = update.set.get("attributes").and_then(Value::as_object);
-        let given = attributes.into_iter().flatten();
-        let names: Vec<&str> = (given.filter(|(_, value)| !value.is_null()))
-            .map(|(name, _)| name.as_str())
-            .collect();
-        if names.is_empty() {
-            continue;
-        }
-        for later in graph.behind(index) {
-            written.entry(later).or_default().extend(&names);
-        }
-    }
-    written
 }
 
 impl Place<'_> {
