@@ -580,7 +580,6 @@ both!(
     what_is_published_is_what_was_checked,
     |h: Harness| async move {
         let ada = sender(&h, "ada").await;
-        let mut published = 0;
         for _ in 0..10 {
             let sound = flow(&["a"], &[&ada]);
             let made = done(&h, "sequenceCreate", json!({ "name": "n", "flow": sound })).await;
@@ -591,7 +590,6 @@ both!(
                 call(&h, "sequenceUpdate", broken),
             );
             if payload["sequence"]["status"] == "PUBLISHED" {
-                published += 1;
                 let document = "query ($id: ID!) { sequence(id: $id) {
                     publishedVersion { flow { steps { key } } } } }";
                 let found = h.data(document, json!({ "id": id })).await;
@@ -601,6 +599,5 @@ both!(
                 assert_eq!(refusals(&payload).len(), 1, "{payload:#}");
             }
         }
-        assert!(published <= 10);
     }
 );

@@ -437,6 +437,27 @@ both!(
 );
 
 both!(
+    a_reply_to_an_email_that_was_skipped_begins_a_thread_with_its_own_subject,
+    |h: Harness| async move {
+        let (receiver, ada) = (Receiver::default(), sender(&h, "ada").await);
+        let nameless = person(&h, json!({ "email": "x@example.com" })).await;
+        let mut one = email("one", "PT0S", &[&ada]);
+        one["action"]["email"]["variants"][0]["text"] = json!("{{ first_name }}");
+        one["onMissingData"] = json!("SKIP");
+        let mut two = email("two", "PT0S", &[&ada]);
+        two["action"]["email"]["inThread"] = json!(true);
+        let mut bare = two.clone();
+        bare["action"]["email"]["variants"][0]["subject"] = Value::Null;
+        for (reply, came_to) in [(two, "two SENT a"), (bare, "two FAILED RENDER_FAILED")] {
+            let leads = running(&h, json!([one, reply]), json!({}), &[&nameless]).await;
+            settle(&h, &receiver).await;
+            let lead = seen(&h, &leads[0]).await;
+            assert_eq!(ran(&lead), ["one SKIPPED RENDER_FAILED", came_to]);
+        }
+    }
+);
+
+both!(
     a_request_is_made_and_the_lead_goes_on,
     |h: Harness| async move {
         let receiver = Receiver::default();

@@ -47,10 +47,10 @@ fn contradicts(hold: &[&Predicate], fail: &[&Predicate]) -> bool {
     let fields: HashSet<PersonField> = fields.flatten().copied().collect();
     let fails = |wanted: &&Predicate| fail.iter().any(|one| implied(wanted, one, &fields));
     let other = |(at, one): (usize, &&Predicate)| {
-        let rest = hold.iter().skip(at + 1);
-        rest.into_iter().any(|other| excludes(one, other))
+        let mut rest = hold.iter().skip(at + 1);
+        rest.any(|other| excludes(one, other))
     };
-    hold.iter().any(|one| fails(one)) || hold.iter().enumerate().any(other)
+    hold.iter().any(fails) || hold.iter().enumerate().any(other)
 }
 
 /// Whether the other holds wherever the one does, and these fields are there.

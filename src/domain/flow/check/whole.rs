@@ -25,7 +25,9 @@ pub(super) struct Whole<'a> {
     pub clicks: Set,
     /// By the name of an attribute, the steps that give it a value.
     writers: HashMap<&'a str, Set>,
-    /// The steps to which a lead may come without any email, if those are skipped that lack data.
+    /// The emails that are skipped for people who lack data.
+    skippable: Set,
+    /// The steps to which a lead may come without any email, if those are skipped.
     perhaps_first: Set,
     threads: Threads,
 }
@@ -55,10 +57,17 @@ impl<'a> Whole<'a> {
                 _ => {}
             }
         }
-        let is_sent = |step: &Step| match &step.action {
-            Action::Email(email) => !may_be_skipped(step, email),
+        let emails = flow.steps.iter().enumerate();
+        let skippable = emails.filter(|(_, step)| match &step.action {
+            Action::Email(email) => may_be_skipped(step, email),
             _ => false,
+        });
+        let skippable: Set = skippable.map(|(at, _)| at).collect();
+        let is_sent = |step: &Step| {
+            let at = graph.index_of(&step.key);
+            matches!(step.action, Action::Email(_)) && !at.is_some_and(|at| skippable.contains(at))
         };
+        let perhaps_first = graph.before_any(is_sent).into_iter().collect();
         let (long_before, threads) = (long_before(flow, graph, &before), Threads::of(flow, graph));
         Self {
             flow,
@@ -69,7 +78,8 @@ impl<'a> Whole<'a> {
             opens,
             clicks,
             writers,
-            perhaps_first: graph.before_any(is_sent).into_iter().collect(),
+            skippable,
+            perhaps_first,
             threads,
         }
     }
@@ -97,16 +107,8 @@ impl<'a> Whole<'a> {
         if !self.perhaps_first.contains(at) || self.threads.first_emails.contains(at) {
             return None;
         }
-        let skipped = |at: &usize| {
-            self.flow
-                .steps
-                .get(*at)
-                .is_some_and(|step| match &step.action {
-                    Action::Email(email) => may_be_skipped(step, email),
-                    _ => false,
-                })
-        };
-        last.iter().find(skipped).and_then(|at| self.key(at))
+        let skipped = last.shared(&self.skippable).iter().next()?;
+        self.key(skipped)
     }
 
     /// An email right before this one, and somebody who may have sent it and whom this one does not name.
