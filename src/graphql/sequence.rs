@@ -149,8 +149,8 @@ impl Sequence {
     /// scenario leaves open, with the texts and the times. Nothing is sent, and a draft may have problems.
     /// Each step is taken to be done when it is due, a task at once; a condition that holds is passed
     /// when it is first asked, one that does not when its `within` is over. What an update step writes is
-    /// the person's for the steps behind it. Caps and pace delay nothing, each message comes from the first sender of its step that is switched on, and whether the
-    /// person opted out is not asked.
+    /// the person's for the steps behind it. Caps and pace delay nothing, each message comes from the
+    /// first sender of its step that is switched on, and whether the person opted out is not asked.
     async fn preview(
         &self,
         ctx: &Context<'_>,

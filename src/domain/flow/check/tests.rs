@@ -211,6 +211,13 @@ fn a_reply_by_another_sender_is_told() {
     }
     assert_eq!(pair(&[&a], &[&b], false), []);
     assert_eq!(pair(&[&a], &[&b, &a], true), []);
+    // An email without a sender, which is a mistake of its own, hides no other.
+    let nobody = [
+        mail("zero", Some("one"), &[], false),
+        mail("one", Some("two"), &[&a], false),
+        mail("two", None, &[&b], true),
+    ];
+    assert_eq!(of(&nobody).len(), 1);
     // Whoever got the first from a has the second from a, too.
     let three = [
         mail("one", Some("two"), &[&a], false),

@@ -224,7 +224,9 @@ impl Threads {
                 let own: Set = ids.filter_map(|id| number.get(id).copied()).collect();
                 let mut may_send = senders.shared(&own);
                 let changes = senders.without(&own).iter().next().is_some();
-                if changes || threads.first_emails.contains(at) {
+                // Nobody is known to have sent the one before where it names nobody.
+                if changes || may_send.iter().next().is_none() || threads.first_emails.contains(at)
+                {
                     may_send.add(&own);
                 }
                 emails = Set::from_iter([at]);
