@@ -84,7 +84,12 @@ pub async fn record(
         .as_ref()
         .map(|message| ExecutionId::from_uuid(message.id));
     let quiet_until = match engagement {
-        Engagement::AutoReplied { until } => quiet_until(&settings, until, at),
+        Engagement::AutoReplied { until } => {
+            let sender = row.sender_id.map(SenderId::from_uuid);
+            let whose = (sender, PersonId::from_uuid(row.person_id));
+            let quiet = |calendar: &Calendar<'_>| quiet_until(&settings, until, at, calendar);
+            calendar::ask((services, &tx), workspace, &settings, whose, quiet).await?
+        }
         Engagement::Opened | Engagement::Clicked | Engagement::Replied => None,
     };
     let mut events = vec![NewEvent {
@@ -149,10 +154,11 @@ fn quiet_until(
     settings: &Settings,
     stated: Option<DateTime<Utc>>,
     at: DateTime<Utc>,
+    calendar: &Calendar<'_>,
 ) -> Option<DateTime<Utc>> {
     let hold = settings.auto_reply_hold.as_ref()?;
     let stated = stated.filter(|stated| *stated > at && *stated - at <= AWAY_AT_MOST);
-    Some(stated.unwrap_or_else(|| at + hold.exact()))
+    Some(stated.unwrap_or_else(|| planning::span_end(at, hold, calendar)))
 }
 
 /// When the lead's step may come once its contact is back, if it waits for that.

@@ -101,6 +101,17 @@ fn due_after(
     due_at.unwrap_or_else(|| far_off(anchor))
 }
 
+/// When a span that began at `from` is over, as what a condition or a task is given: its days are calendar
+/// days on the clock of the calendar, as those of a wait are.
+pub fn span_end(
+    from: DateTime<Utc>,
+    span: &WaitDuration,
+    calendar: &Calendar<'_>,
+) -> DateTime<Utc> {
+    let end = schedule::wait_end(from, span, false, calendar);
+    end.unwrap_or_else(|| from + span.exact())
+}
+
 /// When a lead that found its window closed is due again.
 pub fn reopens_at(now: DateTime<Utc>, calendar: &Calendar<'_>) -> DateTime<Utc> {
     schedule::next_open(now, calendar).unwrap_or_else(|| far_off(now))
@@ -132,6 +143,62 @@ mod tests {
         assert_eq!(country("Europe/Lisbon", Some("??")).as_deref(), Some("PT"));
         assert_eq!(country("UTC", None), None);
         assert_eq!(Whereabouts::new(None, None), Whereabouts::default());
+    }
+
+    #[test]
+    fn the_days_of_a_span_are_those_of_the_calendar() {
+        let (utc, lisbon) = (Zone::utc(), zone("Europe/Lisbon"));
+        let settings = Settings::default();
+        let instant = |text: &str| -> DateTime<Utc> { text.parse().expect("an instant") };
+        // The clocks of Lisbon go forward on Sunday, 29 March 2026, and back on Sunday, 25 October.
+        for (zone, from, span, end) in [
+            (
+                &lisbon,
+                "2026-03-28T10:00:00Z",
+                "P1D",
+                "2026-03-29T09:00:00Z",
+            ),
+            (
+                &lisbon,
+                "2026-03-28T10:00:00Z",
+                "PT24H",
+                "2026-03-29T10:00:00Z",
+            ),
+            (
+                &lisbon,
+                "2026-03-28T10:00:00Z",
+                "P1DT2H",
+                "2026-03-29T11:00:00Z",
+            ),
+            (
+                &lisbon,
+                "2026-10-24T09:00:00Z",
+                "P1D",
+                "2026-10-25T10:00:00Z",
+            ),
+            // Half past one is left out that Sunday.
+            (
+                &lisbon,
+                "2026-03-28T01:30:00Z",
+                "P1D",
+                "2026-03-29T01:00:00Z",
+            ),
+            (&utc, "2026-03-28T10:00:00Z", "P1D", "2026-03-29T10:00:00Z"),
+            (
+                &utc,
+                "2026-03-28T10:00:00.250Z",
+                "PT0S",
+                "2026-03-28T10:00:00.250Z",
+            ),
+        ] {
+            let calendar = Calendar::new(zone, &settings);
+            let span = span.parse().expect("a duration");
+            assert_eq!(
+                span_end(instant(from), &span, &calendar),
+                instant(end),
+                "{from} {span}"
+            );
+        }
     }
 
     #[test]

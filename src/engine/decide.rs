@@ -9,13 +9,14 @@ use serde_json::{Map, Value};
 use super::plan::{self, RunningSender};
 use super::{Letter, RunningVersion};
 use crate::clock::from_ms;
+use crate::domain::duration::WaitDuration;
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::{Answer, Channel, CompiledStep, MissingPolicy};
 use crate::domain::gate;
 use crate::domain::id::{ExecutionId, SenderId};
 use crate::domain::lead::Hold;
 use crate::domain::outcome::ErrorCode;
-use crate::domain::planning::Whereabouts;
+use crate::domain::planning::{self, Whereabouts};
 use crate::domain::template::{MergeData, RenderError};
 use crate::store::claim::{DueLead, PersonRow};
 use crate::store::engagement::Touched;
@@ -221,6 +222,21 @@ fn closed_until(sender: Option<&RunningSender>, at: &Circumstances<'_>) -> Optio
     let zone = sender.map_or(&at.version.zone, |sender| &sender.zone);
     let calendar = plan::calendar(at.version, zone, at.whereabouts);
     gate::window(&calendar, at.now).map(|closed| closed.until)
+}
+
+/// When a span is over that began at `from`, on the clock that the waits of such a step are counted on.
+fn span_end(
+    from: DateTime<Utc>,
+    span: &WaitDuration,
+    sender: Option<&RunningSender>,
+    at: &Circumstances<'_>,
+) -> DateTime<Utc> {
+    let zone = sender.map_or(&at.version.zone, |sender| &sender.zone);
+    planning::span_end(
+        from,
+        span,
+        &plan::calendar(at.version, zone, at.whereabouts),
+    )
 }
 
 fn merge_data<'a>(person: &'a PersonRow, sender: Option<&'a RunningSender>) -> MergeData<'a> {

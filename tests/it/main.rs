@@ -10,6 +10,7 @@ mod blocker_codes;
 mod blockers;
 mod bulk;
 mod bus;
+mod calendar_days;
 mod changed_steps;
 mod company_replies;
 mod connections;

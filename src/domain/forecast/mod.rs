@@ -5,6 +5,7 @@
 //!
 //! - The day is the sequence's, and so are the windows, whatever clock the settings read them on. A
 //!   lead that is done with a step on a day is taken to be so at the day's first opening.
+//! - The holidays of contacts' countries, the workspace's limits and `maxLateness` are left out.
 //! - Nobody answers, and nothing fails. A condition does not come to hold; a split divides leads by its
 //!   weights; a task is done at once.
 //! - The sequence has its senders for itself: what others send through them on later days is not known.
@@ -427,9 +428,11 @@ impl<'a> Run<'a> {
     /// The day on which leads stop waiting in a step.
     fn given_up(&self, group: Group, day: usize) -> usize {
         match self.step(group.step).map(|step| &step.action) {
-            Some(Action::Condition(condition)) if !group.is_in_step => self
-                .day_of(self.anchor(day) + condition.within.exact())
-                .max(day),
+            Some(Action::Condition(condition)) if !group.is_in_step => {
+                let anchor = self.anchor(day);
+                let until = planning::span_end(anchor, &condition.within, &self.calendar);
+                self.day_of(until).max(day)
+            }
             _ => day,
         }
     }

@@ -36,6 +36,7 @@ use self::ways::{Way, Ways};
 use super::flow::{Action, Answer, Channel, Flow, FlowProblem, Step};
 use super::id::SenderId;
 use super::planning::{self, Clocks};
+use super::schedule::Calendar;
 use super::settings::Settings;
 use super::thread::reply_subject;
 use super::zone::Zone;
@@ -224,6 +225,7 @@ impl Walk<'_> {
             }
             match way.to {
                 Some(to) => self.step(to, done_at(step, at, *way), &so_far),
+                Some(to) => self.step(to, self.done_at(step, at, *way), &thread),
                 None => self.end_path(),
             }
             if is_answer {
@@ -253,15 +255,30 @@ impl Walk<'_> {
     }
 
     fn due_at(&mut self, step: &Step, anchor: DateTime<Utc>, contact: &Contact) -> DateTime<Utc> {
+    fn due_at(&mut self, step: &Step, anchor: DateTime<Utc>) -> DateTime<Utc> {
+        let at = planning::draft_due_at(step, anchor, &self.calendar(step));
+        self.days += (at - anchor).num_days();
+        at
+    }
+
+    /// When a lead goes on from a step that was due at `at`.
+    fn done_at(&self, step: &Step, at: DateTime<Utc>, way: Way) -> DateTime<Utc> {
+        match &step.action {
+            Action::Condition(condition) if way.answer == Answer::Held(false) => {
+                planning::span_end(at, &condition.within, &self.calendar(step))
+            }
+            _ => at,
+        }
+    }
+
+    fn calendar(&self, step: &Step) -> Calendar<'_> {
         let of = self.circumstances;
         let clocks = Clocks {
             sequence: of.zone,
             sender: sender(step, of).map_or(of.zone, |sender| &sender.zone),
             person: &contact.whereabouts,
         };
-        let at = planning::draft_due_at(step, anchor, &planning::calendar(of.settings, clocks));
-        self.days += (at - anchor).num_days();
-        at
+        planning::calendar(of.settings, clocks)
     }
 
     fn entry(
@@ -345,16 +362,6 @@ fn shorten(entries: &mut [PreviewEntry]) {
             (entry.subject, entry.html, entry.text) = (None, None, None);
             entry.problems = Arc::default();
         }
-    }
-}
-
-/// When a lead goes on from a step that was due at `at`.
-fn done_at(step: &Step, at: DateTime<Utc>, way: Way) -> DateTime<Utc> {
-    match &step.action {
-        Action::Condition(condition) if way.answer == Answer::Held(false) => {
-            at + condition.within.exact()
-        }
-        _ => at,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Messages: to whom, with what text.
 
 use super::{
-    Circumstances, Decision, Outgoing, closed_until, merge_data, quiet_until, suppressed,
+    Circumstances, Decision, Outgoing, closed_until, merge_data, quiet_until, span_end, suppressed,
     unaddressed, unrendered,
 };
 use crate::channel::email::Email;
@@ -31,7 +31,7 @@ pub(super) fn decide(
         return Decision::Quiet(until);
     }
     // Asked first: whoever waits for the next opening is later still.
-    if is_too_late(due, &at) {
+    if is_too_late(due, sender, &at) {
         return Decision::Over {
             status: ExecutionStatus::Skipped,
             code: None,
@@ -55,12 +55,12 @@ pub(super) fn decide(
 
 /// Whether the message is so late that the settings forbid it, reckoned from when its step was first
 /// due: to be put off makes nobody less late.
-fn is_too_late(due: &DueLead, at: &Circumstances<'_>) -> bool {
+fn is_too_late(due: &DueLead, sender: &RunningSender, at: &Circumstances<'_>) -> bool {
     let (Some(max), Some(due_at)) = (&at.version.settings.max_lateness, due.lead.first_due())
     else {
         return false;
     };
-    at.now - due_at > max.exact()
+    at.now > span_end(due_at, max, Some(sender), at)
 }
 
 fn failed(code: ErrorCode, message: &str) -> Decision {

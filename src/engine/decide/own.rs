@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    Circumstances, Decision, Outgoing, closed_until, merge_data, quiet_until, suppressed,
+    Circumstances, Decision, Outgoing, closed_until, merge_data, quiet_until, span_end, suppressed,
     unaddressed, unrendered,
 };
 use crate::channel::webhook::WebhookRequest;
@@ -55,7 +55,7 @@ fn ask(due: &DueLead, condition: &CompiledCondition, at: &Circumstances<'_>) -> 
     }
     let until = match due.lead.until_at.map(from_ms) {
         Some(until) if awaits => until,
-        _ => at.now + condition.within.exact(),
+        _ => span_end(at.now, &condition.within, None, at),
     };
     if until <= at.now {
         return Decision::Done {
@@ -88,7 +88,8 @@ fn give(
                         due.lead.until_at.map(from_ms)
                     } else {
                         // It was given before the lead was moved away and back.
-                        let timeout = task.timeout.map(|timeout| at.now + timeout.exact());
+                        let timeout = task.timeout.as_ref();
+                        let timeout = timeout.map(|timeout| span_end(at.now, timeout, None, at));
                         state.expires_at.or(timeout)
                     };
                     if until.is_some_and(|until| until <= at.now) {
@@ -126,9 +127,10 @@ fn give(
                 Ok(instructions) => instructions,
                 Err(error) => return unrendered(step, error),
             };
+            let timeout = task.timeout.as_ref();
             Decision::Await {
                 hold: Hold::AwaitingTask,
-                until: task.timeout.map(|timeout| at.now + timeout.exact()),
+                until: timeout.map(|timeout| span_end(at.now, timeout, None, at)),
                 task: Some(TaskText {
                     channel: step.channel.unwrap_or(Channel::Task),
                     title,

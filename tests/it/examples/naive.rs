@@ -215,7 +215,7 @@ impl Walk<'_> {
     /// How and when a task ends that is given at an instant.
     fn worked(&self, step: &Value, action: &Value, at: Timestamp) -> (&'static str, Timestamp) {
         let timeout = action["timeout"].as_str();
-        let given_up = timeout.map(|timeout| at + span_of_hours(timeout));
+        let given_up = timeout.map(|timeout| self.over(timeout, at));
         let (example, person) = (self.example, &self.person.name);
         let fate = fates::of_task(example, person, key(step), timeout.is_some());
         let fate = fate.map(|(done, after)| (done, later(at, after)));
@@ -252,7 +252,7 @@ impl Walk<'_> {
     /// whenever the contact does something or is written into.
     fn asked(&self, action: &Value, now: Timestamp, done: &Done) -> (bool, Timestamp) {
         let within = action["within"].as_str().unwrap_or("PT0S");
-        let until = now + span_of_hours(within);
+        let until = self.over(within, now);
         let deeds = done.deeds.iter().map(|(.., when)| *when);
         let written = self.person.later.iter().map(|(.., when)| *when);
         let mut moments: Vec<Timestamp> = deeds
@@ -334,6 +334,25 @@ impl Walk<'_> {
             .hours(span.get_hours())
             .minutes(span.get_minutes());
         self.opening(kind, at)
+    }
+
+    /// When the time is over that a condition or a task has from an instant on: so many days later the
+    /// clock shows the same time of day, and the hours come after that.
+    fn over(&self, text: &str, from: Timestamp) -> Timestamp {
+        let span: Span = text.parse().expect("a duration");
+        let days = span.get_days() + 7 * span.get_weeks();
+        let zone = self.zone(false);
+        let at = match days {
+            0 => from,
+            days => first_at(
+                &zone,
+                wall(&zone, from) + chrono::Duration::days(days.into()),
+                from,
+            ),
+        };
+        at + Span::new()
+            .hours(span.get_hours())
+            .minutes(span.get_minutes())
     }
 
     /// When a step of this kind may be carried out that is due at an instant.
@@ -444,15 +463,6 @@ fn later(from: Timestamp, after: i64) -> Timestamp {
 
 fn key(step: &Value) -> &str {
     step["key"].as_str().expect("a key")
-}
-
-/// A duration whose days have 24 hours: how long a condition waits.
-fn span_of_hours(text: &str) -> Span {
-    let span: Span = text.parse().expect("a duration");
-    let days = i64::from(span.get_days());
-    Span::new()
-        .hours(24 * days + i64::from(span.get_hours()))
-        .minutes(span.get_minutes())
 }
 
 fn wall(zone: &TimeZone, at: Timestamp) -> NaiveDateTime {
