@@ -188,6 +188,111 @@ async fn a_sequence_lives_in_a_file_on_postgres() {
     a_sequence_lives_in_a_file(Database::Postgres).await;
 }
 
+const MOVES: &str = "
+name: Moves
+flow:
+  steps:
+    - key: one
+      wait: P2D
+      action:
+        email:
+          senderIds: [ann@example.com]
+          variants: [{ subject: One, text: 'Hello {{ attributes.citty | default(\"there\") }}' }]
+    - key: two
+      wait: P1D
+      action:
+        email:
+          senderIds: [ann@example.com]
+          variants: [{ subject: Two, text: Hello again }]
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_of_publishing_tells_what_changes_for_what_runs() {
+    let desk = Desk::new(Database::Sqlite).await;
+    let input = json!({ "email": "bo@example.com", "attributes": { "city": "Lisbon" } });
+    let select = "person { id }";
+    let made = desk
+        .client
+        .mutate("personCreate", "PersonInput", input, select)
+        .await;
+    // The server knows what attributes people have: who makes a typo is told.
+    let (code, said) = desk.apply(MOVES, &["--publish"]).await;
+    assert_eq!(code, 0, "{said}");
+    for part in ["created", "warning", "flow.steps[0].action.email", "city"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let (code, said) = desk.apply(MOVES, &["--plan", "--publish"]).await;
+    assert_eq!(code, 0, "{said}");
+    for part in ["no change", "warning", "city"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert!(
+        !said.contains("version"),
+        "nothing is to be published: {said}"
+    );
+    let id = desk.sequences().await[0]["id"].clone();
+    let input = json!({ "sequenceId": id, "people": { "ids": [made["person"]["id"]] } });
+    let select = "operation { status }";
+    desk.client
+        .mutate("leadsEnrol", "LeadsEnrolInput", input, select)
+        .await;
+
+    let one = MOVES.find("    - key: one").expect("a step");
+    let two = MOVES.find("    - key: two").expect("a step");
+    let edited = format!("{}{}", &MOVES[..one], &MOVES[two..]).replace("P1D", "P3D");
+    let flags = ["--plan", "--disable", "--publish"];
+    let (code, said) = desk.apply(&edited, &flags).await;
+    assert_eq!(code, 2, "{said}");
+    for part in [
+        "- step one",
+        "takes away step one",
+        "which are 1",
+        "go to two",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert!(!said.contains("edited since"), "{said}");
+    let (code, said) = desk.apply(&edited, &["--disable"]).await;
+    assert_eq!((code, said.contains("updated")), (0, true), "{said}");
+
+    // It has the file's flow by now; what ran last has not.
+    let (code, said) = desk.apply(&edited, &["--plan", "--publish"]).await;
+    assert_eq!(code, 2, "{said}");
+    for part in [
+        "edited since version 1",
+        "step one removed",
+        "step two changed: wait",
+        "takes away step one",
+        "which are 1",
+        "go to two",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let flags = ["--plan", "--publish", "--removed-step", "stop"];
+    let (_, said) = desk.apply(&edited, &flags).await;
+    assert!(said.contains("on its way to stop"), "{said}");
+    for (way, part) in [
+        ("one=three", "the file has no step three"),
+        ("three=two", "no step three is taken away"),
+        ("onward", "OLD=NEW"),
+    ] {
+        let (code, said) = desk
+            .apply(&edited, &["--publish", "--removed-step", way])
+            .await;
+        assert_ne!(code, 0, "{said}");
+        assert!(said.contains(part), "{part} in {said}");
+        assert_eq!(desk.sequences().await[0]["status"], "DISABLED");
+    }
+    let (code, said) = desk
+        .apply(&edited, &["--publish", "--removed-step", "stop"])
+        .await;
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.contains("0 leads keep their step, 0 go to another, 1 end"),
+        "{said}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_wrong_changes_nothing_and_is_said_with_its_place() {
     let desk = Desk::new(Database::Sqlite).await;

@@ -9,12 +9,13 @@ use super::SequenceError;
 use super::api::Api;
 use super::definition::Definition;
 use super::plan::Plan;
+use super::publishing::{self, Move, Publishing, Standing, problems, wrong_move};
 use super::senders::Senders;
 use super::stored::{self, Stored, settings_input};
 use super::wrong::{Wrong, below, place, texts};
 use crate::app::Refusal;
 use crate::app::sequence::{self, Change, Content};
-use crate::domain::flow::{self, Facts, FlowProblem, Severity};
+use crate::domain::flow::{self, Facts, Flow, FlowProblem, RemovedStepPolicy, Severity};
 use crate::domain::id::SequenceId;
 use crate::domain::sequence::SequenceStatus;
 use crate::graphql::flow::FlowInput;
@@ -22,12 +23,14 @@ use crate::graphql::settings::SequenceSettingsInput;
 use crate::zones::ZoneDatabase;
 
 /// What may be done beside the edit itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wish {
     /// Disable a published sequence, so that it can be edited.
     pub disable: bool,
     /// Publish it in the end.
     pub publish: bool,
+    /// What becomes of leads whose step is gone when it is published.
+    pub on_removed_step: RemovedStepPolicy,
 }
 
 /// A file that was read and compared; nothing has changed yet.
@@ -38,10 +41,12 @@ pub struct Prepared {
     /// What publishing would refuse or warn of.
     pub problems: Vec<FlowProblem>,
     current: Option<Stored>,
+    standing: Option<Standing>,
     name: String,
     /// The flow with ids for senders.
     flow: Value,
     settings: Value,
+    after: Flow,
 }
 
 /// Reads a file's sequence as the server would, finds the one that it stands for, and compares.
@@ -74,13 +79,24 @@ pub async fn prepare(
         senders: senders.facts(),
         ..Facts::default()
     };
+    let standing = match &current {
+        Some(current) => Some(Standing::ask(api, current.id).await?),
+        None => None,
+    };
+    let plan = Plan::between(before.as_ref(), &after)?;
+    let problems = match &standing {
+        Some(standing) if plan.is_empty() => standing.problems(),
+        Some(_) | None => flow::check(&after.flow, &after.settings, &facts),
+    };
     Ok(Prepared {
-        plan: Plan::between(before.as_ref(), &after)?,
-        problems: flow::check(&after.flow, &after.settings, &facts),
+        plan,
+        problems,
         name: after.name,
         settings: settings_input(&after.settings)?.into(),
         current,
+        standing,
         flow,
+        after: after.flow,
     })
 }
 
@@ -147,8 +163,35 @@ impl Prepared {
             .collect()
     }
 
+    /// What publishing does beside the edit; `None` where nothing is published or was before.
+    ///
+    /// # Errors
+    /// What the API said, and [`SequenceError::RemovedStep`] where the wish names steps wrongly.
+    pub async fn publishing(
+        &self,
+        api: &impl Api,
+        wish: &Wish,
+    ) -> Result<Option<Publishing>, SequenceError> {
+        let (Some(current), Some(standing)) = (&self.current, &self.standing) else {
+            return Ok(None);
+        };
+        if !wish.publish || !self.changes(wish) {
+            return Ok(None);
+        }
+        let policy = &wish.on_removed_step;
+        let publishing = standing
+            .publishing(api, current.id, &self.after, policy)
+            .await?;
+        let moves = publishing.iter().flat_map(|publishing| &publishing.moves);
+        let moves: Vec<Move> = moves.cloned().collect();
+        match wrong_move(policy, &self.after, &moves) {
+            Some(wrong) => Err(SequenceError::RemovedStep(wrong)),
+            None => Ok(publishing),
+        }
+    }
+
     /// Whether anything is to be done.
-    pub fn changes(&self, wish: Wish) -> bool {
+    pub fn changes(&self, wish: &Wish) -> bool {
         let published = self
             .current()
             .is_some_and(|(_, status)| status == SequenceStatus::Published);
@@ -160,7 +203,7 @@ impl Prepared {
     /// # Errors
     /// [`SequenceError::State`] with the remedy, and [`SequenceError::Refused`] where publishing is
     /// wished for and would be refused.
-    pub fn allow(&self, wish: Wish) -> Result<(), SequenceError> {
+    pub fn allow(&self, wish: &Wish) -> Result<(), SequenceError> {
         if !self.changes(wish) {
             return Ok(());
         }
@@ -193,15 +236,17 @@ impl Prepared {
         api: &impl Api,
         wish: Wish,
     ) -> Result<(SequenceId, Vec<Done>), SequenceError> {
-        self.allow(wish)?;
+        self.allow(&wish)?;
+        self.publishing(api, &wish).await?;
         let mut done = Vec::new();
         let Some(current) = &self.current else {
             let input = json!({ "name": self.name, "flow": self.flow, "settings": self.settings });
             let payload = mutate(api, "sequenceCreate", "SequenceCreateInput", input).await?;
             let id = id_of(&payload)?;
             done.push(Done::Created);
+            done.extend(self.warnings(&payload));
             if wish.publish {
-                done.push(publish(api, id, &payload).await?);
+                done.push(publish(api, id, &payload, &wish).await?);
             }
             return Ok((id, done));
         };
@@ -212,7 +257,7 @@ impl Prepared {
             mutate(api, "sequenceDisable", "SequenceIdInput", input).await?;
             done.push(Done::Disabled);
         }
-        match self.edit(api, current, wish).await {
+        match self.edit(api, current, &wish).await {
             Ok(edited) => done.extend(edited),
             Err(error) if disables => return Err(SequenceError::LeftDisabled(Box::new(error))),
             Err(error) => return Err(error),
@@ -225,7 +270,7 @@ impl Prepared {
         &self,
         api: &impl Api,
         current: &Stored,
-        wish: Wish,
+        wish: &Wish,
     ) -> Result<Vec<Done>, SequenceError> {
         let mut done = Vec::new();
         let mut payload = json!({ "sequence": { "revision": current.revision } });
@@ -235,11 +280,25 @@ impl Prepared {
                 "settings": self.settings });
             payload = mutate(api, "sequenceUpdate", "SequenceUpdateInput", input).await?;
             done.push(Done::Updated);
+            done.extend(self.warnings(&payload));
         }
         if wish.publish && self.changes(wish) {
-            done.push(publish(api, current.id, &payload).await?);
+            done.push(publish(api, current.id, &payload, wish).await?);
         }
         Ok(done)
+    }
+
+    /// What the server warns of, which knows the attributes of people, and was not told before.
+    fn warnings(&self, payload: &Value) -> Vec<Done> {
+        let warnings = problems(&payload["sequence"])
+            .into_iter()
+            .filter(|problem| {
+                let same =
+                    |told: &&FlowProblem| told.code == problem.code && told.path == problem.path;
+                problem.severity == Severity::Warning
+                    && !self.problems.iter().any(|told| same(&told))
+            });
+        warnings.map(Done::Warned).collect()
     }
 }
 
@@ -252,6 +311,8 @@ pub enum Done {
     Disabled,
     /// It was edited.
     Updated,
+    /// Something in it is probably not meant.
+    Warned(FlowProblem),
     /// It sends; so many leads kept their step, went to another, and stopped or ended.
     Published {
         /// Leads that keep their step.
@@ -269,6 +330,7 @@ impl fmt::Display for Done {
             Self::Created => f.write_str("created"),
             Self::Disabled => f.write_str("disabled"),
             Self::Updated => f.write_str("updated"),
+            Self::Warned(problem) => f.write_str(&describe(problem)),
             Self::Published {
                 staying,
                 moving,
@@ -281,9 +343,15 @@ impl fmt::Display for Done {
     }
 }
 
-async fn publish(api: &impl Api, id: SequenceId, edited: &Value) -> Result<Done, SequenceError> {
+async fn publish(
+    api: &impl Api,
+    id: SequenceId,
+    edited: &Value,
+    wish: &Wish,
+) -> Result<Done, SequenceError> {
     let input = json!({ "id": id.to_string(),
-        "expectedRevision": edited["sequence"]["revision"] });
+        "expectedRevision": edited["sequence"]["revision"],
+        "onRemovedStep": publishing::input(&wish.on_removed_step) });
     let payload = mutate(api, "sequencePublish", "SequencePublishInput", input).await?;
     let count = |field: &str| payload["plan"][field].as_i64().unwrap_or_default();
     Ok(Done::Published {
@@ -302,7 +370,7 @@ async fn mutate(
 ) -> Result<Value, SequenceError> {
     let document = format!(
         "mutation Apply($input: {input_type}!) {{ {field}(input: $input) {{
-           sequence {{ id revision }} userErrors {{ message path }}
+           sequence {{ id revision problems {{ severity code message stepKey path }} }} userErrors {{ message path }}
            problems {{ severity message path }} plan {{ staying moving stopping completing }} }} }}"
     );
     let mut answer = api.ask(&document, json!({ "input": input })).await?;

@@ -6,7 +6,7 @@
 //!
 //! - `definition`: the file. `shape`: whether it has the shape of the API's inputs.
 //! - `senders`: addresses for ids. `stored`, `predicate`: the sequence as the API has it.
-//! - `plan`: the differences. `apply`: making them.
+//! - `plan`: the differences. `publishing`: what publishing does beside. `apply`: making them.
 //! - `api`: the server.
 
 use std::io::{Read, Write};
@@ -20,6 +20,7 @@ mod apply;
 mod definition;
 mod plan;
 mod predicate;
+mod publishing;
 mod senders;
 mod shape;
 mod stored;
@@ -29,6 +30,7 @@ pub use self::api::{Api, ApiError, Remote};
 pub use self::apply::{Done, Prepared, Wish, prepare};
 pub use self::definition::Definition;
 pub use self::plan::{FieldChange, How, Plan, StepChange};
+pub use self::publishing::{Move, Publishing, RemovedStep};
 pub use self::stored::{Stored, find};
 pub use self::wrong::Wrong;
 use super::Failure;
@@ -55,7 +57,8 @@ file or the server is at fault.
 Examples:
   cadenza sequence apply welcome.yaml --plan
   cadenza sequence apply welcome.yaml
-  cadenza sequence apply welcome.yaml --disable --publish";
+  cadenza sequence apply welcome.yaml --disable --publish --plan
+  cadenza sequence apply welcome.yaml --disable --publish --removed-step read=text,old=text";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SequenceCommand {
@@ -120,6 +123,15 @@ pub(super) struct ApplyArgs {
     /// Publish the sequence in the end
     #[arg(long, env = "CADENZA_PUBLISH")]
     publish: bool,
+    /// Where leads go whose step is gone when the sequence is published: next, the next step that is
+    /// left; stop; or OLD=NEW, with a comma between several
+    #[arg(
+        long,
+        env = "CADENZA_REMOVED_STEP",
+        default_value = "next",
+        value_name = "WAY"
+    )]
+    removed_step: RemovedStep,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -161,6 +173,9 @@ pub enum SequenceError {
     /// The sequence's status forbids it.
     #[error("{0}")]
     State(&'static str),
+    /// What is said of steps that are gone names them wrongly.
+    #[error("{0}; nothing was changed")]
+    RemovedStep(String),
     /// Publishing would refuse the sequence.
     #[error("publishing would refuse this, so nothing was changed: correct what is refused above")]
     Refused,
@@ -216,16 +231,20 @@ async fn apply(arguments: &ApplyArgs) -> Result<ExitCode, SequenceError> {
     let wish = Wish {
         disable: arguments.disable,
         publish: arguments.publish,
+        on_removed_step: arguments.removed_step.0.clone(),
     };
     say(&definition, &prepared);
     if arguments.plan {
+        if let Some(publishing) = prepared.publishing(&remote, &wish).await? {
+            print!("{publishing}");
+        }
         if wish.publish {
-            prepared.allow(Wish {
+            prepared.allow(&Wish {
                 disable: true,
-                ..wish
+                ..wish.clone()
             })?;
         }
-        let code = if prepared.changes(wish) { CHANGES } else { 0 };
+        let code = if prepared.changes(&wish) { CHANGES } else { 0 };
         return Ok(ExitCode::from(code));
     }
     let (id, done) = prepared.carry_out(&remote, wish).await?;

@@ -297,7 +297,7 @@ impl WebhookAction<'_> {
 /// # Errors
 /// Without a caller.
 pub(in crate::graphql) fn sees_headers(ctx: &Context<'_>) -> Result<bool> {
-    Ok(ctx.caller()?.role >= Role::Editor)
+    Ok(ctx.caller_within()?.role >= Role::Editor)
 }
 
 /// Leaves of headers their names.
