@@ -44,6 +44,7 @@ test: web fmt-check lint ## check everything, on SQLite and on PostgreSQL, from 
 .PHONY: test-rust
 test-rust: ## the Rust tests alone; needs TEST_POSTGRES_URL: .ci/with-postgres make test-rust
 	cargo $(RUN_TESTS) --workspace
+	@.ci/untested
 
 .PHONY: test-clients
 test-clients: export CADENZA_BIN ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/cadenza

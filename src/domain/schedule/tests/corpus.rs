@@ -1,5 +1,5 @@
 //! Every change of the clocks that a public list has for our years: `tz/transitions.jsonl` in the
-//! folder that `CADENZA_CORPORA` names.
+//! folder that `CADENZA_CORPORA` names. Some are kept here, for whoever has no such folder.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -47,6 +47,40 @@ fn lands_right_at_every_change_of_the_clocks() {
         seen.insert((change.zone, change.utc));
     }
     assert_eq!((lines, seen.len()), (LINES, CHANGES), "{}", path.display());
+}
+
+#[test]
+fn lands_right_at_the_changes_of_the_clocks_that_are_kept_here() {
+    let lines = include_str!("changes.txt").lines();
+    let lines: Vec<&str> = lines.filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(lines.len(), 144);
+    for line in lines {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [zone, utc, before, after] = fields[..] else {
+            panic!("{line}");
+        };
+        let utc = NaiveDateTime::parse_from_str(utc, "%Y-%m-%dT%H:%MZ").expect(line);
+        let minutes = [before, after].map(|minutes| minutes.parse::<i64>().expect(line));
+        let [local_from, local_to] = {
+            let mut ends = minutes.map(|minutes| utc + Duration::minutes(minutes));
+            ends.sort_unstable();
+            ends
+        };
+        let change = Change {
+            zone: zone.to_owned(),
+            utc: utc.and_utc(),
+            off_before: minutes[0] * 60,
+            off_after: minutes[1] * 60,
+            kind: if minutes[0] < minutes[1] {
+                Kind::Gap
+            } else {
+                Kind::Overlap
+            },
+            local_from,
+            local_to,
+        };
+        lands_right(&change, line);
+    }
 }
 
 fn lands_right(change: &Change, line: &str) {
