@@ -44,6 +44,8 @@ pub struct Sender {
     pub zone: &'static str,
     pub cap: Option<u32>,
     pub gap: Duration,
+    /// The most that is added to the gap by chance.
+    pub jitter: Duration,
     /// First day, its cap, and by how much it grows each day.
     pub warm_up: Option<(NaiveDate, u32, u32)>,
 }
@@ -68,6 +70,8 @@ pub struct Handed {
     pub person: Uuid,
     /// The person's clock when it was claimed.
     pub person_zone: Option<String>,
+    /// And its country.
+    pub person_country: Option<String>,
     pub sequence: Uuid,
     pub version: Uuid,
     pub step: String,

@@ -19,7 +19,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::Set};
 use crate::book::{self, Edition, Removed};
 use crate::flows;
 use crate::options::Press;
-use crate::oracle::clock::{ZONES, day};
+use crate::oracle::clock::{self, ZONES, day};
 use crate::world::World;
 
 /// The Wednesday of the first week, a holiday.
@@ -81,7 +81,8 @@ impl World {
         self.book.workspace_zone = "UTC";
         for _ in 0..self.options.senders {
             let (cap, gap) = (Some(self.options.cap), self.options.gap);
-            self.engage(Channel::Email, "UTC", cap, gap, None).await;
+            let pace = (gap, Duration::zero());
+            self.engage(Channel::Email, "UTC", cap, pace, None).await;
         }
         let flow = flows::straight(&self.cast.email, self.options.steps);
         let settings = Settings {
@@ -115,6 +116,7 @@ impl World {
                 let zone = self.draws.pick(&ZONES);
                 let cap = self.draws.pick(&[None, Some(2), Some(self.options.cap)]);
                 let gap = Duration::seconds(self.draws.pick(&[0, 0, 90, 600]));
+                let jitter = Duration::seconds(self.draws.pick(&[0, 30, 300]));
                 let today = day(self.clock.now(), zone);
                 let press = self.options.press;
                 let cap = cap.filter(|_| press.is_none());
@@ -128,7 +130,8 @@ impl World {
                     first_day_cap: 1,
                     daily_increase: 1,
                 });
-                self.engage(channel, zone, cap, gap, warm_up).await;
+                self.engage(channel, zone, cap, (gap, jitter), warm_up)
+                    .await;
             }
         }
         let mut people = Vec::new();
@@ -187,12 +190,17 @@ impl World {
         if draws.percent(70) {
             attributes.insert("tier".into(), draws.pick(&["a", "b"]).into());
         }
+        let zone = draws.percent(70).then(|| draws.pick(&ZONES));
+        // The holidays of no other country are known to the oracle.
+        let is_known = zone.is_none_or(|zone| clock::country_of(zone).is_ok());
+        let country = (draws.percent(40) || !is_known).then(|| draws.pick(&["DE", "US", "JP"]));
         person::ActiveModel {
             phone: text(75, format!("+1415555{:04}", 2600 + number)),
             linkedin_url: text(50, format!("https://www.linkedin.com/in/p{number}")),
             first_name: text(80, format!("P{number}")),
             company: text(60, format!("Company {}", number % 3)),
-            time_zone: text(70, draws.pick(&ZONES).to_owned()),
+            time_zone: Set(zone.map(str::to_owned)),
+            country: Set(country.map(str::to_owned)),
             attributes: Set(attributes.into()),
             ..Default::default()
         }
@@ -216,6 +224,7 @@ impl World {
                 .map(|_| today + Days::new(draws.below(6)))
                 .collect(),
             holiday_countries: german.into_iter().collect(),
+            contact_holidays: draws.percent(40),
             max_new_leads_per_day: draws.pick(&[None, None, Some(2), Some(5)]),
             max_sends_per_day: draws.pick(&[None, None, Some(4), Some(8)]),
             max_lateness: draws
@@ -245,7 +254,7 @@ impl World {
         channel: Channel,
         zone: &'static str,
         cap: Option<u32>,
-        gap: Duration,
+        (gap, jitter): (Duration, Duration),
         warm_up: Option<WarmUp>,
     ) {
         let now = self.clock.now().timestamp_millis();
@@ -265,7 +274,7 @@ impl World {
             time_zone: Set(zone.into()),
             daily_cap: Set(cap.map(|cap| i32::try_from(cap).expect("small"))),
             min_gap_ms: Set(gap.num_milliseconds()),
-            gap_jitter_ms: Set(0),
+            gap_jitter_ms: Set(jitter.num_milliseconds()),
             warm_up: Set(warm_up.map(|warm_up| serde_json::to_value(warm_up).expect("json"))),
             transport: Set(serde_json::json!({ "kind": "outbox" })),
             revision: Set(1),
@@ -287,6 +296,7 @@ impl World {
             zone,
             cap,
             gap,
+            jitter,
             warm_up,
         });
     }
@@ -381,6 +391,7 @@ impl World {
                 Removed::Stop => PolicyInput::Stop,
             },
             dry_run: false,
+            plan: false,
         };
         let published = match publish::publish(&self.services, &self.caller, input).await {
             Ok(published) => published,

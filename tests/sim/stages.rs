@@ -64,7 +64,8 @@ impl World {
             for claimed in &claim.messages {
                 let id = claimed.execution_id.uuid();
                 let person = watch::may_go(&self.services.db, id, now).await;
-                self.zones_at_claim.insert(id, person.time_zone);
+                let whereabouts = (person.time_zone, person.country);
+                self.zones_at_claim.insert(id, whereabouts);
             }
             let leads = self.listen().await;
             if claim.next_at.is_none_or(|at| at > now) {
@@ -137,6 +138,8 @@ impl World {
                 self.requests.taken(&key, is_known);
             }
             let execution = claimed.execution_id.uuid();
+            let whereabouts = self.zones_at_claim.get(&execution).cloned();
+            let (person_zone, person_country) = whereabouts.unwrap_or_default();
             self.book.handed.push(Handed {
                 at: self.clock.now(),
                 claimed_at: claimed.claimed_at,
@@ -149,7 +152,8 @@ impl World {
                 execution,
                 lead: claimed.lead.id,
                 person: claimed.lead.person_id,
-                person_zone: self.zones_at_claim.get(&execution).cloned().flatten(),
+                person_zone,
+                person_country,
                 sequence: claimed.sequence_id.uuid(),
                 version: claimed.version.id.uuid(),
                 step: claimed.step_key.clone(),

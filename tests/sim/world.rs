@@ -76,7 +76,7 @@ pub struct World {
     /// People as they were when the log was last read.
     pub people: People,
     /// The clocks that people had when their messages were claimed, by execution.
-    pub zones_at_claim: HashMap<Uuid, Option<String>>,
+    pub zones_at_claim: HashMap<Uuid, (Option<String>, Option<String>)>,
     /// By what the provider knows the messages of people who are erased, by execution.
     pub erased_keys: HashMap<Uuid, String>,
     /// Why publishing was last refused.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use cadenza::domain::flow::{Action, Channel, Step};
 use cadenza::domain::id::SenderId;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Duration, NaiveDate, Utc};
 use uuid::Uuid;
 
 use super::clock;
@@ -74,20 +74,16 @@ fn under_senders_caps(book: &Book) {
     }
 }
 
-/// Nothing above the caps of a sequence and a day of its clock. A lead's first message counts on the
-/// day of its first attempt.
-fn under_sequences_caps(book: &Book) {
-    let mut sends: BTreeMap<(Uuid, NaiveDate), u32> = BTreeMap::new();
-    let mut new: BTreeMap<(Uuid, NaiveDate), u32> = BTreeMap::new();
-    let mut known = HashSet::new();
-    let day_of = |at: DateTime<Utc>, one: &Handed| {
-        let zone = &book.edition(one.sequence, one.version).settings.time_zone;
-        clock::day(at, zone)
-    };
+fn day_of(book: &Book, at: DateTime<Utc>, one: &Handed) -> NaiveDate {
+    let zone = &book.edition(one.sequence, one.version).settings.time_zone;
+    clock::day(at, zone)
+}
+
+/// How many leads each sequence began on each day of its clock: a lead's first message counts on the day
+/// of its first attempt.
+pub fn begun_by_sequence(book: &Book) -> BTreeMap<(Uuid, NaiveDate), u32> {
+    let (mut new, mut known) = (BTreeMap::new(), HashSet::new());
     for (one, _) in book.messages() {
-        *sends
-            .entry((one.sequence, day_of(one.at, one)))
-            .or_default() += 1;
         if known.insert(one.lead) {
             let mut attempts = book
                 .handed
@@ -96,10 +92,22 @@ fn under_sequences_caps(book: &Book) {
             let first = attempts.rfind(|other| other.attempt == 1 && other.at <= one.at);
             // One that was settled as never sent was counted by its first attempt, which nobody saw.
             if let Some(first) = first {
-                let day = day_of(first.claimed_at, first);
+                let day = day_of(book, first.claimed_at, first);
                 *new.entry((one.sequence, day)).or_default() += 1;
             }
         }
+    }
+    new
+}
+
+/// Nothing above the caps of a sequence and a day of its clock.
+fn under_sequences_caps(book: &Book) {
+    let mut sends: BTreeMap<(Uuid, NaiveDate), u32> = BTreeMap::new();
+    let new = begun_by_sequence(book);
+    for (one, _) in book.messages() {
+        *sends
+            .entry((one.sequence, day_of(book, one.at, one)))
+            .or_default() += 1;
     }
     for (counts, what) in [(sends, "messages"), (new, "new leads")] {
         for ((sequence, day), count) in counts {
@@ -191,19 +199,23 @@ fn under_limits_of_both(book: &Book, cap: u32) {
     }
 }
 
-/// Nothing faster than the pace of a sender.
-fn paced(book: &Book) {
-    let mut last: HashMap<SenderId, DateTime<Utc>> = HashMap::new();
+/// Nothing faster than the pace of a sender. Answers how many messages followed another by no more than
+/// the gap, what chance may add to it, and a moment: those that it held back.
+pub fn paced(book: &Book) -> usize {
+    let (mut last, mut held_back) = (HashMap::<SenderId, DateTime<Utc>>::new(), 0);
     for (one, sender) in book.messages() {
         if let Some(before) = last.insert(sender, one.at) {
             let between = one.at - before;
-            let gap = book.sender(sender).gap;
+            let (gap, jitter) = (book.sender(sender).gap, book.sender(sender).jitter);
             assert!(
                 between >= gap,
                 "two messages of one sender within {between}: {one:?}"
             );
+            let is_next = between <= gap + jitter + Duration::seconds(60);
+            held_back += usize::from(gap > Duration::zero() && is_next);
         }
     }
+    held_back
 }
 
 /// What is asked of each thing that is handed over.
@@ -222,8 +234,10 @@ pub fn check_handed(book: &Book, one: &Handed) {
         "a sender that the step does not name: {one:?}"
     );
     if let (Some(max), Some(due_at)) = (edition.settings.max_lateness, one.due_at) {
-        let late = one.claimed_at - due_at;
-        assert!(late <= max.exact(), "sent {late} late: {one:?}");
+        let of_sender = Some(book.sender(sender).zone);
+        let zone = clock::zone_of(&edition.settings, of_sender, one.person_zone.as_deref());
+        let last = clock::later(due_at, max, zone);
+        assert!(one.claimed_at <= last, "sent after {last}: {one:?}");
     }
     one_sender(book, one, sender, step);
     one_variant(book, one, step);

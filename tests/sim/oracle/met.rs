@@ -15,7 +15,7 @@ use crate::book::Book;
 pub type Met = BTreeMap<&'static str, usize>;
 
 /// What the seeds of a normal run must meet between them, and how often at least.
-pub const WANTED: [(&str, usize); 13] = [
+pub const WANTED: [(&str, usize); 16] = [
     (ENGAGED, 40),
     (ANSWERED_YES, 15),
     (ANSWERED_NO, 20),
@@ -29,6 +29,9 @@ pub const WANTED: [(&str, usize); 13] = [
     (MERGED_IN_ONE_SEQUENCE, 8),
     (MERGED_ON_ITS_WAY, 2),
     (OPTED_OUT_AND_STOPPED, 10),
+    (NEW_LEADS_REACHED, 3),
+    (PACED, 20),
+    (AFTER_HOLIDAY, 1),
 ];
 
 /// A contact did something while a condition waited for it.
@@ -45,6 +48,9 @@ const CAP_REACHED: &str = "a sender's day that its cap ended";
 const DOMAIN_REACHED: &str = "a domain's day that its limit ended";
 const PERSON_REACHED: &str = "a person's day that its limit ended";
 const SEQUENCE_REACHED: &str = "a sequence's day that its cap ended";
+const NEW_LEADS_REACHED: &str = "a sequence's day on which no more leads were begun";
+const PACED: &str = "a message that left as soon as its sender's pace let it";
+const AFTER_HOLIDAY: &str = "a message soon after a holiday of its contact";
 
 /// Adds what the provider's ledger tells of limits: the days on which one was come up to.
 pub fn limits(book: &Book, met: &mut Met) {
@@ -69,6 +75,16 @@ pub fn limits(book: &Book, met: &mut Met) {
         DOMAIN_REACHED,
         full(domains.into_values().collect(), book.per_domain),
     );
+    for ((sequence, _), count) in ledger::begun_by_sequence(book) {
+        let settings = &book.sequence(sequence).editions[0].settings;
+        let is_reached = settings.max_new_leads_per_day == Some(count);
+        add(NEW_LEADS_REACHED, usize::from(is_reached));
+    }
+    add(PACED, ledger::paced(book));
+    let back = book
+        .messages()
+        .filter(|(one, _)| clock::was_holiday(book, one));
+    add(AFTER_HOLIDAY, back.count());
     let mut sends = BTreeMap::new();
     for (one, _) in book.messages() {
         let settings = &book.edition(one.sequence, one.version).settings;

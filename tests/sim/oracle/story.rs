@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use cadenza::domain::flow::{Action, Step};
+use cadenza::domain::flow::Action;
 use chrono::{DateTime, Duration, Utc};
 use entity::{event, lead, person, suppression};
 use uuid::Uuid;
@@ -344,7 +344,8 @@ fn quiet_until(event: &event::Model, edition: &Edition) -> Option<DateTime<Utc>>
     match (hold, told) {
         (None, None) => None,
         (Some(hold), Some(told)) => {
-            let may_be = [hold.exact(), AWAY].map(|away| at(event) + away);
+            let mut may_be = clock::later_by_any(at(event), hold, &edition.settings);
+            may_be.push(at(event) + AWAY);
             assert!(may_be.contains(&told), "quiet until {told}: {event:?}");
             Some(told)
         }
@@ -488,13 +489,14 @@ impl Tale {
         );
         if !said {
             let since = &editions[self.arrived_under..=run.edition];
-            let within = since
-                .iter()
-                .filter_map(condition)
-                .map(|one| one.within.exact());
-            let waited = at(event) - self.arrived_at;
-            let least = within.min().expect("it is one now");
-            assert!(waited >= least, "no after {waited}: {event:?} {asked:?}");
+            let ends = since.iter().filter_map(|edition| {
+                let within = condition(edition)?.within;
+                clock::later_by_any(self.arrived_at, within, &edition.settings)
+                    .into_iter()
+                    .min()
+            });
+            let first = ends.min().expect("it is one now");
+            assert!(at(event) >= first, "no before {first}: {event:?} {asked:?}");
         }
     }
 
@@ -511,9 +513,10 @@ impl Tale {
             "work for somebody who opted out: {event:?}"
         );
         let person = ears.people.get(&self.person).expect("a person");
+        let whereabouts = (person.time_zone.as_deref(), person.country.as_deref());
         let zone = clock::zone_of(&edition.settings, None, person.time_zone.as_deref());
         assert!(
-            clock::is_open(at(event), &edition.settings, zone),
+            clock::is_open(at(event), &edition.settings, zone, whereabouts),
             "work at night: {event:?}"
         );
         let given = Given {
@@ -544,17 +547,16 @@ impl Tale {
         if given.outcome.as_deref() == Some(wanted) || given.given_up {
             return;
         }
-        let timeout = |step: &Step| match &step.action {
-            Action::Task(task) => task.timeout.map(|timeout| timeout.exact()),
+        let up_at = |edition: &Edition| match &edition.step(key)?.action {
+            Action::Task(task) => clock::later_by_any(given.at, task.timeout?, &edition.settings)
+                .into_iter()
+                .min(),
             // Work is given up where the step gives none any more.
-            _ => Some(Duration::zero()),
+            _ => Some(given.at),
         };
         let since = &editions[given.edition..=run.edition];
-        let timeouts = since
-            .iter()
-            .filter_map(|edition| edition.step(key).and_then(timeout));
-        let waited = at(event) - given.at;
-        let is_up = timeouts.min().is_some_and(|timeout| waited >= timeout);
+        let up_at = since.iter().filter_map(up_at).min();
+        let is_up = up_at.is_some_and(|up_at| at(event) >= up_at);
         assert!(
             is_up && wanted == "SKIPPED",
             "went on without its work: {event:?} {given:?}"
