@@ -5,7 +5,7 @@ pub mod erasure;
 pub(in crate::store) mod filter;
 pub mod merge;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use entity::person;

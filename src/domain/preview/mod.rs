@@ -224,8 +224,10 @@ impl Walk<'_> {
                 self.answers.push((step.key.clone(), way.answer));
             }
             match way.to {
-                Some(to) => self.step(to, done_at(step, at, *way), &so_far),
-                Some(to) => self.step(to, self.done_at(step, at, *way), &thread),
+                Some(to) => {
+                    let done_at = self.done_at(step, at, *way, &so_far.contact);
+                    self.step(to, done_at, &so_far);
+                }
                 None => self.end_path(),
             }
             if is_answer {
@@ -255,23 +257,28 @@ impl Walk<'_> {
     }
 
     fn due_at(&mut self, step: &Step, anchor: DateTime<Utc>, contact: &Contact) -> DateTime<Utc> {
-    fn due_at(&mut self, step: &Step, anchor: DateTime<Utc>) -> DateTime<Utc> {
-        let at = planning::draft_due_at(step, anchor, &self.calendar(step));
+        let at = planning::draft_due_at(step, anchor, &self.calendar(step, contact));
         self.days += (at - anchor).num_days();
         at
     }
 
     /// When a lead goes on from a step that was due at `at`.
-    fn done_at(&self, step: &Step, at: DateTime<Utc>, way: Way) -> DateTime<Utc> {
+    fn done_at(
+        &self,
+        step: &Step,
+        at: DateTime<Utc>,
+        way: Way,
+        contact: &Contact,
+    ) -> DateTime<Utc> {
         match &step.action {
             Action::Condition(condition) if way.answer == Answer::Held(false) => {
-                planning::span_end(at, &condition.within, &self.calendar(step))
+                planning::span_end(at, &condition.within, &self.calendar(step, contact))
             }
             _ => at,
         }
     }
 
-    fn calendar(&self, step: &Step) -> Calendar<'_> {
+    fn calendar<'b>(&'b self, step: &Step, contact: &'b Contact) -> Calendar<'b> {
         let of = self.circumstances;
         let clocks = Clocks {
             sequence: of.zone,
