@@ -288,14 +288,14 @@ const UP: &[&str] = &[
         WHERE due_at IS NOT NULL AND unbound AND sender_id IS NOT NULL",
     "CREATE INDEX lead_page ON lead (workspace_id, enrolled_at, id)",
     "CREATE INDEX lead_sequence_page ON lead (sequence_id, enrolled_at, id)",
-    "CREATE INDEX lead_sequence_status ON lead (sequence_id, status)",
+    // Where leads stand: what is counted, and what publishing moves, is a range of it.
+    "CREATE INDEX lead_standing ON lead (sequence_id, status, step_key, sender_id)",
     // Pages by these instants; leads without one come last.
     "CREATE INDEX lead_last_action ON lead (workspace_id, COALESCE(last_action_at, -1), id)",
     "CREATE INDEX lead_due_page ON lead
         (workspace_id, COALESCE(due_at, 9223372036854775807), id)",
-    // Those that are in a step and on no wire.
-    "CREATE INDEX lead_in_step ON lead (sequence_id)
-        WHERE hold IN ('UNCONFIRMED', 'AWAITING_CONDITION', 'AWAITING_TASK')",
+    // Those that something holds: in their step and on no wire, or before it.
+    "CREATE INDEX lead_held ON lead (sequence_id, hold, step_key) WHERE hold IS NOT NULL",
     "CREATE TABLE execution (
         id UUID PRIMARY KEY,
         workspace_id UUID NOT NULL,

@@ -7,15 +7,16 @@ use async_graphql::{Request, Variables};
 use cadenza::domain::id::{SenderId, SequenceId};
 use cadenza::store::sql::{self, Arguments};
 use chrono::{DateTime, Duration, TimeZone, Utc};
-use sea_orm::DbBackend;
+use sea_orm::{ConnectionTrait, DbBackend};
 use serde_json::{Value, json};
 
 use crate::blockers::always;
 use crate::harness::{Harness, both};
 use crate::pains::{Receiver, node, turn};
 use crate::publishing::edit;
-use crate::sequences::{call, done, flow, published};
-use crate::statements::noted;
+use crate::sequences::{call, done, flow, published, sender};
+use crate::statements::{noted, noted_up_to};
+use crate::store::PlanLine;
 
 const MANY: i64 = 100_000;
 const FEW: i64 = 40;
@@ -162,6 +163,172 @@ both!(
             taken.push((disabling.len(), publishing.len()));
         }
         assert_eq!(taken[0], taken[1], "as many statements as with a few");
+    }
+);
+
+/// The statements about leads that a mutation of a sequence takes whose answer asks for no plan.
+async fn of_leads(h: &Harness, field: &str, input: &Value) -> Vec<String> {
+    let (schema, statements) = noted_up_to(h, usize::MAX);
+    let input_type = match field {
+        "sequencePublish" => "SequencePublishInput",
+        _ => "SequenceIdInput",
+    };
+    let document = format!(
+        "mutation($input: {input_type}!) {{ {field}(input: $input) {{ sequence {{ status }}
+            problems {{ code }} userErrors {{ code message path }} }} }}"
+    );
+    let request = Request::new(document)
+        .variables(Variables::from_json(json!({ "input": input })))
+        .data(h.editor.clone());
+    let answer = schema.execute(request).await;
+    assert!(answer.is_ok(), "{answer:?}");
+    let answer = answer.data.into_json().expect("JSON");
+    assert_eq!(answer[field]["userErrors"], json!([]), "{answer:#}");
+    let taken = statements.lock().expect("not poisoned").clone();
+    let of_leads = |text: &String| words(text).any(|word| word == "lead");
+    taken.into_iter().filter(of_leads).collect()
+}
+
+/// How SQLite finds the leads that a statement reads: the lines of its plan.
+async fn ways(h: &Harness, statement: &str) -> Vec<String> {
+    let explained = format!("EXPLAIN QUERY PLAN {statement}");
+    let lines: Vec<PlanLine> = sql::all(h.services.db.read(), &explained, Arguments::new())
+        .await
+        .expect("a plan");
+    lines.into_iter().map(|PlanLine(line)| line).collect()
+}
+
+/// Whether SQLite reads leads otherwise than at one step, by what holds them, or by their ids.
+fn reads_what_waits(line: &String) -> bool {
+    let of_leads = |how: &str| {
+        [" lead", " l "]
+            .map(|table| format!("{how}{table}"))
+            .iter()
+            .any(|begin| line.starts_with(begin))
+    };
+    let is_bounded = ["step_key=?", "hold=?", "(id=?)"]
+        .iter()
+        .any(|bound| line.contains(bound));
+    of_leads("SCAN") || of_leads("SEARCH") && !is_bounded
+}
+
+/// What PostgreSQL has counted of leads so far.
+#[derive(sea_orm::FromQueryResult)]
+struct Counted {
+    inserted: i64,
+    updated: i64,
+    read: i64,
+}
+
+/// The counts, once what is asked of them holds: sessions hand in theirs within seconds.
+async fn counted(h: &Harness, what: &str, holds: impl Fn(&Counted) -> bool) -> Counted {
+    let statement = "SELECT n_tup_ins AS inserted, n_tup_upd AS updated,
+             CAST(seq_tup_read + COALESCE(idx_tup_fetch, 0) AS BIGINT) AS read
+         FROM pg_stat_user_tables WHERE relname = 'lead'";
+    let look = async || {
+        let found: Option<Counted> = sql::one(h.services.db.read(), statement, Arguments::new())
+            .await
+            .expect("counts");
+        found.filter(|found| holds(found))
+    };
+    crate::harness::until(what, look).await
+}
+
+both!(
+    publishing_reads_no_lead_that_keeps_its_step_and_sender,
+    |h: Harness| async move {
+        let (id, ada) = published(&h, &["a", "b", "c", "d"]).await;
+        let bob = sender(&h, "bob").await;
+        for (step, count) in [("a", MANY), ("b", 3), ("c", 3)] {
+            let waiting = Waiting {
+                step,
+                name: &format!("{step}-"),
+                count,
+                due: h.clock.now() + Duration::days(9),
+                follow_up: false,
+            };
+            wait(&h, &id, &ada, &waiting).await;
+        }
+        let is_shared = h.services.db.is_shared();
+        if is_shared {
+            let analysed = h.services.db.write().execute_unprepared("ANALYZE lead");
+            analysed.await.expect("statistics");
+        }
+        let input = json!({ "id": id });
+        for field in ["sequenceDisable", "sequencePublish"] {
+            let asked = of_leads(&h, field, &input).await;
+            assert_eq!(
+                asked, [""; 0],
+                "{field} of what is as it was asks for no lead"
+            );
+        }
+        let mut changed = flow(&["a", "c", "d"], &[&ada]);
+        changed["steps"][0]["name"] = json!("A new name");
+        changed["steps"][1]["action"]["email"]["senderIds"] = json!([bob]);
+        let publish = edit(&h, &id, changed).await;
+        let before = match is_shared {
+            true => {
+                counted(&h, "the leads", |found| found.inserted >= MANY + 6)
+                    .await
+                    .read
+            }
+            false => 0,
+        };
+        let asked = of_leads(&h, "sequencePublish", &publish).await;
+        assert!(!asked.is_empty(), "those of b and c are moved");
+        if is_shared {
+            let after = counted(&h, "the moves", |found| found.updated >= 6).await;
+            let read = after.read - before;
+            assert!(read < 1_000, "{read} leads were read");
+        } else {
+            for statement in asked {
+                let plan = ways(&h, &statement).await;
+                assert!(!plan.iter().any(reads_what_waits), "{statement}: {plan:#?}");
+            }
+        }
+        let moved = standing(&h, &id).await;
+        let expected = [("ACTIVE a", MANY), ("ACTIVE c", 6)];
+        assert_eq!(
+            moved,
+            expected
+                .map(|(place, count)| (place.to_owned(), count))
+                .into()
+        );
+        let now_of = "SELECT count(*) AS n FROM lead WHERE sender_id = $1";
+        let bob: SenderId = bob.parse().expect("an id");
+        let now_of = sql::number(
+            h.services.db.read(),
+            now_of,
+            Arguments::new().with(bob.uuid()),
+        );
+        assert_eq!(
+            now_of.await.expect("a count"),
+            6,
+            "those of the step are bob's"
+        );
+    }
+);
+
+both!(
+    a_plan_is_counted_before_anybody_has_to_wait_for_it,
+    |h: Harness| async move {
+        let (id, mut publish) = four(&h, "few", FEW).await;
+        for dry_run in [true, false] {
+            publish["dryRun"] = json!(dry_run);
+            let (payload, taken) = statements(&h, "sequencePublish", &publish).await;
+            assert_eq!(payload["plan"]["staying"], FEW / 2);
+            let counts = |text: &String| text.contains("count(*)") && !text.contains("(SELECT 1");
+            let of_leads = |text: &String| words(text).any(|word| word == "lead");
+            let last = taken
+                .iter()
+                .rposition(|text| counts(text) && of_leads(text));
+            let begun = taken.iter().position(|text| {
+                text.contains("BEGIN") || text.starts_with("UPDATE") || text.contains("FOR UPDATE")
+            });
+            let last = last.expect("leads are counted");
+            assert!(begun.is_none_or(|begun| last < begun), "{taken:#?}");
+        }
+        assert_eq!(standing(&h, &id).await.len(), 3);
     }
 );
 

@@ -89,14 +89,19 @@ const VIEWS: &[(&str, &str, usize)] = &[
     ),
 ];
 
-/// The API where every statement is noted.
+/// The API where every statement is noted, by its beginning.
 pub fn noted(h: &Harness) -> (CadenzaSchema, Arc<Mutex<Vec<String>>>) {
+    noted_up_to(h, 160)
+}
+
+/// The same with so many letters of each.
+pub fn noted_up_to(h: &Harness, letters: usize) -> (CadenzaSchema, Arc<Mutex<Vec<String>>>) {
     let statements = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&statements);
     let db = h.services.db.clone().observed(move |statement: &str| {
         seen.lock()
             .expect("not poisoned")
-            .push(statement.chars().take(160).collect());
+            .push(statement.chars().take(letters).collect());
     });
     let services = Services {
         db,

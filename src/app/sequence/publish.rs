@@ -1,6 +1,7 @@
 //! Publishing: everything checked, everything refused at once, the leads of removed steps moved,
 //! and a plan that tells all of it beforehand.
 
+mod plan;
 mod policy;
 
 use std::collections::{HashMap, HashSet};
@@ -10,6 +11,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::json;
 
+pub use self::plan::{PlannedChange, PublishPlan};
 pub use self::policy::PolicyInput;
 use super::problems::Checked;
 use super::{check_revision, commit, locked, missing, transition};
@@ -41,6 +43,8 @@ pub struct Publish {
     pub on_removed_step: PolicyInput,
     /// Only tell what would happen.
     pub dry_run: bool,
+    /// Whether the plan is asked for: it counts leads, which publishing does not.
+    pub plan: bool,
 }
 
 /// What publishing came to.
@@ -52,32 +56,8 @@ pub struct Published {
     pub refusals: Vec<Refusal>,
     /// Everything found in the flow, warnings, too.
     pub problems: Vec<FlowProblem>,
-    /// What it does, or would do, to the leads in flight.
-    pub plan: PublishPlan,
-}
-
-/// What publishing does to the leads in flight.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PublishPlan {
-    /// How the flow differs from the one that ran last.
-    pub changes: Vec<PlannedChange>,
-    /// How many unfinished leads keep their step.
-    pub staying: i64,
-    /// How many go to another step.
-    pub moving: i64,
-    /// How many stop.
-    pub stopping: i64,
-    /// How many have finished the sequence.
-    pub completing: i64,
-}
-
-/// A difference between the flows, and whom it concerns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedChange {
-    /// The difference.
-    pub change: StepChange,
-    /// How many unfinished leads stand at the step.
-    pub leads_there: i64,
+    /// What it does, or would do, to the leads in flight; `None` where that was not asked for.
+    pub plan: Option<PublishPlan>,
 }
 
 /// Publishes a sequence; publishing what is published already changes nothing.
@@ -91,36 +71,25 @@ pub async fn publish(
     input: Publish,
 ) -> Result<Published, AppError> {
     for _ in 0..CHECKS_MAX {
-        // What may take long is done before anything is locked; what it found counts if it was found of
-        // what is locked then.
-        let db = services.db.read();
-        let found = sequence::find(db, caller.workspace, input.id)
-            .await?
-            .filter(|found| caller.scope.admits(found.id))
-            .ok_or_else(missing)?;
-        check_revision(&found, input.expected_revision)?;
-        let step = transition(&found, SequenceAction::Publish)?;
-        let found = Arc::new(found);
-        let checked = Checked::of(services, caller, Arc::clone(&found)).await?;
+        let expected = Expected::read(services, caller, &input).await?;
         if input.dry_run {
-            let policy = input.on_removed_step.at(step);
-            let found = Arc::unwrap_or_clone(found);
-            let view = View::read(db, caller, found, policy, checked.problems).await?;
-            return Ok(view.told(Vec::new()));
+            return Ok(expected.view.told(Vec::new(), expected.plan));
         }
         let tx = services.db.begin().await?;
         let found = locked(&tx, caller, input.id, input.expected_revision).await?;
         let step = transition(&found, SequenceAction::Publish)?;
+        let checked = expected.checked;
         if !checked.holds_for(&tx, caller.workspace, &found).await? {
             tx.rollback().await?;
             continue;
         }
         let policy = input.on_removed_step.at(step);
         let view = View::read(&tx, caller, found, policy, checked.problems).await?;
+        let plan = expected.plan;
         return match (step, view.refusal()) {
-            (Step::Already, _) => Ok(view.told(Vec::new())),
-            (Step::To(_), Some(refusal)) => Ok(view.told(vec![refusal])),
-            (Step::To(_), None) => view.publish(services, caller, tx).await,
+            (Step::Already, _) => Ok(view.told(Vec::new(), plan)),
+            (Step::To(_), Some(refusal)) => Ok(view.told(vec![refusal], plan)),
+            (Step::To(_), None) => view.publish(services, caller, tx, plan).await,
         };
     }
     let message = "The sequence or its senders were changed each time that it had just been checked: \
@@ -128,12 +97,38 @@ pub async fn publish(
     Err(Refusal::new(RefusalCode::Conflict, message, &["id"]).into())
 }
 
-/// The unfinished leads at a step.
-#[derive(Default)]
-struct Standing {
-    leads: i64,
-    movable: i64,
-    senders: Vec<Option<SenderId>>,
+/// What publishing comes to, read before anything is locked: while flows are checked and leads are counted,
+/// nobody waits. It counts if it was found of what is locked then.
+struct Expected {
+    checked: Checked,
+    view: View,
+    plan: Option<PublishPlan>,
+}
+
+impl Expected {
+    async fn read(services: &Services, caller: &Caller, input: &Publish) -> Result<Self, AppError> {
+        let db = services.db.read();
+        let found = sequence::find(db, caller.workspace, input.id)
+            .await?
+            .filter(|found| caller.scope.admits(found.id))
+            .ok_or_else(missing)?;
+        check_revision(&found, input.expected_revision)?;
+        let step = transition(&found, SequenceAction::Publish)?;
+        let policy = input.on_removed_step.clone().at(step);
+        let found = Arc::new(found);
+        let checked = Checked::of(services, caller, Arc::clone(&found)).await?;
+        let (found, problems) = (Arc::unwrap_or_clone(found), checked.problems.clone());
+        let view = View::read(db, caller, found, policy, problems).await?;
+        let plan = match input.plan {
+            true => Some(view.plan(db, caller).await?),
+            false => None,
+        };
+        Ok(Self {
+            checked,
+            view,
+            plan,
+        })
+    }
 }
 
 /// What publishing would find and do.
@@ -142,7 +137,6 @@ struct View {
     /// The version that ran last.
     before: Option<Version>,
     changes: Vec<StepChange>,
-    standing: HashMap<String, Standing>,
     problems: Vec<FlowProblem>,
 }
 
@@ -165,18 +159,10 @@ impl View {
             .unwrap_or_default();
         let policy = policy.read(&old, &sequence.flow)?;
         let changes = flow::reconcile(&old, &sequence.flow, &policy);
-        let mut standing: HashMap<String, Standing> = HashMap::new();
-        for row in rows::standing(connection, workspace, sequence.id).await? {
-            let there = standing.entry(row.step_key).or_default();
-            there.leads += row.leads;
-            there.movable += row.movable;
-            there.senders.push(row.sender_id.map(SenderId::from_uuid));
-        }
         Ok(Self {
             sequence,
             before,
             changes,
-            standing,
             problems,
         })
     }
@@ -198,25 +184,28 @@ impl View {
         Some(Refusal::invalid(message, &["id"]))
     }
 
-    /// The keys of the steps at which leads stand whose sender is not one of the step's, or to which
-    /// leads are moved. Where nobody stands, nobody is looked for.
-    fn to_reassign(&self) -> HashSet<String> {
+    /// The keys of the steps at which leads may stand whose sender is not one of the step's: its senders
+    /// are others than they were, leads are moved there, or the sequence has a lane of somebody who sends
+    /// nothing of it, whose leads could not be moved before.
+    fn to_reassign(&self, old: &Flow, lanes: &[SenderId]) -> HashSet<String> {
+        let senders = self.sequence.flow.senders();
+        let left_over = lanes.iter().any(|lane| !senders.contains(lane));
+        let old_steps = old.steps.iter();
+        let were: HashMap<&str, &[SenderId]> = old_steps
+            .map(|step| (step.key.as_str(), step.action.senders()))
+            .collect();
         let steps = self.sequence.flow.steps.iter();
         let strange = steps.filter(|step| {
-            let own = step.action.senders();
-            let is_own = |sender: &Option<SenderId>| match sender {
-                Some(id) => own.contains(id),
-                None => own.is_empty(),
-            };
-            let there = self.standing.get(&step.key);
-            there.is_some_and(|there| !there.senders.iter().all(is_own))
+            let were = were.get(step.key.as_str()).copied();
+            left_over || were != Some(step.action.senders())
         });
-        let destinations = self.changes.iter().filter_map(|change| {
-            let Some(Destination::Step(to)) = &change.destination else {
-                return None;
-            };
-            self.standing.contains_key(&change.step_key).then_some(to)
-        });
+        let destinations = self
+            .changes
+            .iter()
+            .filter_map(|change| match &change.destination {
+                Some(Destination::Step(to)) => Some(to),
+                Some(Destination::Complete | Destination::Stop) | None => None,
+            });
         strange
             .map(|step| &step.key)
             .chain(destinations)
@@ -224,35 +213,16 @@ impl View {
             .collect()
     }
 
-    fn plan(&self) -> PublishPlan {
-        let mut plan = PublishPlan {
-            staying: self.standing.values().map(|row| row.leads).sum(),
-            ..PublishPlan::default()
-        };
-        for change in &self.changes {
-            let there = self.standing.get(&change.step_key);
-            let movable = there.map_or(0, |row| row.movable);
-            let sum = match &change.destination {
-                Some(Destination::Step(_)) => Some(&mut plan.moving),
-                Some(Destination::Complete) => Some(&mut plan.completing),
-                Some(Destination::Stop) => Some(&mut plan.stopping),
-                None => None,
-            };
-            if let Some(sum) = sum {
-                *sum += movable;
-                plan.staying -= movable;
-            }
-            let leads_there = there.map_or(0, |row| row.leads);
-            plan.changes.push(PlannedChange {
-                change: change.clone(),
-                leads_there,
-            });
-        }
-        plan
+    async fn plan(
+        &self,
+        connection: &impl ConnectionTrait,
+        caller: &Caller,
+    ) -> Result<PublishPlan, AppError> {
+        let which = (caller.workspace, self.sequence.id);
+        Ok(PublishPlan::read(connection, which, &self.changes).await?)
     }
 
-    fn told(self, refusals: Vec<Refusal>) -> Published {
-        let plan = self.plan();
+    fn told(self, refusals: Vec<Refusal>, plan: Option<PublishPlan>) -> Published {
         Published {
             sequence: self.sequence,
             refusals,
@@ -266,9 +236,13 @@ impl View {
         services: &Services,
         caller: &Caller,
         tx: DatabaseTransaction,
+        plan: Option<PublishPlan>,
     ) -> Result<Published, AppError> {
-        let (now, plan) = (services.clock.now(), self.plan());
-        let to_reassign = self.to_reassign();
+        let now = services.clock.now();
+        let old = self.before.as_ref().map(|version| version.flow.clone());
+        let old = old.unwrap_or_default();
+        let lanes = rows::lanes(&tx, caller.workspace, self.sequence.id).await?;
+        let to_reassign = self.to_reassign(&old, &lanes);
         let Self {
             mut sequence,
             before,
@@ -277,13 +251,11 @@ impl View {
             ..
         } = self;
         let workspace = caller.workspace;
-        let old = before.as_ref().map(|version| version.flow.clone());
         let removed = before.as_ref().map(|version| version.removed.clone());
         let removed = flow::removed_steps(&removed.unwrap_or_default(), &changes, &sequence.flow);
         let unchanged = before.filter(|version| {
             version.flow == sequence.flow && version.settings == sequence.settings
         });
-        let old = old.unwrap_or_default();
         let version = match unchanged {
             Some(version) => version,
             None => new_version((services, caller), &tx, &sequence, removed, now).await?,
@@ -315,10 +287,15 @@ impl View {
                 sequence: sequence.id,
                 step_key: &step.key,
             };
-            // Perhaps the flow is as it was, and who stands here came before a change.
-            rows::reassign(&tx, place, step.action.senders()).await?;
+            rows::reassign(&tx, place, step.action.senders(), &lanes).await?;
         }
-        rows::replace_lanes(&tx, workspace, sequence.id, &sequence.flow.senders()).await?;
+        let steps = sequence.flow.steps.iter().map(|step| step.key.as_str());
+        // Leads that could not be moved stand at steps which are gone.
+        let steps: Vec<&str> = steps
+            .chain(version.removed.keys().map(String::as_str))
+            .collect();
+        let senders = sequence.flow.senders();
+        rows::replace_lanes(&tx, (workspace, sequence.id), &lanes, &senders, &steps).await?;
         commit(services, tx, workspace, events).await?;
         services.wake.due();
         Ok(Published {

@@ -203,7 +203,7 @@ impl SequencePayload {
                 .into_iter()
                 .map(FlowProblem::from)
                 .collect(),
-            plan: Some(published.plan.into()),
+            plan: published.plan.map(PublishPlan::from),
         }
     }
 }
@@ -285,6 +285,7 @@ impl SequenceMutation {
             expected_revision: input.expected_revision,
             on_removed_step: policy,
             dry_run: input.dry_run.unwrap_or(false),
+            plan: ctx.look_ahead().field("plan").exists(),
         };
         match app::publish::publish(ctx.services(), caller, publish).await {
             Ok(published) => Ok(SequencePayload::of_publishing(published)),

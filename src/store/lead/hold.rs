@@ -4,7 +4,7 @@
 /// Those with which a lead waits in its step for something to happen.
 pub(in crate::store) const AWAITING: &str = "('AWAITING_CONDITION', 'AWAITING_TASK')";
 
-/// Those with which a lead is in its step, which is also what the index of those leads asks for.
+/// Those with which a lead is in its step.
 pub(in crate::store) const IN_STEP: &str = "('UNCONFIRMED', 'AWAITING_CONDITION', 'AWAITING_TASK')";
 
 /// Those that end when a person is changed: what lacked is there, or a condition may hold.

@@ -7,10 +7,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult};
-use uuid::Uuid;
 
 use crate::domain::id::{LeadId, SenderId, SequenceId, WorkspaceId};
-use crate::store::claim::lock_leads_where;
 use crate::store::lead::hold::FOR_STEP;
 use crate::store::sql::{self, Arguments};
 use crate::store::{Result, dialect};
@@ -21,20 +19,39 @@ const ROWS_PER_STATEMENT: usize = 500;
 const MOVABLE: &str = "status IN ('ACTIVE', 'PAUSED') AND worker_id IS NULL
     AND (hold IS NULL OR hold <> 'UNCONFIRMED')";
 
-/// How many unfinished leads of one sender stand at a step.
+/// The unfinished leads `l` of a sequence. Bound to the workspace through the sequence, so that the index
+/// of where leads stand has all that is asked.
+const OF_SEQUENCE: &str = "l.sequence_id = (SELECT q.id FROM sequence AS q
+        WHERE q.workspace_id = $1 AND q.id = $2)
+    AND l.status IN ('ACTIVE', 'PAUSED')";
+
+/// How many unfinished leads stand at a step.
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
 pub struct Standing {
     /// The step.
     pub step_key: String,
-    /// Who sends their next message.
-    pub sender_id: Option<Uuid>,
-    /// All of them.
+    /// How many.
     pub leads: i64,
-    /// Those that publishing may move.
-    pub movable: i64,
 }
 
-/// Where the unfinished leads of a sequence stand.
+/// How many leads of a sequence are unfinished. Reads an index, and no lead.
+///
+/// # Errors
+/// [`crate::store::StoreError`] as the database has it.
+pub async fn unfinished(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+) -> Result<i64> {
+    let statement = format!("SELECT count(*) AS n FROM lead AS l WHERE {OF_SEQUENCE}");
+    let arguments = Arguments::new()
+        .with(workspace.uuid())
+        .with(sequence.uuid());
+    sql::number(connection, &statement, arguments).await
+}
+
+/// How many unfinished leads of a sequence stand at each of these steps; none is left out where nobody
+/// does. Reads a range of an index for each step, and no lead.
 ///
 /// # Errors
 /// [`crate::store::StoreError`] as the database has it.
@@ -42,46 +59,96 @@ pub async fn standing(
     connection: &impl ConnectionTrait,
     workspace: WorkspaceId,
     sequence: SequenceId,
+    steps: &[&str],
 ) -> Result<Vec<Standing>> {
-    let statement = format!(
-        "SELECT step_key, sender_id, count(*) AS leads,
-                CAST(sum(CASE WHEN {MOVABLE} THEN 1 ELSE 0 END) AS BIGINT) AS movable
-         FROM lead
-         WHERE workspace_id = $1 AND sequence_id = $2
-           AND status IN ('ACTIVE', 'PAUSED') AND step_key IS NOT NULL
-         GROUP BY step_key, sender_id"
-    );
+    counted(connection, (workspace, sequence), steps, "").await
+}
+
+/// The same of those that publishing may move. Reads the leads of these steps.
+///
+/// # Errors
+/// [`crate::store::StoreError`] as the database has it.
+pub async fn movable(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+    steps: &[&str],
+) -> Result<Vec<Standing>> {
+    let which = format!("AND {MOVABLE}");
+    counted(connection, (workspace, sequence), steps, &which).await
+}
+
+async fn counted(
+    connection: &impl ConnectionTrait,
+    (workspace, sequence): (WorkspaceId, SequenceId),
+    steps: &[&str],
+    which: &str,
+) -> Result<Vec<Standing>> {
+    let mut found = Vec::new();
+    for chunk in steps.chunks(ROWS_PER_STATEMENT) {
+        let mut arguments = Arguments::new()
+            .with(workspace.uuid())
+            .with(sequence.uuid());
+        let list = arguments.list(chunk.iter().copied());
+        let statement = format!(
+            "SELECT l.step_key, count(*) AS leads FROM lead AS l
+             WHERE {OF_SEQUENCE} AND l.step_key IN ({list}) {which} GROUP BY l.step_key"
+        );
+        found.extend(sql::all(connection, &statement, arguments).await?);
+    }
+    Ok(found)
+}
+
+/// The senders that a sequence has lanes of: all that any unfinished lead of it is of.
+///
+/// # Errors
+/// [`crate::store::StoreError`] as the database has it.
+pub async fn lanes(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sequence: SequenceId,
+) -> Result<Vec<SenderId>> {
+    let statement = "SELECT sender_id AS id FROM lane
+         WHERE workspace_id = $1 AND sequence_id = $2 ORDER BY sender_id";
     let arguments = Arguments::new()
         .with(workspace.uuid())
         .with(sequence.uuid());
-    sql::all(connection, &statement, arguments).await
+    let ids = sql::ids(connection, statement, arguments).await?;
+    Ok(ids.into_iter().map(SenderId::from_uuid).collect())
 }
 
-/// Gives a sequence the lanes of these senders. A sender that is not among them keeps its lane as
-/// long as an unfinished lead is its own, once all were reassigned: one that a worker holds, one of
-/// which nobody knows whether its message left, one that came back to a step which is gone. Whoever
-/// claims it finds it another place.
+/// Gives a sequence the lanes of these senders besides `lanes`, which it has. A sender that is not among
+/// them keeps its lane as long as an unfinished lead at one of `steps`, which are all where leads may
+/// stand, is its own, once all were reassigned: one that a worker holds, one of which nobody knows
+/// whether its message left, one that came back to a step which is gone. Whoever claims it finds it
+/// another place. Leads are asked for only where a sender is not among them.
 ///
 /// # Errors
 /// [`crate::store::StoreError`] as the database has it.
 pub async fn replace_lanes(
     tx: &impl ConnectionTrait,
-    workspace: WorkspaceId,
-    sequence: SequenceId,
+    (workspace, sequence): (WorkspaceId, SequenceId),
+    lanes: &[SenderId],
     senders: &[SenderId],
+    steps: &[&str],
 ) -> Result<()> {
-    sql::execute(
-        tx,
-        "DELETE FROM lane WHERE workspace_id = $1 AND sequence_id = $2 AND sender_id NOT IN (
-             SELECT l.sender_id FROM lead l
-             WHERE l.workspace_id = $1 AND l.sequence_id = $2 AND l.sender_id IS NOT NULL
-               AND l.status IN ('ACTIVE', 'PAUSED'))",
-        Arguments::new()
-            .with(workspace.uuid())
-            .with(sequence.uuid()),
-    )
-    .await?;
-    for chunk in senders.chunks(ROWS_PER_STATEMENT) {
+    for sender in lanes.iter().filter(|lane| !senders.contains(lane)) {
+        if !is_needed(tx, (workspace, sequence), *sender, steps).await? {
+            let arguments = Arguments::new()
+                .with(workspace.uuid())
+                .with(sequence.uuid())
+                .with(sender.uuid());
+            let statement =
+                "DELETE FROM lane WHERE workspace_id = $1 AND sequence_id = $2 AND sender_id = $3";
+            sql::execute(tx, statement, arguments).await?;
+        }
+    }
+    let new: Vec<SenderId> = senders
+        .iter()
+        .copied()
+        .filter(|id| !lanes.contains(id))
+        .collect();
+    for chunk in new.chunks(ROWS_PER_STATEMENT) {
         let mut arguments = Arguments::new();
         let rows = arguments.table(
             tx,
@@ -100,6 +167,30 @@ pub async fn replace_lanes(
         sql::execute(tx, &statement, arguments).await?;
     }
     Ok(())
+}
+
+/// Whether an unfinished lead at one of these steps is the sender's own.
+async fn is_needed(
+    tx: &impl ConnectionTrait,
+    (workspace, sequence): (WorkspaceId, SequenceId),
+    sender: SenderId,
+    steps: &[&str],
+) -> Result<bool> {
+    for chunk in steps.chunks(ROWS_PER_STATEMENT) {
+        let mut arguments = Arguments::new()
+            .with(workspace.uuid())
+            .with(sequence.uuid())
+            .with(sender.uuid());
+        let list = arguments.list(chunk.iter().copied());
+        let statement = format!(
+            "SELECT CAST(1 AS BIGINT) AS n FROM lead AS l
+             WHERE {OF_SEQUENCE} AND l.step_key IN ({list}) AND l.sender_id = $3 LIMIT 1"
+        );
+        if sql::number(tx, &statement, arguments).await? > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The leads of one step of one sequence.
@@ -121,22 +212,25 @@ impl Place<'_> {
             .with(self.step_key)
     }
 
-    /// Changes the movable leads of the place, locked in the order of their ids, so that two
-    /// statements over many leads never wait for each other. The arguments begin with
+    /// Changes the leads of the place that are so, locked in the order of their ids, so that two
+    /// statements over many leads never wait for each other. They are found before anything is written:
+    /// SQLite looks for what it changes by none of the indexes that change. The arguments begin with
     /// [`Place::arguments`].
     async fn update(
         tx: &impl ConnectionTrait,
+        which: &str,
         assignments: &str,
         arguments: Arguments,
     ) -> Result<Vec<LeadId>> {
         let statement = format!(
             "WITH chosen AS MATERIALIZED (
                  SELECT id FROM lead
-                 WHERE workspace_id = $1 AND sequence_id = $2 AND step_key = $3 AND {MOVABLE}
+                 WHERE {workspace} = $1 AND sequence_id = $2 AND step_key = $3 AND {which}
                  ORDER BY id {lock}
              )
              UPDATE lead SET {assignments} WHERE id IN (SELECT chosen.id FROM chosen)
              RETURNING id",
+            workspace = dialect::unindexed(tx.get_database_backend(), "workspace_id"),
             lock = dialect::for_update(tx, "lead"),
         );
         let mut ids = sql::ids(tx, &statement, arguments).await?;
@@ -158,7 +252,7 @@ pub async fn move_leads(
 ) -> Result<Vec<LeadId>> {
     let assignments = format!("step_key = $4, last_action_at = $5, {}", due_again("$5"));
     let arguments = place.arguments().with(to).with(now.timestamp_millis());
-    Place::update(tx, &assignments, arguments).await
+    Place::update(tx, MOVABLE, &assignments, arguments).await
 }
 
 /// A lead that goes on is held by nothing any more; where it had no due time it has one now. Who
@@ -186,6 +280,7 @@ pub async fn complete_leads(
         paused_rest_ms = NULL, until_at = NULL, quiet_until = NULL, last_action_at = $4";
     Place::update(
         tx,
+        MOVABLE,
         assignments,
         place.arguments().with(now.timestamp_millis()),
     )
@@ -206,6 +301,7 @@ pub async fn stop_leads(
         last_action_at = $4";
     Place::update(
         tx,
+        MOVABLE,
         assignments,
         place.arguments().with(now.timestamp_millis()),
     )
@@ -222,24 +318,20 @@ pub async fn release_held(
     tx: &impl ConnectionTrait,
     place: Place<'_>,
     now: DateTime<Utc>,
-) -> Result<u64> {
-    let which = format!(
-        "workspace_id = $1 AND sequence_id = $2 AND step_key = $3
-         AND hold IN {FOR_STEP} AND {MOVABLE}"
-    );
-    lock_leads_where(tx, &which, place.arguments()).await?;
-    let statement = format!("UPDATE lead SET {} WHERE {which}", due_again("$4"));
-    sql::execute(
-        tx,
-        &statement,
-        place.arguments().with(now.timestamp_millis()),
-    )
-    .await
+) -> Result<usize> {
+    // Found by what holds them, which are few beside those that wait at the step.
+    let status = dialect::unindexed(tx.get_database_backend(), "status");
+    let which =
+        format!("hold IN {FOR_STEP} AND {status} IN ('ACTIVE', 'PAUSED') AND worker_id IS NULL");
+    let arguments = place.arguments().with(now.timestamp_millis());
+    let released = Place::update(tx, &which, &due_again("$4"), arguments).await?;
+    Ok(released.len())
 }
 
 /// Gives the leads of a step whose sender is not among the step's `senders` another one, by their
 /// bucket, as [`crate::domain::flow::CompiledStep::sender`] does; none where the step needs none. Who
-/// has had messages gets none either: the engine gives it back to whoever wrote to it.
+/// has had messages gets none either: the engine gives it back to whoever wrote to it. Their senders are
+/// looked for among `lanes`, those that the sequence has.
 ///
 /// # Errors
 /// [`crate::store::StoreError`] as the database has it.
@@ -247,33 +339,42 @@ pub async fn reassign(
     tx: &impl ConnectionTrait,
     place: Place<'_>,
     senders: &[SenderId],
-) -> Result<u64> {
-    if senders.is_empty() {
-        let which = "workspace_id = $1 AND sequence_id = $2 AND step_key = $3
-             AND status IN ('ACTIVE', 'PAUSED') AND worker_id IS NULL AND sender_id IS NOT NULL";
-        lock_leads_where(tx, which, place.arguments()).await?;
-        let statement = format!("UPDATE lead SET sender_id = NULL WHERE {which}");
-        return sql::execute(tx, &statement, place.arguments()).await;
+    lanes: &[SenderId],
+) -> Result<usize> {
+    let others = lanes.iter().filter(|lane| !senders.contains(lane));
+    let others: Vec<SenderId> = others.copied().collect();
+    let mut moved = 0;
+    for chunk in others.chunks(ROWS_PER_STATEMENT) {
+        let mut arguments = place.arguments();
+        let list = arguments.list(chunk.iter().map(|lane| lane.uuid()));
+        let whose = format!("sender_id IN ({list})");
+        moved += give_sender(tx, &whose, senders, arguments).await?;
     }
-    let mut arguments = place.arguments();
+    if !senders.is_empty() {
+        let whose = "sender_id IS NULL AND thread IS NULL";
+        moved += give_sender(tx, whose, senders, place.arguments()).await?;
+    }
+    Ok(moved)
+}
+
+/// Gives a step's leads of which this holds one of its senders, or none where it has none. The arguments
+/// begin with [`Place::arguments`].
+async fn give_sender(
+    tx: &impl ConnectionTrait,
+    whose: &str,
+    senders: &[SenderId],
+    mut arguments: Arguments,
+) -> Result<usize> {
     let mut cases = String::new();
-    let mut list = Vec::new();
     for (index, sender) in senders.iter().enumerate() {
         let placeholder = arguments.add(sender.uuid());
         cases.push_str(&format!(" WHEN {index} THEN {placeholder}"));
-        list.push(placeholder);
     }
-    let which = format!(
-        "workspace_id = $1 AND sequence_id = $2 AND step_key = $3
-         AND status IN ('ACTIVE', 'PAUSED') AND worker_id IS NULL
-         AND (sender_id IS NULL OR sender_id NOT IN ({}))",
-        list.join(", "),
-    );
-    lock_leads_where(tx, &which, arguments.clone()).await?;
-    let statement = format!(
-        "UPDATE lead SET sender_id = CASE WHEN thread IS NULL THEN CASE bucket % {}{cases} END END
-         WHERE {which}",
-        senders.len(),
-    );
-    sql::execute(tx, &statement, arguments).await
+    let to = match senders.len() {
+        0 => "NULL".to_owned(),
+        count => format!("CASE WHEN thread IS NULL THEN CASE bucket % {count}{cases} END END"),
+    };
+    let which = format!("status IN ('ACTIVE', 'PAUSED') AND {whose} AND worker_id IS NULL");
+    let given = Place::update(tx, &which, &format!("sender_id = {to}"), arguments).await?;
+    Ok(given.len())
 }
