@@ -22,8 +22,8 @@ pub const WANTED: [(&str, usize); 16] = [
     (WARM_UP_REACHED, 3),
     (CAP_REACHED, 10),
     (DOMAIN_REACHED, 8),
-    (PERSON_REACHED, 40),
-    (SEQUENCE_REACHED, 3),
+    (PERSON_REACHED, 35),
+    (SEQUENCE_REACHED, 2),
     (ERASED_UNDER_WAY, 10),
     (ERASED_ON_ITS_WAY, 1),
     (MERGED_IN_ONE_SEQUENCE, 8),
@@ -31,7 +31,7 @@ pub const WANTED: [(&str, usize); 16] = [
     (OPTED_OUT_AND_STOPPED, 10),
     (NEW_LEADS_REACHED, 3),
     (PACED, 20),
-    (AFTER_HOLIDAY, 1),
+    (AFTER_HOLIDAY, 3),
 ];
 
 /// A contact did something while a condition waited for it.
