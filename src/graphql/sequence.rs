@@ -170,9 +170,11 @@ impl Sequence {
 
     /// When the leads enrolled now will be sent what, day by day and sender by sender, under windows, caps
     /// and pace, as if the sequence were published. Leads that wait for somebody are not reckoned with.
-    /// Days and windows are read on the sequence's clock. Nobody is taken to answer, so that no
-    /// condition holds; splits divide leads by weight, tasks are done at once, and nobody else sends
-    /// through the same senders.
+    /// Days and windows are read on the sequence's clock, whatever `windowClock` says, and the holidays of
+    /// contacts, `maxLateness` and the workspace's limits are left out: with these, messages leave later or
+    /// are skipped. Nobody is taken to answer, so that no condition holds; splits divide leads by weight,
+    /// tasks are done at once, and no other sequence is taken to send through the same senders on later
+    /// days: where two share a sender, each is told all that it may send.
     async fn forecast(
         &self,
         ctx: &Context<'_>,
