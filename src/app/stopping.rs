@@ -10,7 +10,7 @@ use crate::domain::id::{LeadId, PersonId, SequenceId, WorkspaceId};
 use crate::domain::lead::{Happening, StopReason};
 use crate::domain::settings::Settings;
 use crate::store::claim::LeadRow;
-use crate::store::{StoreError, claim, engagement};
+use crate::store::{StoreError, claim, engagement, sql};
 
 /// Takes those of the leads out that are under way, with what waits for them; answers these, and the events
 /// of what was given up. The leads must be locked by this transaction. What is being sent for them is looked
@@ -41,7 +41,10 @@ pub(super) async fn take_out(
     }
     claim::save_leads(tx, &stopped, None).await?;
     let ids: Vec<LeadId> = stopped.iter().map(LeadRow::lead_id).collect();
-    let given_up = give_up(tx, workspace, &ids, now).await?;
+    let mut given_up = Vec::new();
+    for chunk in sql::chunks(&ids) {
+        given_up.extend(give_up(tx, workspace, chunk, now).await?);
+    }
     Ok((stopped, given_up))
 }
 

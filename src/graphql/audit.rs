@@ -189,7 +189,8 @@ pub struct AuditQuery;
 #[Object]
 impl AuditQuery {
     /// Who did what in this workspace, newest first: an entry for every mutation that was sent and for
-    /// every list that was exported, refused ones included. Whoever runs the server decides how long entries are kept. Needs the role ADMIN.
+    /// every list that was exported, refused ones included. Whoever runs the server decides how long
+    /// entries are kept. Needs the role ADMIN.
     async fn audit_entries(
         &self,
         ctx: &Context<'_>,

@@ -53,15 +53,20 @@ pub async fn lock_leads(
     workspace: WorkspaceId,
     ids: &[LeadId],
 ) -> Result<Vec<EngagedLead>> {
-    let mut arguments = Arguments::new().with(workspace.uuid());
-    let ids = arguments.among(tx, ids.iter().map(|id| id.uuid()));
-    // In one order, so that nobody waits in a circle.
-    let statement = format!(
-        "SELECT {LEAD_COLUMNS} FROM lead l WHERE l.id {ids} AND l.workspace_id = $1
-         ORDER BY l.id {}",
-        dialect::for_update(tx, "l")
-    );
-    let leads = sql::all(tx, &statement, arguments).await?;
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    let mut leads = Vec::with_capacity(ids.len());
+    for chunk in sql::chunks(&ids) {
+        let mut arguments = Arguments::new().with(workspace.uuid());
+        let ids = arguments.among(tx, chunk.iter().map(|id| id.uuid()));
+        // In one order, so that nobody waits in a circle.
+        let statement = format!(
+            "SELECT {LEAD_COLUMNS} FROM lead l WHERE l.id {ids} AND l.workspace_id = $1
+             ORDER BY l.id {}",
+            dialect::for_update(tx, "l")
+        );
+        leads.extend(sql::all(tx, &statement, arguments).await?);
+    }
     with_settings(tx, leads).await
 }
 
@@ -123,7 +128,8 @@ async fn with_settings(tx: &impl ConnectionTrait, leads: Vec<LeadRow>) -> Result
         return Ok(Vec::new());
     }
     let mut arguments = Arguments::new();
-    let list = arguments.list(leads.iter().map(|lead| lead.sequence_id));
+    let sequences: HashSet<Uuid> = leads.iter().map(|lead| lead.sequence_id).collect();
+    let list = arguments.list(sequences);
     let statement = format!(
         "SELECT q.id AS sequence_id, v.id, v.settings FROM sequence q JOIN sequence_version v
              ON v.id = q.published_version_id WHERE q.id IN ({list})"

@@ -270,7 +270,10 @@ async fn a_plan_of_publishing_tells_what_changes_for_what_runs() {
     }
     let flags = ["--plan", "--publish", "--removed-step", "stop"];
     let (_, said) = desk.apply(&edited, &flags).await;
-    assert!(said.contains("on its way to stop"), "{said}");
+    assert!(
+        said.contains(" stop, once no message is on its way to them"),
+        "{said}"
+    );
     for (way, part) in [
         ("one=three", "the file has no step three"),
         ("three=two", "no step three is taken away"),

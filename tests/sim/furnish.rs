@@ -119,7 +119,11 @@ impl World {
                 let jitter = Duration::seconds(self.draws.pick(&[0, 30, 300]));
                 let today = day(self.clock.now(), zone);
                 let press = self.options.press;
-                let cap = cap.filter(|_| press.is_none());
+                let cap = match press {
+                    None => cap,
+                    Some(Press::Caps) => Some(2),
+                    Some(Press::WarmUp | Press::Domain) => None,
+                };
                 let warms_up = match press {
                     None => self.draws.percent(25),
                     Some(press) => press == Press::WarmUp,
@@ -193,7 +197,11 @@ impl World {
         let zone = draws.percent(70).then(|| draws.pick(&ZONES));
         // The holidays of no other country are known to the oracle.
         let is_known = zone.is_none_or(|zone| clock::country_of(zone).is_ok());
-        let country = (draws.percent(40) || !is_known).then(|| draws.pick(&["DE", "US", "JP"]));
+        let country = match self.options.press {
+            // The one that has a holiday while such a world lasts.
+            Some(Press::Caps) => Some("JP"),
+            _ => (draws.percent(40) || !is_known).then(|| draws.pick(&["DE", "US", "JP"])),
+        };
         person::ActiveModel {
             phone: text(75, format!("+1415555{:04}", 2600 + number)),
             linkedin_url: text(50, format!("https://www.linkedin.com/in/p{number}")),
@@ -238,8 +246,15 @@ impl World {
             ..Settings::default()
         };
         match self.options.press {
+            Some(Press::Caps) => Settings {
+                contact_holidays: true,
+                max_new_leads_per_day: Some(2),
+                max_sends_per_day: draws.pick(&[None, Some(3)]),
+                max_lateness: None,
+                ..drawn
+            },
             // Nothing else is to keep messages back.
-            Some(_) => Settings {
+            Some(Press::WarmUp | Press::Domain) => Settings {
                 send_windows: windows(0),
                 max_new_leads_per_day: None,
                 max_sends_per_day: None,
@@ -375,7 +390,8 @@ impl World {
         let index = self.book.sequences.len() - 1;
         assert!(
             self.publish(index, Removed::Next).await,
-            "a drawn flow can be published"
+            "a drawn flow can be published: {}",
+            self.last_refusal
         );
     }
 

@@ -117,7 +117,7 @@ impl World {
     async fn claim_before(&mut self) {
         let mut workers = self.workers.iter();
         let awake = workers.position(|worker| worker.asleep_until.is_none());
-        if let Some(index) = awake.filter(|_| self.draws.percent(70)) {
+        if let Some(index) = awake.filter(|_| self.draws.percent(90)) {
             self.claim(index, 5).await;
         }
     }
@@ -134,7 +134,7 @@ impl World {
             .map(|lead| lead.person_id)
             .collect();
         awaited.sort_unstable();
-        if awaited.is_empty() || self.draws.percent(40) {
+        if awaited.is_empty() || self.draws.percent(15) {
             return some;
         }
         let id = self.draws.pick(&awaited);

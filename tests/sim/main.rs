@@ -36,7 +36,7 @@ const SEEDS: u64 = 40;
 const SEEDS_ON_POSTGRES: u64 = 6;
 
 /// How many seeds of a normal run press.
-const PRESSING_SEEDS: u64 = 12;
+const PRESSING_SEEDS: u64 = 18;
 
 fn seeds(normally: u64, pressing: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());

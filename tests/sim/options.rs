@@ -31,9 +31,11 @@ pub enum Press {
     WarmUp,
     /// Few emails to a domain in a day, without other limits.
     Domain,
+    /// Low caps of senders and sequences, and contacts with holidays of their own.
+    Caps,
 }
 
-/// Seeds from here on press, every other one for the same thing; none of them is plain.
+/// Seeds from here on press, every third one for the same thing; none of them is plain.
 pub const PRESSING: u64 = 1_000_000;
 
 impl Options {
@@ -42,9 +44,10 @@ impl Options {
         let draws = Draws::seeded(seed ^ 0x5eed);
         let draw = |range: u64| draws.below(range);
         let small = |number: u64| usize::try_from(number).expect("small");
-        let press = (seed >= PRESSING).then_some(match seed % 2 {
+        let press = (seed >= PRESSING).then_some(match seed % 3 {
             0 => Press::WarmUp,
-            _ => Press::Domain,
+            1 => Press::Domain,
+            _ => Press::Caps,
         });
         let plain = press.is_none() && seed % 3 == 1;
         Self {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::book::Book;
 use crate::draws::Draws;
 use crate::flows::Cast;
-use crate::options::Options;
+use crate::options::{Options, Press};
 use crate::oracle::met::{self, Met};
 use crate::oracle::story::{Ears, People, Story};
 use crate::oracle::watch::Requests;
@@ -120,11 +120,12 @@ impl World {
         let db = Db::connect(&url).await.expect("connects");
         db.migrate().await.expect("migrates");
         let draws = Draws::seeded(seed ^ 0xf10e);
-        // A Monday morning before the window opens, or a Thursday before the clocks of Europe change.
-        let day = if options.plain {
-            9
-        } else {
-            draws.pick(&[9, 26])
+        // A Monday morning before the window opens, or a Thursday before the clocks of Europe change; where
+        // much is to meet a holiday of contacts, the day before one of Japan.
+        let day = match options.press {
+            Some(Press::Caps) => 19,
+            _ if options.plain => 9,
+            _ => draws.pick(&[9, 26]),
         };
         let clock = Clock::manual(Utc.with_ymd_and_hms(2026, 3, day, 8, 30, 0).unwrap());
         let entropy = Entropy::seeded(seed);

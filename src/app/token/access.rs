@@ -314,12 +314,26 @@ impl Access {
         let now = self.0.clock.now();
         for batch in ids.chunks(1_000) {
             for id in token::over(self.0.db.read(), batch, now).await? {
+                // Whoever hears of it finds that nobody is let in by it any more.
+                self.forget(id);
                 if let Some(sender) = locked(&self.0.followed).remove(&id) {
                     sender.send_replace(true);
                 }
             }
         }
         Ok(())
+    }
+
+    /// What was known of a token is asked anew.
+    fn forget(&self, token: TokenId) {
+        let mut known = locked(&self.0.known);
+        let texts = known
+            .iter()
+            .filter(|(_, known)| known.caller.token == token);
+        let hashes: Vec<String> = texts.map(|(hash, _)| hash.clone()).collect();
+        for hash in hashes {
+            known.pop(&hash);
+        }
     }
 
     /// Writes down what was counted since the last time.

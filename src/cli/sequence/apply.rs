@@ -172,13 +172,16 @@ impl Prepared {
         api: &impl Api,
         wish: &Wish,
     ) -> Result<Option<Publishing>, SequenceError> {
-        let (Some(current), Some(standing)) = (&self.current, &self.standing) else {
-            return Ok(None);
-        };
         if !wish.publish || !self.changes(wish) {
             return Ok(None);
         }
         let policy = &wish.on_removed_step;
+        let (Some(current), Some(standing)) = (&self.current, &self.standing) else {
+            return match wrong_move(policy, &self.after, &[]) {
+                Some(wrong) => Err(SequenceError::RemovedStep(wrong)),
+                None => Ok(None),
+            };
+        };
         let publishing = standing
             .publishing(api, current.id, &self.after, policy)
             .await?;

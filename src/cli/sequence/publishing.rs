@@ -187,8 +187,8 @@ impl fmt::Display for Publishing {
             };
             writeln!(
                 f,
-                "  publishing takes away step {step_key}: of its leads, which are {leads}, those that \
-                 no message is on its way to {what}"
+                "  publishing takes away step {step_key}: leads that stand there ({leads}) {what}, once \
+                 no message is on its way to them"
             )?;
         }
         Ok(())

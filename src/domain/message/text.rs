@@ -3,8 +3,8 @@
 use super::{ContentField, ContentProblem, ContentProblemKind, Part, compile_part};
 use crate::domain::template::{Kind, MAX_SUBJECT_BYTES, MergeData, RenderError, TagUse, Template};
 
-/// The longest rendered text message, in UTF-16 units: what carriers take in one message that is split
-/// and joined again, ten parts of an SMS.
+/// The longest rendered text message, in UTF-16 units: what providers take as one message, which they
+/// split into parts that the phone joins again.
 pub const MESSAGE_UNITS_MAX: usize = 1_600;
 
 /// How long a text message is, in UTF-16 units: an emoji counts as two or more.

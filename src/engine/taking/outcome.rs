@@ -227,7 +227,8 @@ impl Taking<'_> {
         self.left = self.left.saturating_sub(1);
         let route = match &self.sender {
             Some(sender) => {
-                // One that is tried again is one again: what failed was given back.
+                // One that is tried again is one again, for what failed was given back. What somebody has
+                // settled as not sent was not: on its day nobody knew, and it counts as sent.
                 let is_first = case.lead.turn == Turn::First.as_i16();
                 self.taken.messages += 1;
                 self.taken.new_leads += i32::from(is_first);

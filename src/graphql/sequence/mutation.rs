@@ -99,7 +99,8 @@ pub struct SequencePayload {
     plan: Option<PublishPlan>,
 }
 
-/// What publishing does to the leads in flight.
+/// What publishing does to the leads in flight, as they stood right before: one that goes on meanwhile is
+/// counted where it stood.
 #[derive(SimpleObject)]
 pub struct PublishPlan {
     /// How the flow differs from the one that ran last.

@@ -216,23 +216,27 @@ impl Place<'_> {
     /// statements over many leads never wait for each other. They are found before anything is written:
     /// SQLite looks for what it changes by none of the indexes that change. The arguments begin with
     /// [`Place::arguments`].
-    async fn update(
-        tx: &impl ConnectionTrait,
-        which: &str,
-        assignments: &str,
-        arguments: Arguments,
-    ) -> Result<Vec<LeadId>> {
-        let statement = format!(
+    fn update(tx: &impl ConnectionTrait, which: &str, assignments: &str) -> String {
+        format!(
             "WITH chosen AS MATERIALIZED (
                  SELECT id FROM lead
                  WHERE {workspace} = $1 AND sequence_id = $2 AND step_key = $3 AND {which}
                  ORDER BY id {lock}
              )
-             UPDATE lead SET {assignments} WHERE id IN (SELECT chosen.id FROM chosen)
-             RETURNING id",
+             UPDATE lead SET {assignments} WHERE id IN (SELECT chosen.id FROM chosen)",
             workspace = dialect::unindexed(tx.get_database_backend(), "workspace_id"),
             lock = dialect::for_update(tx, "lead"),
-        );
+        )
+    }
+
+    /// Changes the leads that [`Self::update`] would, and answers which these were.
+    async fn update_named(
+        tx: &impl ConnectionTrait,
+        which: &str,
+        assignments: &str,
+        arguments: Arguments,
+    ) -> Result<Vec<LeadId>> {
+        let statement = format!("{} RETURNING id", Self::update(tx, which, assignments));
         let mut ids = sql::ids(tx, &statement, arguments).await?;
         ids.sort_unstable();
         Ok(ids.into_iter().map(LeadId::from_uuid).collect())
@@ -252,7 +256,7 @@ pub async fn move_leads(
 ) -> Result<Vec<LeadId>> {
     let assignments = format!("step_key = $4, last_action_at = $5, {}", due_again("$5"));
     let arguments = place.arguments().with(to).with(now.timestamp_millis());
-    Place::update(tx, MOVABLE, &assignments, arguments).await
+    Place::update_named(tx, MOVABLE, &assignments, arguments).await
 }
 
 /// A lead that goes on is held by nothing any more; where it had no due time it has one now. Who
@@ -278,7 +282,7 @@ pub async fn complete_leads(
 ) -> Result<Vec<LeadId>> {
     let assignments = "status = 'COMPLETED', step_key = NULL, due_at = NULL, hold = NULL,
         paused_rest_ms = NULL, until_at = NULL, quiet_until = NULL, last_action_at = $4";
-    Place::update(
+    Place::update_named(
         tx,
         MOVABLE,
         assignments,
@@ -299,7 +303,7 @@ pub async fn stop_leads(
     let assignments = "status = 'STOPPED', stop_reason = 'STEP_REMOVED', due_at = NULL,
         hold = NULL, paused_rest_ms = NULL, until_at = NULL, quiet_until = NULL,
         last_action_at = $4";
-    Place::update(
+    Place::update_named(
         tx,
         MOVABLE,
         assignments,
@@ -318,14 +322,14 @@ pub async fn release_held(
     tx: &impl ConnectionTrait,
     place: Place<'_>,
     now: DateTime<Utc>,
-) -> Result<usize> {
+) -> Result<()> {
     // Found by what holds them, which are few beside those that wait at the step.
     let status = dialect::unindexed(tx.get_database_backend(), "status");
     let which =
         format!("hold IN {FOR_STEP} AND {status} IN ('ACTIVE', 'PAUSED') AND worker_id IS NULL");
     let arguments = place.arguments().with(now.timestamp_millis());
-    let released = Place::update(tx, &which, &due_again("$4"), arguments).await?;
-    Ok(released.len())
+    sql::execute(tx, &Place::update(tx, &which, &due_again("$4")), arguments).await?;
+    Ok(())
 }
 
 /// Gives the leads of a step whose sender is not among the step's `senders` another one, by their
@@ -340,21 +344,20 @@ pub async fn reassign(
     place: Place<'_>,
     senders: &[SenderId],
     lanes: &[SenderId],
-) -> Result<usize> {
+) -> Result<()> {
     let others = lanes.iter().filter(|lane| !senders.contains(lane));
     let others: Vec<SenderId> = others.copied().collect();
-    let mut moved = 0;
     for chunk in others.chunks(ROWS_PER_STATEMENT) {
         let mut arguments = place.arguments();
         let list = arguments.list(chunk.iter().map(|lane| lane.uuid()));
         let whose = format!("sender_id IN ({list})");
-        moved += give_sender(tx, &whose, senders, arguments).await?;
+        give_sender(tx, &whose, senders, arguments).await?;
     }
     if !senders.is_empty() {
         let whose = "sender_id IS NULL AND thread IS NULL";
-        moved += give_sender(tx, whose, senders, place.arguments()).await?;
+        give_sender(tx, whose, senders, place.arguments()).await?;
     }
-    Ok(moved)
+    Ok(())
 }
 
 /// Gives a step's leads of which this holds one of its senders, or none where it has none. The arguments
@@ -364,7 +367,7 @@ async fn give_sender(
     whose: &str,
     senders: &[SenderId],
     mut arguments: Arguments,
-) -> Result<usize> {
+) -> Result<()> {
     let mut cases = String::new();
     for (index, sender) in senders.iter().enumerate() {
         let placeholder = arguments.add(sender.uuid());
@@ -375,6 +378,7 @@ async fn give_sender(
         count => format!("CASE WHEN thread IS NULL THEN CASE bucket % {count}{cases} END END"),
     };
     let which = format!("status IN ('ACTIVE', 'PAUSED') AND {whose} AND worker_id IS NULL");
-    let given = Place::update(tx, &which, &format!("sender_id = {to}"), arguments).await?;
-    Ok(given.len())
+    let statement = Place::update(tx, &which, &format!("sender_id = {to}"));
+    sql::execute(tx, &statement, arguments).await?;
+    Ok(())
 }

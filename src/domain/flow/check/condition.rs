@@ -48,6 +48,8 @@ impl Place<'_> {
     fn problem_of(&self, predicate: &Predicate) -> Option<(bool, FlowProblemCode, String)> {
         let key = &self.step.key;
         let untested = |message| Some((true, FlowProblemCode::UntestedCondition, message));
+        // It runs as it says, though surely nobody means it.
+        let one_sided = |message| Some((false, FlowProblemCode::UntestedCondition, message));
         match predicate {
             Predicate::Opened(asked) => self.touched(Touch::Opened, asked),
             Predicate::Clicked(asked) => self.touched(Touch::Clicked, asked),
@@ -65,11 +67,11 @@ impl Place<'_> {
             Predicate::All(all) if all.is_empty() => untested(format!(
                 "Step {key} asks for all of nothing, which always holds: name at least one predicate."
             )),
-            Predicate::All(all) if rule_each_other_out(all) => untested(format!(
+            Predicate::All(all) if rule_each_other_out(all) => one_sided(format!(
                 "Step {key} asks for predicates that cannot hold together, so that they never do: \
                  take out the one that is not meant."
             )),
-            Predicate::Any(any) if leave_nobody_out(any) => untested(format!(
+            Predicate::Any(any) if leave_nobody_out(any) => one_sided(format!(
                 "Step {key} asks for any of a predicate and its opposite, which always holds: take \
                  out the one that is not meant."
             )),
