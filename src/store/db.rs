@@ -13,7 +13,7 @@ use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchrono
 use sea_orm::sqlx::{self, Connection};
 use sea_orm::{
     AccessMode, ConnAcquireErr, ConnectOptions, Database, DatabaseConnection, DatabaseTransaction,
-    DbErr, IsolationLevel, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    DbErr, IsolationLevel, RuntimeErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use tokio::time::Instant;
 
@@ -38,6 +38,9 @@ const POSTGRES_BOUNDED: u32 = 8;
 const SQLITE_BOUNDED: u32 = 4;
 /// How long a statement may take that a client has brought about.
 pub const STATEMENT_WITHIN: Duration = Duration::from_secs(20);
+/// How often a file that is locked is opened again, and after how long.
+const OPENED_AGAIN: u32 = 100;
+const OPENED_AFTER: Duration = Duration::from_millis(50);
 /// How many steps SQLite goes between two looks at the time: some milliseconds.
 const STEPS_BETWEEN: i32 = 200_000;
 
@@ -76,12 +79,12 @@ impl Db {
         if url.starts_with("sqlite:") {
             let separator = if url.contains('?') { '&' } else { '?' };
             let url = format!("{url}{separator}mode=rwc");
-            let write = Database::connect(sqlite_options(&url, 1)).await?;
-            let read = Database::connect(sqlite_options(&url, SQLITE_READERS)).await?;
+            let write = open_sqlite(sqlite_options(&url, 1)).await?;
+            let read = open_sqlite(sqlite_options(&url, SQLITE_READERS)).await?;
             let mut options = sqlite_options(&url, SQLITE_BOUNDED);
             bound_sqlite(&mut options, within);
-            let bounded = Database::connect(options.clone()).await?;
-            let queries = Database::connect(options).await?;
+            let bounded = open_sqlite(options.clone()).await?;
+            let queries = open_sqlite(options).await?;
             Ok(Self {
                 read: Reader::pool(read),
                 write,
@@ -292,6 +295,29 @@ fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
                 .pragma("mmap_size", "268435456")
         });
     options
+}
+
+/// Opens a file. While others begin with it or close it, SQLite may find it locked, and says so without
+/// waiting its busy time-out where it is about to write ahead: then it is tried again.
+async fn open_sqlite(options: ConnectOptions) -> Result<DatabaseConnection> {
+    for _ in 0..OPENED_AGAIN {
+        match Database::connect(options.clone()).await {
+            Err(error) if is_locked(&error) => tokio::time::sleep(OPENED_AFTER).await,
+            opened => return Ok(opened?),
+        }
+    }
+    Ok(Database::connect(options).await?)
+}
+
+/// Whether SQLite says SQLITE_BUSY of a connection.
+fn is_locked(error: &DbErr) -> bool {
+    let DbErr::Conn(RuntimeErr::SqlxError(cause)) = error else {
+        return false;
+    };
+    match &**cause {
+        sqlx::Error::Database(told) => told.code().is_some_and(|code| code == "5"),
+        _ => false,
+    }
 }
 
 /// Whether a connection that comes from the pool is in no transaction, as far as the driver knows. Where

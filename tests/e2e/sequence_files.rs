@@ -246,7 +246,7 @@ async fn a_plan_of_publishing_tells_what_changes_for_what_runs() {
     for part in [
         "- step one",
         "takes away step one",
-        "which are 1",
+        "stand there (1)",
         "go to two",
     ] {
         assert!(said.contains(part), "{part} in {said}");
@@ -263,7 +263,7 @@ async fn a_plan_of_publishing_tells_what_changes_for_what_runs() {
         "step one removed",
         "step two changed: wait",
         "takes away step one",
-        "which are 1",
+        "stand there (1)",
         "go to two",
     ] {
         assert!(said.contains(part), "{part} in {said}");
