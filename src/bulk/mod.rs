@@ -14,6 +14,7 @@ pub mod import;
 pub mod lead_change;
 pub mod rounds;
 pub mod runner;
+mod statistics;
 mod submit;
 pub mod undo;
 
@@ -207,6 +208,7 @@ async fn step(
     settle(services, &tx, &operation, done).await?;
     tx.commit().await?;
     services.wake.log();
+    statistics::follow(services, kind, operation.processed..processed, over).await;
     Ok(if over {
         Step::Over
     } else {

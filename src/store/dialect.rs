@@ -242,6 +242,20 @@ pub fn notified() -> String {
     format!("pg_notify('{WAKE_CHANNEL}', '')")
 }
 
+/// Has the planner look anew at tables that have grown or changed much. PostgreSQL itself does so once a
+/// minute at best, and plans by what it last saw: with a table seen when it was small, a statement
+/// that takes 50 ms can take half a minute. SQLite plans by its indexes alone.
+///
+/// # Errors
+/// [`super::StoreError::Database`] where the database refuses.
+pub async fn refresh_statistics(connection: &impl ConnectionTrait, tables: &[&str]) -> Result<()> {
+    if connection.get_database_backend() == DbBackend::Postgres {
+        let statement = format!("ANALYZE {}", tables.join(", "));
+        sql::execute(connection, &statement, Arguments::new()).await?;
+    }
+    Ok(())
+}
+
 /// Hears of what other nodes committed; on SQLite there are no others.
 ///
 /// # Errors

@@ -2,11 +2,12 @@
 
 use std::task::Poll;
 
-use cadenza::bulk::runner::Runner;
+use cadenza::bulk::runner::{Round, Runner};
 use cadenza::domain::bulk::BulkKind;
 use cadenza::domain::id::{BulkId, WorkerId};
 use cadenza::store::bulk::NewOperation;
-use cadenza::store::{self, worker};
+use cadenza::store::sql::{self, Arguments};
+use cadenza::store::{self, dialect, worker};
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, poll};
 use serde_json::{Value, json};
@@ -396,5 +397,29 @@ both!(
         assert!(is_woken, "nobody waits for the next look");
         next.round().await.expect("a round");
         assert_eq!(state(&h, &id).await["processed"], 2_000);
+    }
+);
+
+both!(
+    the_planner_hears_of_what_an_operation_changes,
+    |h: Harness| async move {
+        let db = h.services.db.read();
+        // SQLite is to go on planning by its indexes, which no change of size makes wrong.
+        let (known, expected) = match dialect::is_shared(db) {
+            true => (
+                "SELECT CAST(reltuples AS BIGINT) AS n FROM pg_class
+                 WHERE oid = CAST('person' AS REGCLASS)",
+                2_500,
+            ),
+            false => (
+                "SELECT count(*) AS n FROM sqlite_master WHERE name LIKE 'sqlite_stat%'",
+                0,
+            ),
+        };
+        submit(&h, json!({ "csv": file(0..2_500) })).await;
+        let mut runner = runner(&h).await;
+        while runner.round().await.expect("a round") == Round::More {}
+        let number = sql::number(db, known, Arguments::new()).await;
+        assert_eq!(number.expect("a number"), expected);
     }
 );
