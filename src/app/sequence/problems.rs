@@ -106,53 +106,46 @@ fn names_attribute(action: &Action) -> bool {
     }
 }
 
-/// The problems of a working copy, and what they were found of.
+/// The senders of a flow, as they were when it was checked.
 #[derive(Debug)]
-pub(super) struct Checked {
-    pub problems: Vec<FlowProblem>,
-    revision: i32,
-    senders: HashMap<SenderId, SenderFacts>,
+pub(super) struct CheckedSenders {
+    ids: Vec<SenderId>,
+    facts: HashMap<SenderId, SenderFacts>,
 }
 
-impl Checked {
-    /// Checks a sequence as it was read, without a lock on anything.
-    ///
-    /// # Errors
-    /// [`AppError::Store`] as the database has it.
-    pub async fn of(
-        services: &Services,
-        caller: &Caller,
-        sequence: Arc<Sequence>,
-    ) -> Result<Self, AppError> {
-        let (connection, workspace) = (services.db.read(), caller.workspace);
-        let senders = sequence.flow.senders();
-        let senders = store::sender::find_many(connection, workspace, &senders).await?;
-        let attributes = attributes(connection, caller, &sequence.flow).await?;
-        let facts = facts(services, &sequence, senders, attributes);
-        let (revision, senders) = (sequence.revision, facts.senders.clone());
-        Ok(Self {
-            problems: of(sequence, facts).await?,
-            revision,
-            senders,
-        })
-    }
-
-    /// Whether they are the problems of the sequence as it is now. Which attributes people have may be
-    /// another thing meanwhile: no publishing hangs on it.
+impl CheckedSenders {
+    /// Whether the same would be found of them now.
     ///
     /// # Errors
     /// [`StoreError`] as the database has it.
-    pub async fn holds_for(
+    pub async fn are_still(
         &self,
         connection: &impl ConnectionTrait,
         workspace: WorkspaceId,
-        sequence: &Sequence,
     ) -> Result<bool, StoreError> {
-        if sequence.revision != self.revision {
-            return Ok(false);
-        }
-        let senders = sequence.flow.senders();
-        let senders = store::sender::find_many(connection, workspace, &senders).await?;
-        Ok(sender_facts(senders) == self.senders)
+        let senders = store::sender::find_many(connection, workspace, &self.ids).await?;
+        Ok(sender_facts(senders) == self.facts)
     }
+}
+
+/// Checks a sequence as it was read, without a lock on anything: its problems, and the senders of which they
+/// were found. Which attributes people have may be another thing meanwhile: no publishing hangs on it.
+///
+/// # Errors
+/// [`AppError::Store`] as the database has it.
+pub(super) async fn checked(
+    services: &Services,
+    caller: &Caller,
+    sequence: Arc<Sequence>,
+) -> Result<(Vec<FlowProblem>, CheckedSenders), AppError> {
+    let (connection, workspace) = (services.db.read(), caller.workspace);
+    let ids = sequence.flow.senders();
+    let senders = store::sender::find_many(connection, workspace, &ids).await?;
+    let attributes = attributes(connection, caller, &sequence.flow).await?;
+    let facts = facts(services, &sequence, senders, attributes);
+    let senders = CheckedSenders {
+        ids,
+        facts: facts.senders.clone(),
+    };
+    Ok((of(sequence, facts).await?, senders))
 }

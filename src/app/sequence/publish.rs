@@ -13,7 +13,7 @@ use serde_json::json;
 
 pub use self::plan::{PlannedChange, PublishPlan};
 pub use self::policy::PolicyInput;
-use super::problems::Checked;
+use super::problems::{self, CheckedSenders};
 use super::{check_revision, commit, locked, missing, transition};
 use crate::app::given_up::give_up;
 use crate::app::{AppError, Caller, Refusal, RefusalCode, Services};
@@ -77,15 +77,16 @@ pub async fn publish(
         }
         let tx = services.db.begin().await?;
         let found = locked(&tx, caller, input.id, input.expected_revision).await?;
-        let step = transition(&found, SequenceAction::Publish)?;
-        let checked = expected.checked;
-        if !checked.holds_for(&tx, caller.workspace, &found).await? {
+        let Expected {
+            step,
+            view,
+            senders,
+            plan,
+        } = expected;
+        if found != view.sequence || !senders.are_still(&tx, caller.workspace).await? {
             tx.rollback().await?;
             continue;
         }
-        let policy = input.on_removed_step.at(step);
-        let view = View::read(&tx, caller, found, policy, checked.problems).await?;
-        let plan = expected.plan;
         return match (step, view.refusal()) {
             (Step::Already, _) => Ok(view.told(Vec::new(), plan)),
             (Step::To(_), Some(refusal)) => Ok(view.told(vec![refusal], plan)),
@@ -100,8 +101,9 @@ pub async fn publish(
 /// What publishing comes to, read before anything is locked: while flows are checked and leads are counted,
 /// nobody waits. It counts if it was found of what is locked then.
 struct Expected {
-    checked: Checked,
+    step: Step,
     view: View,
+    senders: CheckedSenders,
     plan: Option<PublishPlan>,
 }
 
@@ -116,16 +118,16 @@ impl Expected {
         let step = transition(&found, SequenceAction::Publish)?;
         let policy = input.on_removed_step.clone().at(step);
         let found = Arc::new(found);
-        let checked = Checked::of(services, caller, Arc::clone(&found)).await?;
-        let (found, problems) = (Arc::unwrap_or_clone(found), checked.problems.clone());
-        let view = View::read(db, caller, found, policy, problems).await?;
+        let (problems, senders) = problems::checked(services, caller, Arc::clone(&found)).await?;
+        let view = View::read(db, caller, Arc::unwrap_or_clone(found), policy, problems).await?;
         let plan = match input.plan {
             true => Some(view.plan(db, caller).await?),
             false => None,
         };
         Ok(Self {
-            checked,
+            step,
             view,
+            senders,
             plan,
         })
     }
