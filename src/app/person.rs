@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{AppError, Caller, Refusal, RefusalCode, Services, workflow};
 use crate::domain::address::{EmailAddress, PhoneNumber, WebUrl};
+use crate::domain::attributes;
 use crate::domain::holidays::Country;
 use crate::domain::id::{PersonId, WorkspaceId};
 use crate::domain::workflow::Trigger;
@@ -304,19 +305,15 @@ fn add_attributes(known: &mut Value, said: Value) -> Result<(), String> {
         Value::Object(known) => std::mem::take(known),
         _ => Map::new(),
     };
-    for (name, value) in said {
+    for name in said.keys() {
         if name.is_empty() || name.chars().count() > ATTRIBUTE_NAME_CHARS_MAX {
             return Err(format!(
                 "The name of an attribute has from 1 to {ATTRIBUTE_NAME_CHARS_MAX} characters; \
                  rename it."
             ));
         }
-        if value.is_null() {
-            all.shift_remove(&name);
-        } else {
-            all.insert(name, value);
-        }
     }
+    attributes::write(&mut all, said);
     let all = Value::Object(all);
     let text = all.to_string();
     if text.len() > ATTRIBUTES_BYTES_MAX {

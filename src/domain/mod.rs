@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod analytics;
+pub mod attributes;
 pub mod audit;
 pub mod bulk;
 pub mod csv_cell;

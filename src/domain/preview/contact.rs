@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::PreviewSender;
+use crate::domain::attributes;
 use crate::domain::holidays::Country;
 use crate::domain::planning::Whereabouts;
 use crate::domain::template::{MergeData, TagUse};
@@ -83,7 +84,10 @@ impl Contact {
                     let code = text.and_then(|text| text.parse::<Country>().ok());
                     person.country = code.map(|code| code.to_string());
                 }
-                "attributes" => person.add_attributes(value),
+                "attributes" => {
+                    let said = value.as_object().cloned().unwrap_or_default();
+                    attributes::write(&mut person.attributes, said);
+                }
                 _ => {}
             }
         }
@@ -97,16 +101,6 @@ impl Contact {
             person.whereabouts = Whereabouts::new(zone, person.country.as_deref());
         }
         person
-    }
-
-    fn add_attributes(&mut self, said: &Value) {
-        for (name, value) in said.as_object().into_iter().flatten() {
-            if value.is_null() {
-                self.attributes.shift_remove(name);
-            } else {
-                self.attributes.insert(name.clone(), value.clone());
-            }
-        }
     }
 
     /// The attributes for a text with these tags.

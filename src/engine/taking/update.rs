@@ -7,6 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Taking;
+use crate::domain::attributes;
 use crate::domain::id::LeadId;
 use crate::domain::workflow::Trigger;
 use crate::engine::Result;
@@ -82,16 +83,10 @@ fn write_fields(person: &mut person::Row, set: serde_json::Map<String, Value>) {
             "timeZone" => person.time_zone = text,
             "country" => person.country = text,
             "attributes" => {
-                let (Some(known), Value::Object(said)) = (person.attributes.as_object_mut(), value)
-                else {
-                    continue;
-                };
-                for (name, value) in said {
-                    if value.is_null() {
-                        known.shift_remove(&name);
-                    } else {
-                        known.insert(name, value);
-                    }
+                if let (Some(known), Value::Object(said)) =
+                    (person.attributes.as_object_mut(), value)
+                {
+                    attributes::write(known, said);
                 }
             }
             // Nothing else may be written, which reading the flow refuses.
