@@ -275,20 +275,14 @@ pub async fn changed(
 
 #[cfg(test)]
 mod tests {
+    use strum::IntoEnumIterator;
+
     use super::MESSAGE_CHANNELS;
     use crate::domain::flow::Channel;
 
     #[test]
     fn the_channels_of_messages_are_the_domains() {
-        for channel in [
-            Channel::Email,
-            Channel::Sms,
-            Channel::Whatsapp,
-            Channel::Call,
-            Channel::Linkedin,
-            Channel::Task,
-            Channel::Webhook,
-        ] {
+        for channel in Channel::iter() {
             let is_listed = MESSAGE_CHANNELS.contains(&format!("'{channel}'"));
             assert_eq!(is_listed, channel.is_message(), "{channel}");
         }

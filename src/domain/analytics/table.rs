@@ -9,6 +9,7 @@ use std::hash::Hash;
 use std::mem::size_of;
 
 use foldhash::fast::RandomState;
+use strum::{EnumCount, IntoEnumIterator};
 use uuid::Uuid;
 
 use super::calendar::{Calendar, quarter};
@@ -404,7 +405,7 @@ impl<'a> Count<'a> {
             variants: leads(variants.all.len()),
             variant_of,
             senders: leads(table.senders.all.len()),
-            channels: leads(CHANNELS.len()),
+            channels: leads(Channel::COUNT),
             by_day: leads(days.dates.len()),
             waiting: vec![0; table.steps.all.len()],
             uncontacted: 0,
@@ -488,10 +489,9 @@ impl<'a> Count<'a> {
             .map(|(id, leads, sums)| (id, bucket(leads, sums)))
             .collect();
         senders.sort_by_key(|(id, _)| *id);
-        let channels = CHANNELS
-            .iter()
+        let channels = Channel::iter()
             .zip(&self.channels)
-            .map(|(channel, leads)| (*channel, leads, sum(&|_, kind| kind.channel == *channel)))
+            .map(|(channel, leads)| (channel, leads, sum(&|_, kind| kind.channel == channel)))
             .filter(|(_, _, sums)| !sums.is_empty())
             .map(|(channel, leads, sums)| (channel, bucket(leads, sums)))
             .collect();
@@ -550,17 +550,6 @@ impl<'a> Count<'a> {
         found
     }
 }
-
-/// Every channel, at the place of its number.
-const CHANNELS: [Channel; 7] = [
-    Channel::Email,
-    Channel::Sms,
-    Channel::Whatsapp,
-    Channel::Call,
-    Channel::Linkedin,
-    Channel::Task,
-    Channel::Webhook,
-];
 
 impl LeadFacts {
     /// A lead of which nothing has happened yet.

@@ -14,7 +14,7 @@ mod predicate;
 mod reconcile;
 
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumString, IntoStaticStr};
+use strum::{Display, EnumCount, EnumIter, EnumString, IntoStaticStr};
 
 pub use self::action::{
     Action, Answer, ConditionAction, EmailAction, EmailVariant, EndAction, Exit, MessageAction,
@@ -61,6 +61,8 @@ pub const BRANCHES_MAX: usize = 26;
     Serialize,
     Deserialize,
     Display,
+    EnumCount,
+    EnumIter,
     EnumString,
     IntoStaticStr,
 )]
