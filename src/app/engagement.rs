@@ -107,16 +107,8 @@ pub async fn record(
         ..NewEvent::of_lead(at, kind, sequence, lead)
     }];
     if engagement == Engagement::Replied && settings.stop_on_reply {
-        events.extend(
-            stop(
-                &tx,
-                workspace,
-                slice::from_mut(&mut row),
-                StopReason::Replied,
-                at,
-            )
-            .await?,
-        );
+        let own = slice::from_mut(&mut row);
+        events.extend(stop(&tx, workspace, own, StopReason::Replied, at).await?);
     }
     let mut colleagues: Vec<LeadRow> = locked.into_iter().map(|one| one.lead).collect();
     let reason = StopReason::CompanyReplied;

@@ -32,18 +32,6 @@ struct Settings {
     settings: serde_json::Value,
 }
 
-/// A lead of the workspace and its settings, locked until the transaction ends.
-///
-/// # Errors
-/// [`super::StoreError`] as the database has it.
-pub async fn lock_lead(
-    tx: &impl ConnectionTrait,
-    workspace: WorkspaceId,
-    lead: LeadId,
-) -> Result<Option<EngagedLead>> {
-    Ok(lock_leads(tx, workspace, &[lead]).await?.pop())
-}
-
 /// The leads with these ids that the workspace has, with their settings, locked until the transaction ends.
 ///
 /// # Errors

@@ -36,12 +36,12 @@ pub fn condition(
         if let Some(wanted) = wanted {
             let list = arguments.list(wanted.iter().map(String::as_str));
             all.push(format!("{alias}.{column} IN ({list})"));
-            if column == "company" {
-                // What the index is by.
-                let keys = arguments.list(wanted.iter().map(|name| same_company(name)));
-                all.push(format!("{alias}.company_key IN ({keys})"));
-            }
         }
+    }
+    if let Some(companies) = &filter.company {
+        // What the index is by.
+        let keys = arguments.list(companies.iter().map(|name| same_company(name)));
+        all.push(format!("{alias}.company_key IN ({keys})"));
     }
     for field in &filter.has {
         all.push(format!("{alias}.{} IS NOT NULL", column(*field)));
