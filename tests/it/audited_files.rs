@@ -2,13 +2,12 @@
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use crate::enrol::many;
 use crate::harness::{Harness, both, until};
 use crate::sequences::published;
 use crate::served::{Served, client};
+use crate::upload::{begun, left, send};
 
 const ENTRIES: &str = "query Entries($mutations: [String!], $object: ID) {
     auditEntries(filter: { mutations: $mutations, objectId: $object }, first: 250) { nodes {
@@ -21,23 +20,6 @@ async fn entries(h: &Harness, names: &[&str]) -> Vec<Value> {
     let mut nodes = std::mem::take(nodes.expect("entries"));
     nodes.reverse();
     nodes
-}
-
-async fn upload(
-    server: &Served,
-    token: &str,
-    parameters: &[(&str, &str)],
-    body: &'static str,
-) -> reqwest::Response {
-    let sent = client()
-        .post(format!("http://{}/import/people", server.address))
-        .bearer_auth(token)
-        .query(parameters)
-        .header("content-type", "text/csv")
-        .body(body)
-        .send()
-        .await;
-    sent.expect("an answer")
 }
 
 /// A token with a name, and its id and secret.
@@ -66,12 +48,12 @@ both!(
             ("idempotencyKey", "s3cr3t"),
         ];
         let csv = "Mail,s3cr3t\ns3cr3t@example.com,s3cr3t\n";
-        let answer = upload(&server, &h.token, &parameters, csv).await;
+        let answer = send(&server, &h.token, &parameters, csv).await;
         assert_eq!(answer.status(), StatusCode::ACCEPTED);
         let done = request(&answer);
         let operation: Value = answer.json().await.expect("JSON");
         // The same key for another file, a file that is none, and one who may not.
-        let other = upload(
+        let other = send(
             &server,
             &h.token,
             &parameters,
@@ -79,15 +61,15 @@ both!(
         )
         .await;
         assert_eq!(other.status(), StatusCode::CONFLICT);
-        let none = upload(&server, &h.token, &[("dryRun", "true")], "s3cr3t\n").await;
+        let none = send(&server, &h.token, &[("dryRun", "true")], "s3cr3t\n").await;
         assert_eq!(none.status(), StatusCode::UNPROCESSABLE_ENTITY);
-        let odd = upload(&server, &h.token, &[("s3cr3t", "x")], csv).await;
+        let odd = send(&server, &h.token, &[("s3cr3t", "x")], csv).await;
         assert_eq!(odd.status(), StatusCode::BAD_REQUEST);
         let (viewer, secret) = token(&h, json!({ "name": "looks", "role": "VIEWER" })).await;
-        let forbidden = upload(&server, &secret, &[], csv).await;
+        let forbidden = send(&server, &secret, &[], csv).await;
         assert_eq!(forbidden.status(), StatusCode::FORBIDDEN);
         // Nobody is named where there is no token.
-        assert_eq!(upload(&server, "cdz_x", &[], csv).await.status(), 401);
+        assert_eq!(send(&server, "cdz_x", &[], csv).await.status(), 401);
         let all = entries(&h, &["peopleImport"]).await;
         let told: Vec<_> = all
             .iter()
@@ -129,27 +111,15 @@ both!(
     whatever_comes_of_an_upload_is_entered_before_its_end,
     |h: Harness| async move {
         let server = Served::new(&h).await;
-        let mut stream = TcpStream::connect(&server.address).await.expect("connects");
-        let head = format!(
-            "POST /import/people HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
-             Content-Type: text/csv\r\nContent-Length: 8000000\r\n\r\nemail\n",
-            h.token
-        );
-        stream.write_all(head.as_bytes()).await.expect("sends");
-        let line = format!("{}@example.com\n", "x".repeat(50));
-        let lines = line.repeat(40_000);
-        stream.write_all(lines.as_bytes()).await.expect("sends");
+        let stream = begun(&server, &h.token).await;
         // With the first piece that is kept its entry is there, were the server to die now.
-        let begun = until("it is entered", async || {
+        let entry = until("it is entered", async || {
             entries(&h, &["peopleImport"]).await.pop()
         });
-        assert_eq!(begun.await["outcome"], "UNFINISHED");
+        assert_eq!(entry.await["outcome"], "UNFINISHED");
         drop(stream);
-        let left = "SELECT (SELECT count(*) FROM upload) + (SELECT count(*) FROM bulk_input) AS n";
         until("the pieces are forgotten", async || {
-            use cadenza::store::sql::{self, Arguments};
-            let left = sql::number(h.services.db.read(), left, Arguments::new()).await;
-            (left.expect("a number") == 0).then_some(())
+            (left(&h).await == 0).then_some(())
         })
         .await;
         let all = entries(&h, &["peopleImport"]).await;

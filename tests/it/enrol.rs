@@ -29,14 +29,16 @@ pub async fn people(h: &Harness, names: &[&str]) -> Vec<String> {
 pub async fn many(h: &Harness, count: usize) {
     let lines = (0..count).map(|n| format!("p{n}@example.com\n"));
     let csv: String = std::iter::once("email\n".to_owned()).chain(lines).collect();
-    h.mutate(
-        "peopleImport",
-        "PeopleImportInput",
-        json!({ "csv": csv }),
-        "operation { id }",
-    )
-    .await;
+    import(h, json!({ "csv": csv })).await;
     finish(h).await;
+}
+
+/// Submits a file of people and answers the operation, with its id.
+pub async fn import(h: &Harness, input: Value) -> Value {
+    let select = "operation { id }";
+    h.mutate("peopleImport", "PeopleImportInput", input, select)
+        .await["operation"]
+        .take()
 }
 
 /// Submits an enrolment and answers its operation.

@@ -10,7 +10,7 @@ use cadenza::store::sql::{self, Arguments};
 use chrono::Duration;
 use serde_json::{Value, json};
 
-use crate::enrol::{codes, enrol, finish, suppress};
+use crate::enrol::{codes, enrol, finish, import, suppress};
 use crate::harness::{Harness, both};
 use crate::leads::later;
 use crate::pains::{Receiver, node, settle};
@@ -200,13 +200,7 @@ async fn of_operations(h: &Harness) {
     let csv = "email,first_name,country\nada.zzq@example.org,Ada-zzq,zzq\nzzq@,zzq,zzq\n";
     for dry_run in [false, true] {
         let input = json!({ "csv": csv, "dryRun": dry_run });
-        h.mutate(
-            "peopleImport",
-            "PeopleImportInput",
-            input,
-            "operation { id }",
-        )
-        .await;
+        import(h, input).await;
     }
     finish(h).await;
     for statement in [
@@ -365,13 +359,7 @@ both!(who_is_erased_is_found_nowhere, |h: Harness| async move {
     assert_eq!(codes(&operation), ["DONE"], "Bob alone");
     // The address is free, and makes somebody else.
     let csv = "email\nada.zzq@example.org\n";
-    h.mutate(
-        "peopleImport",
-        "PeopleImportInput",
-        json!({ "csv": csv }),
-        "operation { id }",
-    )
-    .await;
+    import(&h, json!({ "csv": csv })).await;
     let found = h
         .data(
             "{ people(filter: { search: \"zzq\" }) { nodes { id } } }",

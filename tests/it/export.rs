@@ -4,7 +4,7 @@ use cadenza::app::Role;
 use cadenza::app::token::{self, Terms};
 use serde_json::{Value, json};
 
-use crate::enrol::{enrol, many, people};
+use crate::enrol::{enrol, finish, import, many, people};
 use crate::harness::{Harness, both};
 use crate::pains::{Receiver, settle};
 use crate::sequences::published;
@@ -142,17 +142,10 @@ both!(
                 );
             }
         }
-        let operation = h
-            .mutate(
-                "peopleImport",
-                "PeopleImportInput",
-                json!({ "csv": csv }),
-                "operation { id }",
-            )
-            .await;
-        crate::enrol::finish(&h).await;
+        let operation = import(&h, json!({ "csv": csv })).await;
+        finish(&h).await;
         let query = "query($id: ID!) { bulkOperation(id: $id) { failed succeeded status } }";
-        let done = h.data(query, operation["operation"].clone()).await;
+        let done = h.data(query, operation).await;
         assert_eq!(done["bulkOperation"]["failed"], 0, "{done}");
         assert_eq!(pages().await, before);
         served.end().await;

@@ -5,7 +5,7 @@ use chrono::Duration;
 use serde_json::{Value, json};
 
 use crate::consent::opt_out;
-use crate::enrol::{codes, enrol, suppress_on};
+use crate::enrol::{codes, enrol, import, suppress_on};
 use crate::harness::{Harness, both};
 use crate::leads::later;
 use crate::pains::{Receiver, node, settle, turn};
@@ -51,13 +51,7 @@ both!(
             .map(|(n, spelling)| format!("{spelling},company {n}\n"))
             .collect();
         let csv = format!("email,company\n{}", lines.concat());
-        h.mutate(
-            "peopleImport",
-            "PeopleImportInput",
-            json!({ "csv": csv }),
-            "operation { id }",
-        )
-        .await;
+        import(&h, json!({ "csv": csv })).await;
         let found = h
             .data("{ people { nodes { id company } } }", json!({}))
             .await;

@@ -147,13 +147,7 @@ pub async fn people(h: &Harness, names: &[String], zone: &str) {
     for name in names {
         csv.push_str(&format!("{name}@example.org,Pain,{zone}\n"));
     }
-    h.mutate(
-        "peopleImport",
-        "PeopleImportInput",
-        json!({ "csv": csv }),
-        "operation { id }",
-    )
-    .await;
+    crate::enrol::import(h, json!({ "csv": csv })).await;
     h.clock.advance_to(h.clock.now() + Duration::seconds(1));
 }
 

@@ -5,7 +5,7 @@ use cadenza::store::sql::Arguments;
 use chrono::Duration;
 use serde_json::{Value, json};
 
-use crate::enrol::{codes, enrol, finish, many, people};
+use crate::enrol::{codes, enrol, finish, import, many, people};
 use crate::harness::{Harness, both};
 use crate::leads::{bulk, enrolled, later, lead, run};
 use crate::sequences::{kinds, published};
@@ -194,18 +194,8 @@ both!(
             "{error}"
         );
         let input = json!({ "csv": "email\nx@example.com\n" });
-        let imported = h
-            .mutate(
-                "peopleImport",
-                "PeopleImportInput",
-                input,
-                "operation { id }",
-            )
-            .await;
-        assert_eq!(
-            refused(&h, &imported["operation"]).await["code"],
-            "WRONG_STATE"
-        );
+        let imported = import(&h, input).await;
+        assert_eq!(refused(&h, &imported).await["code"], "WRONG_STATE");
         let missing = json!({ "id": "bulk_00000000000000000000000007" });
         assert_eq!(refused(&h, &missing).await["code"], "NOT_FOUND");
     }

@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::enrol::{finish, people};
+use crate::enrol::{finish, import, people};
 use crate::harness::{Harness, both, start};
 use crate::leads::{enrolled, execution};
 use crate::sequences::flow;
@@ -123,14 +123,7 @@ pub async fn objects(h: &Harness, names: &[&str]) -> Objects {
         )
         .await;
     let input = json!({ "csv": format!("email\n{}-three@example.com\n", names[0]) });
-    let bulk = h
-        .mutate(
-            "peopleImport",
-            "PeopleImportInput",
-            input,
-            "operation { id }",
-        )
-        .await;
+    let bulk = import(h, input).await;
     finish(h).await;
     let task: TaskId = h.services.entropy.id(h.clock.now());
     let new = NewTask {
@@ -166,7 +159,7 @@ pub async fn objects(h: &Harness, names: &[&str]) -> Objects {
         ("stage", text(stage)),
         ("opp", opportunity),
         ("workflow", text(&workflow["workflow"]["id"])),
-        ("bulk", text(&bulk["operation"]["id"])),
+        ("bulk", text(&bulk["id"])),
         ("token", h.admin.token.to_string()),
         ("ws", h.admin.workspace.to_string()),
     ]))

@@ -14,7 +14,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 use crate::blockers::always;
-use crate::enrol::{enrol, many, people, suppress};
+use crate::enrol::{enrol, finish, import, many, people, suppress};
 use crate::harness::{Harness, both};
 use crate::leads::{bulk, later};
 use crate::pains::{Receiver, settle};
@@ -196,14 +196,8 @@ both!(
             .map(|n| format!("p{n}@example.com,Acme\n"))
             .collect();
         let input = json!({ "csv": format!("email,company\n{lines}") });
-        h.mutate(
-            "peopleImport",
-            "PeopleImportInput",
-            input,
-            "operation { id }",
-        )
-        .await;
-        crate::enrol::finish(&h).await;
+        import(&h, input).await;
+        finish(&h).await;
         run(&h).await;
         assert_eq!(count(&shown(&h, &updated).await), (json!(600), json!(600)));
         let twice = number(
@@ -257,14 +251,8 @@ both!(a_run_takes_few_statements, |h: Harness| async move {
         let line = |n| format!("{count}-{n}@example.com,{count}\n");
         let lines: String = (0..count).map(line).collect();
         let input = json!({ "csv": format!("email,company\n{lines}") });
-        h.mutate(
-            "peopleImport",
-            "PeopleImportInput",
-            input,
-            "operation { id }",
-        )
-        .await;
-        crate::enrol::finish(&h).await;
+        import(&h, input).await;
+        finish(&h).await;
         let seen = Arc::new(Mutex::new(0));
         let counted = Arc::clone(&seen);
         let db = h.services.db.clone().observed(move |_: &str| {
