@@ -5,8 +5,15 @@
 //! changed, reports under filters that nobody has asked for before, and pages of leads. The plans of
 //! the statements are printed, and a plan that goes through all of a large table ends the run.
 
+// An optimised build looks through the types of the whole schema at once.
+#![recursion_limit = "256"]
+
 #[path = "support/databases.rs"]
 mod databases;
+#[path = "support/plans.rs"]
+mod plans;
+#[path = "support/times.rs"]
+mod times;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -26,6 +33,7 @@ use sea_orm::{ConnectionTrait, Value as Sql};
 use serde_json::{Value, json};
 
 use self::databases::databases;
+use self::times::tell;
 
 /// The binary's own, for everything that is measured.
 #[global_allocator]
@@ -37,8 +45,6 @@ const CHUNK: usize = 200;
 /// Numbers for the events of the sequence itself, of which there are a few.
 const BEFORE: i64 = 100;
 const DAY_MS: i64 = 86_400_000;
-/// So many leads are large.
-const LARGE_FROM: usize = 100_000;
 /// Tables that are large here: no statement goes through all of one.
 const LARGE: [&str; 4] = ["lead", "execution", "event", "person"];
 
@@ -134,7 +140,7 @@ async fn run(name: &str, url: &str) {
     tell(name, "filtered report", warm.await);
     pages(name, &place).await;
     let statements = std::mem::take(&mut *place.statements.lock().expect("noted"));
-    plans(name, &place.services.db, statements).await;
+    plans::tell(name, &place.services.db, (&LARGE, count()), statements).await;
 }
 
 async fn pages(name: &str, place: &Place) {
@@ -161,17 +167,6 @@ async fn timed<T>(work: impl Future<Output = T>) -> Duration {
     let begun = Instant::now();
     work.await;
     begun.elapsed()
-}
-
-fn tell(name: &str, what: &str, mut times: Vec<Duration>) {
-    times.sort();
-    let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)];
-    println!(
-        "{name}: {what}: p50 {:?}, p99 {:?} of {}",
-        at(50),
-        at(99),
-        times.len()
-    );
 }
 
 /// Asks for something of the sequence.
@@ -486,97 +481,4 @@ impl Entered {
     const fn opens(&self) -> i32 {
         if self.number.is_multiple_of(3) { 1 } else { 0 }
     }
-}
-
-/// Prints how the database carries the statements out, and ends where it goes through all of a large
-/// table.
-async fn plans(name: &str, db: &Db, statements: Vec<String>) {
-    let mut scans = Vec::new();
-    for text in statements {
-        if !text.trim_start().starts_with("SELECT") && !text.trim_start().starts_with("WITH") {
-            continue;
-        }
-        let lines = if db.is_shared() {
-            explained_by_postgres(db, &text).await
-        } else {
-            explained_by_sqlite(db, &text).await
-        };
-        let shown: String = text
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ")
-            .chars()
-            .take(140)
-            .collect();
-        println!("{name}: {shown}");
-        for line in lines {
-            println!("    {line}");
-            if is_scan(&line, &text) {
-                scans.push(format!("{line}: {shown}"));
-            }
-        }
-    }
-    let told = scans.join("\n");
-    // Of a small table PostgreSQL reads all: that is the least work.
-    if count() < LARGE_FROM {
-        println!("{name}: too few leads for the plans to count; it would read all of: [{told}]");
-        return;
-    }
-    assert!(
-        scans.is_empty(),
-        "{name} goes through all of a large table:\n{told}"
-    );
-}
-
-/// Whether a line of a plan says that all of a large table is read. SQLite names a table by its alias.
-fn is_scan(line: &str, statement: &str) -> bool {
-    LARGE.iter().any(|table| {
-        if line.contains(&format!("Seq Scan on {table} ")) {
-            return true;
-        }
-        let Some(scanned) = line.trim().strip_prefix("SCAN ") else {
-            return false;
-        };
-        let scanned = scanned.split(' ').next().unwrap_or_default();
-        scanned == *table
-            || statement.contains(&format!("{table} AS {scanned}"))
-            || statement.contains(&format!("{table} {scanned} "))
-    })
-}
-
-async fn explained_by_sqlite(db: &Db, text: &str) -> Vec<String> {
-    let explain = format!("EXPLAIN QUERY PLAN {text}");
-    let rows = sql::rows(db.read(), &explain, Arguments::new())
-        .await
-        .expect("a plan");
-    let line = |row: &sea_orm::QueryResult| row.try_get("", "detail").expect("a line");
-    rows.iter().map(line).collect()
-}
-
-/// A plan for whatever arguments, as one is made for a statement that is run often.
-async fn explained_by_postgres(db: &Db, text: &str) -> Vec<String> {
-    let arguments = (1..)
-        .take_while(|n| text.contains(&format!("${n}")))
-        .count();
-    let tx = db.begin().await.expect("begins");
-    let prepare =
-        format!("SET LOCAL plan_cache_mode = force_generic_plan; PREPARE explained AS {text}");
-    tx.execute_unprepared(&prepare).await.expect(text);
-    let explain = match arguments {
-        0 => "EXPLAIN EXECUTE explained".to_owned(),
-        _ => format!(
-            "EXPLAIN EXECUTE explained ({})",
-            vec!["NULL"; arguments].join(", ")
-        ),
-    };
-    let rows = sql::rows(&tx, &explain, Arguments::new())
-        .await
-        .expect("a plan");
-    let line = |row: &sea_orm::QueryResult| row.try_get("", "QUERY PLAN").expect("a line");
-    let lines = rows.iter().map(line).collect();
-    tx.execute_unprepared("DEALLOCATE explained")
-        .await
-        .expect("let go");
-    tx.rollback().await.expect("ends");
-    lines
 }

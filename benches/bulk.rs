@@ -1,12 +1,20 @@
 //! `make bench`: what bulk operations cost, as ratios to the plain SQL statement that does the bare insert
 //! or update of as many rows in the same database, in the same run.
 //!
-//! People are imported from a file that comes in piece by piece, enrolled by a filter, paused, resumed and
-//! removed. `CADENZA_BENCH_PEOPLE` says how many, 100,000 if it is not set. What the operations do besides
-//! writing rows is in the ratio: checks, outcomes, events, and a commit for every chunk.
+//! People are imported from a file that comes in piece by piece; the half of them who live in Rome are
+//! enrolled by a filter, paused, resumed and removed. `CADENZA_BENCH_PEOPLE` says how many there are,
+//! 100,000 if it is not set. What the operations do besides writing rows is in the ratio: checks,
+//! outcomes, events, and a commit for every chunk.
+//!
+//! In between, first pages of people are timed under filters that many people pass and that nobody passes.
+
+// An optimised build looks through the types of the whole schema at once.
+#![recursion_limit = "256"]
 
 #[path = "support/databases.rs"]
 mod databases;
+#[path = "support/times.rs"]
+mod times;
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -25,12 +33,19 @@ use cadenza::store::{Db, bulk, worker};
 use serde_json::{Value, json};
 
 use self::databases::databases;
+use self::times::tell;
 
 /// The binary's own, for everything that is measured.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const PEOPLE: usize = 100_000;
+const PAGE: &str = "query Page($filter: PersonFilter) { people(first: 50, filter: $filter) {
+    nodes { id email company attributes } pageInfo { endCursor } } }";
+/// How often each page is asked for.
+const PAGES: usize = 20;
+/// From so many items on, an operation is seen to advance.
+const SEEN_FROM: usize = 10_000;
 /// How many lines of the file come at once.
 const LINES: usize = 1_000;
 
@@ -47,7 +62,7 @@ fn main() {
         for (name, url) in databases(folder.path()).await {
             println!("{name}: {people} people");
             let world = World::new(&url, people).await;
-            world.measure().await;
+            world.measure(name).await;
             println!("  peak memory of this process: {} MB", peak() >> 20);
         }
     });
@@ -110,14 +125,16 @@ impl World {
         }
     }
 
-    async fn measure(&self) {
+    async fn measure(&self, name: &str) {
         let begun = Instant::now();
         let import = self.upload().await;
-        self.finish("import", import).await;
+        self.finish(("import", self.people), import).await;
         let backend = self.services.db.write().get_database_backend();
         let plain = plain_import(self.people, backend == sea_orm::DbBackend::Postgres);
-        self.told("import", begun.elapsed(), &plain).await;
-        let people = json!({ "filter": { "has": ["EMAIL"] } });
+        self.told(("import", self.people), begun.elapsed(), &plain)
+            .await;
+        self.pages(name).await;
+        let people = json!({ "filter": { "attributes": [in_the_city("Rome")] } });
         let input = json!({ "sequenceId": self.ours.sequence, "people": people });
         self.compare(
             "enrol",
@@ -151,8 +168,46 @@ impl World {
         )
         .await;
         let id = data[field]["operation"]["id"].as_str().expect("an id");
-        self.finish(name, id.parse().expect("an id")).await;
-        self.told(name, begun.elapsed(), plain).await;
+        let half = self.people.div_ceil(2);
+        self.finish((name, half), id.parse().expect("an id")).await;
+        self.told((name, half), begun.elapsed(), plain).await;
+    }
+
+    /// Times the first pages that somebody looks at.
+    async fn pages(&self, name: &str) {
+        let one = self.people / 2;
+        let filters = [
+            ("all", json!({})),
+            (
+                "one company",
+                json!({ "company": [format!("Company {one}")] }),
+            ),
+            ("a word that all have", json!({ "search": "ada" })),
+            (
+                "a word that one has",
+                json!({ "search": format!("p{one}@example") }),
+            ),
+            ("a word that nobody has", json!({ "search": "zeppelin" })),
+            (
+                "half of all",
+                json!({ "attributes": [in_the_city("Rome")] }),
+            ),
+            ("nobody", json!({ "attributes": [in_the_city("Atlantis")] })),
+            (
+                "not in a sequence",
+                json!({ "notInSequenceId": self.ours.sequence }),
+            ),
+        ];
+        for (what, filter) in filters {
+            let mut times = Vec::with_capacity(PAGES);
+            for _ in 0..PAGES {
+                let begun = Instant::now();
+                let variables = json!({ "filter": filter });
+                run(&self.schema, &self.ours.caller, PAGE, variables).await;
+                times.push(begun.elapsed());
+            }
+            tell(name, &format!("page of 50 people, {what}"), times);
+        }
     }
 
     /// Uploads the file, of which no more than some lines are there at a time.
@@ -169,30 +224,34 @@ impl World {
         upload.write(header.as_bytes()).await.expect("a header");
         for from in (0..self.people).step_by(LINES) {
             let to = self.people.min(from + LINES);
-            let lines = (from..to).map(|n| format!("p{n}@example.com,Ada,Company {n},Rome\n"));
-            let lines: String = lines.collect();
+            let line = |n| {
+                let city = ["Rome", "Oslo"][n % 2];
+                format!("p{n}@example.com,Ada,Company {n},{city}\n")
+            };
+            let lines: String = (from..to).map(line).collect();
             upload.write(lines.as_bytes()).await.expect("lines");
         }
         upload.finish().await.expect("it is submitted")
     }
 
     /// Carries an operation out and tells how far it is, by tenths.
-    async fn finish(&self, name: &str, id: BulkId) {
+    async fn finish(&self, (name, expected): (&str, usize), id: BulkId) {
         let (workspace, db) = (self.ours.caller.workspace, self.services.db.read());
         let mut runner = self.runner.lock().await;
-        let mut told = 0;
+        let (mut told, mut seen) = (0, 0);
         loop {
             let round = runner.round().await.expect("a round");
             let found = bulk::find(db, workspace, id).await.expect("it is read");
             let row = found.expect("it is there");
-            let tenths = row.processed * 10 / i64::try_from(self.people.max(1)).expect("few");
+            let tenths = row.processed * 10 / i64::try_from(expected.max(1)).expect("few");
             if tenths > told {
-                told = tenths;
+                (told, seen) = (tenths, seen + 1);
                 print!("\r  {name}: {tenths}0 %");
                 std::io::stdout().flush().expect("it is told");
             }
             if row.status == "COMPLETED" {
-                assert_eq!(usize::try_from(row.succeeded), Ok(self.people), "{row:?}");
+                assert_eq!(usize::try_from(row.succeeded), Ok(expected), "{row:?}");
+                assert!(expected < SEEN_FROM || seen > 5, "progress is to be seen");
                 break;
             }
             let is_open = matches!(row.status.as_str(), "QUEUED" | "RUNNING");
@@ -202,7 +261,7 @@ impl World {
     }
 
     /// Runs the plain statement and tells the ratio.
-    async fn told(&self, name: &str, ours: Duration, plain: &str) {
+    async fn told(&self, (name, expected): (&str, usize), ours: Duration, plain: &str) {
         let arguments = Arguments::new()
             .with(self.plain.caller.workspace.uuid())
             .with(self.plain.sequence.uuid())
@@ -212,7 +271,7 @@ impl World {
             .await
             .expect("the plain statement runs");
         let bare = begun.elapsed();
-        assert_eq!(usize::try_from(changed), Ok(self.people), "{name}");
+        assert_eq!(usize::try_from(changed), Ok(expected), "{name}");
         println!(
             "  {name}: {:.2} s, the plain statement {:.2} s: ratio {:.1}",
             ours.as_secs_f64(),
@@ -233,7 +292,9 @@ fn plain_import(people: usize, is_postgres: bool) -> String {
          INSERT INTO person (id, workspace_id, email, email_key, first_name, company, attributes,
              search_text, created_at, updated_at)
          SELECT {id}, $1, 'p' || i || '@example.com', 'p' || i || '@example.com', 'Ada',
-             'Company ' || i, '{{\"city\": \"Rome\"}}'{json}, 'ada company ' || i, $3, $3
+             'Company ' || i,
+             CASE WHEN i % 2 = 1 THEN '{{\"city\": \"Rome\"}}' ELSE '{{\"city\": \"Oslo\"}}' END{json},
+             'ada company ' || i, $3, $3
          FROM n WHERE $2 = $2"
     )
 }
@@ -243,7 +304,7 @@ const PLAIN_ENROL: &str = "INSERT INTO lead (id, workspace_id, sequence_id, pers
         unsubscribed, enrolled_at, enrolled_by)
     SELECT p.id, $1, $2, p.id, 1, 'ACTIVE', 'hello', 1, 1, $3, $3 + 86400000, 0, 0, 0, 0, FALSE, FALSE,
         $3, 'API'
-    FROM person AS p WHERE p.workspace_id = $1";
+    FROM person AS p WHERE p.workspace_id = $1 AND p.attributes ->> 'city' = 'Rome'";
 const PLAIN_PAUSE: &str =
     "UPDATE lead SET status = 'PAUSED', paused_rest_ms = due_at - $3, due_at = NULL
     WHERE workspace_id = $1 AND sequence_id = $2 AND status = 'ACTIVE'";
@@ -262,6 +323,10 @@ async fn run(schema: &CadenzaSchema, caller: &Caller, document: &str, variables:
     let answer = schema.execute(request).await;
     assert!(answer.is_ok(), "{answer:?}");
     serde_json::to_value(answer).expect("JSON")["data"].take()
+}
+
+fn in_the_city(name: &str) -> Value {
+    json!({ "name": "city", "op": "EQ", "value": name })
 }
 
 /// A published sequence whose only step is far away.

@@ -12,6 +12,9 @@
 //! Clients and server share this process and its cores, in both of each pair; but memory is that of a
 //! server in a process of its own.
 
+// An optimised build looks through the types of the whole schema at once.
+#![recursion_limit = "256"]
+
 mod audience;
 #[path = "../support/databases.rs"]
 mod databases;
