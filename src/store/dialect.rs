@@ -169,6 +169,12 @@ pub fn may_pass(code: &str) -> bool {
         .is_ok_and(|code| matches!(code & 0xff, 3 | 5 | 6 | 7 | 8 | 10 | 13 | 14))
 }
 
+/// Whether a code of the database says that a transaction was ended because it and others waited for each
+/// other: deadlock_detected.
+pub fn was_deadlocked(code: &str) -> bool {
+    code == "40P01"
+}
+
 /// Whether a code of the database says that a statement was ended because it took too long.
 pub fn took_too_long(code: &str) -> bool {
     // query_canceled; SQLITE_INTERRUPT.

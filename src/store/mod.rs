@@ -32,6 +32,8 @@ pub mod worker;
 pub mod workflow;
 pub mod workspace;
 
+use std::borrow::Cow;
+
 use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
 
 pub use self::db::Db;
@@ -96,17 +98,28 @@ impl StoreError {
 
     /// Whether a statement was ended because it took too long.
     pub fn took_too_long(&self) -> bool {
+        self.code()
+            .is_some_and(|code| dialect::took_too_long(&code))
+    }
+
+    /// Whether the transaction was ended because it and others waited for each other; nothing of it has
+    /// happened, and it may be repeated at once.
+    pub fn was_deadlocked(&self) -> bool {
+        self.code()
+            .is_some_and(|code| dialect::was_deadlocked(&code))
+    }
+
+    /// The code that the database gave for a statement.
+    fn code(&self) -> Option<Cow<'_, str>> {
         let Self::Database(
             DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)),
         ) = self
         else {
-            return false;
+            return None;
         };
         match &**cause {
-            sqlx::Error::Database(told) => told
-                .code()
-                .is_some_and(|code| dialect::took_too_long(&code)),
-            _ => false,
+            sqlx::Error::Database(told) => told.code(),
+            _ => None,
         }
     }
 

@@ -16,6 +16,7 @@ mod company_replies;
 mod connections;
 mod consent;
 mod contract;
+mod deadlocks;
 mod edits;
 mod enrol;
 mod erasure;

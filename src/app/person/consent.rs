@@ -7,7 +7,7 @@ use sea_orm::DatabaseTransaction;
 use serde_json::json;
 
 use super::{gone, stopping};
-use crate::app::{AppError, Caller, Refusal, Services};
+use crate::app::{AppError, Caller, Refusal, Services, deadlock};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::Channel;
 use crate::domain::id::{LeadId, PersonId, SequenceId, WorkspaceId};
@@ -32,6 +32,15 @@ pub async fn opt_out(
     channels: &[Channel],
 ) -> Result<Row, AppError> {
     check(channels)?;
+    deadlock::repeated(|| opt_out_once(services, caller, id, channels)).await
+}
+
+async fn opt_out_once(
+    services: &Services,
+    caller: &Caller,
+    id: PersonId,
+    channels: &[Channel],
+) -> Result<Row, AppError> {
     let (workspace, now) = (caller.workspace, services.clock.now());
     let tx = services.db.begin().await?;
     let Some(person) = lock(&tx, workspace, id).await? else {

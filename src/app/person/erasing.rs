@@ -1,7 +1,7 @@
 //! Erasing people.
 
 use super::{gone, stopping};
-use crate::app::{AppError, Caller, Services};
+use crate::app::{AppError, Caller, Services, deadlock};
 use crate::domain::id::{LeadId, PersonId};
 use crate::domain::lead::StopReason;
 use crate::store::claim::LeadRow;
@@ -16,6 +16,10 @@ use crate::store::{StoreError, event};
 /// [`AppError::Refused`] with `NOT_FOUND` if the workspace has no such person; [`AppError::Store`] as the
 /// database has it.
 pub async fn erase(services: &Services, caller: &Caller, id: PersonId) -> Result<Row, AppError> {
+    deadlock::repeated(|| erase_once(services, caller, id)).await
+}
+
+async fn erase_once(services: &Services, caller: &Caller, id: PersonId) -> Result<Row, AppError> {
     let (workspace, now) = (caller.workspace, services.clock.now());
     let tx = services.db.begin().await?;
     let Some(before) = erasure::lock(&tx, workspace, &[id]).await?.pop() else {

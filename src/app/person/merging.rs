@@ -3,7 +3,7 @@
 use sea_orm::DatabaseTransaction;
 
 use super::{ATTRIBUTES_BYTES_MAX, gone, stopping};
-use crate::app::{AppError, Caller, Refusal, RefusalCode, Services, workflow};
+use crate::app::{AppError, Caller, Refusal, RefusalCode, Services, deadlock, workflow};
 use crate::domain::event::NewEvent;
 use crate::domain::flow::Channel;
 use crate::domain::id::{PersonId, SequenceId, WorkspaceId};
@@ -34,6 +34,15 @@ pub async fn merge(
         let message = "id and duplicateId are the same person; name two.";
         return Err(Refusal::invalid(message, &["duplicateId"]).into());
     }
+    deadlock::repeated(|| merge_once(services, caller, survivor, duplicate)).await
+}
+
+async fn merge_once(
+    services: &Services,
+    caller: &Caller,
+    survivor: PersonId,
+    duplicate: PersonId,
+) -> Result<Row, AppError> {
     let (workspace, now) = (caller.workspace, services.clock.now());
     let tx = services.db.begin().await?;
     // What is queued for the duplicate goes over as a whole.
