@@ -1,18 +1,57 @@
 //! The last look, right before a message leaves.
 //!
 //! A claim looks at everything that could forbid a message, in the transaction that marks it as
-//! being sent, and messages leave right after that commit. One that had to wait, for a connection or
-//! because the process stood still, is looked at again: whatever was stopped meanwhile stays.
+//! being sent. What was stopped between its commit and the wire stays: each message is looked at once
+//! more when its connection is free. Messages that are ready at the same time are looked at together.
 
-use chrono::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use super::{Claimed, Engine, Result, plan};
+use crate::domain::id::{ExecutionId, WorkerId};
 use crate::domain::{gate, schedule};
 use crate::store::dispatch as rows;
 
-/// So long after its claim a message is as its claim saw it, but for its window and its day, which are
-/// always asked for.
-pub const FRESH: Duration = Duration::seconds(1);
+/// The most messages of one look.
+const TOGETHER_MAX: usize = 500;
+
+/// Messages that wait to be looked at: while one look is under way, they gather for the next.
+#[derive(Default)]
+pub(super) struct Looks {
+    waiting: Mutex<Vec<Waiting>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+struct Waiting {
+    worker: WorkerId,
+    execution: ExecutionId,
+    answer: oneshot::Sender<bool>,
+}
+
+impl Looks {
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, worker: WorkerId, execution: ExecutionId) -> oneshot::Receiver<bool> {
+        let (answer, answered) = oneshot::channel();
+        self.waiting().push(Waiting {
+            worker,
+            execution,
+            answer,
+        });
+        answered
+    }
+
+    fn next(&self) -> Vec<Waiting> {
+        let mut waiting = self.waiting();
+        let count = waiting.len().min(TOGETHER_MAX);
+        waiting.drain(..count).collect()
+    }
+}
 
 impl Engine {
     /// Whether a claimed message may leave now. One that may not must be recorded as released.
@@ -38,11 +77,37 @@ impl Engine {
                 return Ok(false);
             }
         }
-        // A clock that was set back tells nothing of how long it waited.
-        if (Duration::zero()..=FRESH).contains(&(now - claimed.claimed_at)) {
-            return Ok(true);
+        self.look(claimed.worker, claimed.execution_id, now).await
+    }
+
+    /// Looks at the message, with all that wait for the same; or another one does.
+    async fn look(
+        &self,
+        worker: WorkerId,
+        execution: ExecutionId,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let mut answered = self.looks.enter(worker, execution);
+        loop {
+            let _turn = self.looks.turn.lock().await;
+            match answered.try_recv() {
+                Ok(may) => return Ok(may),
+                // The look that it was part of has failed.
+                Err(TryRecvError::Closed) => answered = self.looks.enter(worker, execution),
+                Err(TryRecvError::Empty) => {}
+            }
+            let batch = self.looks.next();
+            let asked: Vec<_> = batch
+                .iter()
+                .map(|one| (one.worker, one.execution))
+                .collect();
+            let may_leave = rows::may_leave(self.db.read(), &asked, now).await?;
+            for one in batch {
+                let may = may_leave.contains(&one.execution);
+                if one.answer.send(may).is_err() {
+                    tracing::debug!(execution.id = %one.execution, "its task has ended meanwhile");
+                }
+            }
         }
-        let (worker, execution) = (claimed.worker, claimed.execution_id);
-        Ok(rows::may_leave(self.db.read(), worker, execution, now).await?)
     }
 }

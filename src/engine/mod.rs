@@ -5,8 +5,8 @@
 //!   leaves right away (`flight`): SENDING is the mark that a message may be on the wire, and one
 //!   whose worker died is UNCONFIRMED and never sent again by itself.
 //! - **Decide** ([`decide`]) is pure: what a due lead's step comes to.
-//! - **Dispatch** is the channel's: no transaction is open while a message travels. One that had to
-//!   wait gets a second last look ([`last_look`]).
+//! - **Dispatch** is the channel's: no transaction is open while a message travels. Each is looked at once
+//!   more before it leaves ([`last_look`]).
 //! - **Record** ([`record`]): how it ended, where the lead goes next, events, all in one transaction.
 //! - **Publish** is the bus's: it tails the log.
 //! - **Rescue** ([`rescue`]) takes back what a dead worker held.
@@ -88,6 +88,7 @@ pub struct Engine {
     versions: version::VersionCache,
     worker: Mutex<WorkerId>,
     turn: tokio::sync::Mutex<()>,
+    looks: last_look::Looks,
     /// Whether a message may be held under the worker's name that nobody works on.
     astray: AtomicBool,
 }
@@ -196,6 +197,7 @@ impl Engine {
             versions: version::VersionCache::default(),
             worker: Mutex::new(worker),
             turn: tokio::sync::Mutex::default(),
+            looks: last_look::Looks::default(),
             astray: AtomicBool::new(false),
         }
     }

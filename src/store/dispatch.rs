@@ -1,5 +1,7 @@
 //! What happens to an execution after its claim: the last look, and how it ended.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
@@ -15,6 +17,7 @@ use crate::domain::id::{ExecutionId, SenderId, VersionId, WorkerId, WorkspaceId}
 /// What the last look sees.
 #[derive(FromQueryResult)]
 struct LastLook {
+    id: Uuid,
     status: String,
     worker_id: Option<Uuid>,
     lead_status: String,
@@ -44,17 +47,20 @@ impl LastLook {
     }
 }
 
-/// Whether nothing has come between a claim of `worker` and now that forbids the message.
+/// Those of the messages, each with the worker that claimed it, of which nothing has come between the claim
+/// and now that forbids them.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
 pub async fn may_leave(
     connection: &impl ConnectionTrait,
-    worker: WorkerId,
-    execution: ExecutionId,
+    claimed: &[(WorkerId, ExecutionId)],
     now: DateTime<Utc>,
-) -> Result<bool> {
-    let statement = "SELECT e.status, e.worker_id, l.status AS lead_status,
+) -> Result<HashSet<ExecutionId>> {
+    let mut arguments = Arguments::new().with(now.timestamp_millis());
+    let these = arguments.among(connection, claimed.iter().map(|(_, id)| id.uuid()));
+    let statement = format!(
+        "SELECT e.id, e.status, e.worker_id, l.status AS lead_status,
             l.worker_id AS lead_worker, q.status AS sequence_status,
             COALESCE(d.enabled, TRUE) AS enabled,
             COALESCE(q.published_version_id = e.version_id, FALSE) AS is_current,
@@ -63,17 +69,25 @@ pub async fn may_leave(
                     AND s.channel = e.channel
                     AND s.address = CASE e.channel WHEN 'EMAIL' THEN p.email_key ELSE p.phone END)
                 AS suppressed,
-            e.sender_id IS NOT NULL AND COALESCE(l.quiet_until > $3, FALSE) AS is_quiet
+            e.sender_id IS NOT NULL AND COALESCE(l.quiet_until > $1, FALSE) AS is_quiet
          FROM execution e JOIN lead l ON l.id = e.lead_id JOIN person p ON p.id = l.person_id
          JOIN sequence q ON q.id = e.sequence_id LEFT JOIN sender d ON d.id = e.sender_id
-         JOIN worker w ON w.id = $1
-         WHERE e.id = $2";
-    let arguments = Arguments::new()
-        .with(worker.uuid())
-        .with(execution.uuid())
-        .with(now.timestamp_millis());
-    let seen: Option<LastLook> = sql::one(connection, statement, arguments).await?;
-    Ok(seen.is_some_and(|look| look.allows(worker, now)))
+         JOIN worker w ON w.id = e.worker_id
+         WHERE e.id {these}"
+    );
+    let seen: Vec<LastLook> = sql::all(connection, &statement, arguments).await?;
+    let workers: HashMap<Uuid, WorkerId> = claimed
+        .iter()
+        .map(|(worker, id)| (id.uuid(), *worker))
+        .collect();
+    let allowed = seen.into_iter().filter(|look| {
+        workers
+            .get(&look.id)
+            .is_some_and(|worker| look.allows(*worker, now))
+    });
+    Ok(allowed
+        .map(|look| ExecutionId::from_uuid(look.id))
+        .collect())
 }
 
 /// An execution that is being recorded, with its lead, both locked.

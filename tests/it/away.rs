@@ -271,7 +271,6 @@ both!(
         let claimed = claim(&engine).await.pop().expect("a message");
         let back_at = h.clock.now() + Duration::days(7);
         is_away(&h, &lead, None).await;
-        later(&h, Duration::seconds(2));
         assert!(!engine.may_leave(&claimed).await.expect("looks"));
         let released = [(claimed, Ending::Released)];
         engine.record(&released).await.expect("records");

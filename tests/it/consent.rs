@@ -139,7 +139,6 @@ both!(
             .await;
         assert_eq!(open["tasks"]["totalCount"], 0, "nobody is to call any more");
         opt_out(&h, &ada, &["EMAIL"]).await;
-        later(&h, Duration::seconds(10));
         assert!(!engine.may_leave(&claim[0]).await.expect("looks"));
         let released: Vec<_> = claim
             .into_iter()

@@ -6,7 +6,6 @@ use cadenza::channel::dispatch::{Channel as _, Letter, Route};
 use cadenza::domain::flow::Channel;
 use cadenza::domain::outcome::Outcome;
 use cadenza::engine::Claimed;
-use cadenza::engine::last_look::FRESH;
 use cadenza::engine::record::Ending;
 use chrono::{DateTime, Duration, Utc};
 use entity::execution;
@@ -87,7 +86,7 @@ impl World {
                 worker.ended.push((claimed, Ending::Released));
                 continue;
             }
-            if self.is_watched && self.clock.now() - claimed.claimed_at > FRESH {
+            if self.is_watched {
                 let id = claimed.execution_id.uuid();
                 watch::may_go(&self.services.db, id, self.clock.now()).await;
             }

@@ -26,10 +26,8 @@ async fn row<E: EntityTrait>(
 }
 
 /// A message may be claimed only while its lead is in the step, its sequence and its sender send, and
-/// its address may be contacted, and, if it is no request, its contact is not away. One that leaves more than a second after its claim
-/// ([`cadenza::engine::last_look::FRESH`]) is asked for again as it leaves: what came between stops it. Only one
-/// that leaves sooner may still arrive after a stop that was committed in that second. Answers the
-/// person.
+/// its address may be contacted, and, if it is no request, its contact is not away. It is asked for again
+/// as the message leaves: what came between stops it. Answers the person.
 pub async fn may_go(db: &Db, execution_id: Uuid, now: DateTime<Utc>) -> person::Model {
     let execution = row::<execution::Entity>(db, execution_id).await;
     let lead = row::<lead::Entity>(db, execution.lead_id).await;
