@@ -3,7 +3,7 @@
 use cadenza::domain::outcome::{Outcome, Phase};
 use cadenza::engine::record::Ending;
 use cadenza::engine::{Claimed, Engine};
-use chrono::Duration;
+use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
 
 use crate::enrol::{enrol, people};
@@ -25,7 +25,12 @@ fn email(key: &str, sender: &str) -> Value {
 
 /// A published sequence with this one step, and one lead that the engine has brought to rest there.
 async fn waiting(h: &Harness, receiver: &Receiver, step: Value) -> (String, String) {
-    let input = json!({ "name": "Work", "flow": { "steps": [step] },
+    waiting_in(h, receiver, json!([step])).await
+}
+
+/// The same of several steps: it rests at the first.
+async fn waiting_in(h: &Harness, receiver: &Receiver, steps: Value) -> (String, String) {
+    let input = json!({ "name": "Work", "flow": { "steps": steps },
                         "settings": crate::blockers::always() });
     let id = done(h, "sequenceCreate", input).await["id"].take();
     let id = id.as_str().expect("an id").to_owned();
@@ -221,5 +226,49 @@ both!(
         settle(&h, &Receiver::default()).await;
         assert_eq!(tasks(&h).await, json!([{ "status": "OPEN" }]));
         assert_eq!(state(&h, &lead).await["status"], "IN_PROGRESS");
+    }
+);
+
+/// Takes the step at which somebody is at work out, before one with a wait of three days.
+async fn removed(h: &Harness, step: Value, is_paused: bool) {
+    let (receiver, ada) = (Receiver::default(), sender(h, "ada").await);
+    let mut next = email("y", &ada);
+    next["wait"] = json!("P3D");
+    let (id, lead) = waiting_in(h, &receiver, json!([step, next])).await;
+    if is_paused {
+        bulk(h, "leadsPause", json!({ "ids": [lead] })).await;
+    }
+    edited(h, &id, next).await;
+    if is_paused {
+        bulk(h, "leadsResume", json!({ "ids": [lead] })).await;
+    }
+    let due = "query($id: ID!) { lead(id: $id) { dueAt currentStep { key } } }";
+    let told = h.data(due, json!({ "id": lead })).await["lead"].take();
+    assert_eq!(told["currentStep"]["key"], "y");
+    let due_at: DateTime<Utc> = serde_json::from_value(told["dueAt"].clone()).expect("an instant");
+    assert_eq!(due_at, h.clock.now() + Duration::days(3));
+    settle(h, &receiver).await;
+    assert_eq!(receiver.count(), 0, "its wait has only begun");
+    h.clock.advance_to(due_at);
+    settle(h, &receiver).await;
+    assert_eq!(receiver.count(), 1);
+}
+
+both!(
+    after_a_task_that_is_removed_the_next_steps_wait_begins,
+    |h: Harness| async move { removed(&h, task("x"), false).await }
+);
+
+both!(
+    after_a_paused_task_that_is_removed_the_next_steps_wait_begins,
+    |h: Harness| async move { removed(&h, task("x"), true).await }
+);
+
+both!(
+    after_a_condition_that_is_removed_the_next_steps_wait_begins,
+    |h: Harness| async move {
+        let asks = json!({ "key": "x", "action": { "condition": { "within": "P9D",
+            "predicate": { "has": ["PHONE"] }, "yes": "y", "no": "y" } } });
+        removed(&h, asks, false).await;
     }
 );

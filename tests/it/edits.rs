@@ -490,7 +490,9 @@ async fn page(kind: Kind) -> String {
          waits for b, one's b is on its way, one lacks data for b, and one has b behind it. The sequence\n\
          is disabled, edited and published again; a cell tells where the lead stands right after that,\n\
          and what it comes to then, with the hours since the edit. The message that is on its way\n\
-         arrives.\n\n",
+         arrives.\n\n\
+         A lead that is at work at a task or a condition which is removed goes on as if that were over\n\
+         now: the wait of the step to which it moves begins, on the sequence's clock.\n\n",
     );
     let _ = writeln!(page, "| the edit | {} |", STANDS.join(" | "));
     let _ = writeln!(page, "|{}", " --- |".repeat(STANDS.len() + 1));

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub use self::plan::{PlannedChange, PublishPlan};
 pub use self::policy::PolicyInput;
 use super::problems::{self, CheckedSenders};
-use super::{check_revision, commit, locked, missing, transition};
+use super::{check_revision, locked, missing, transition};
 use crate::app::given_up::give_up;
 use crate::app::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::event::{EventKind, NewEvent};
@@ -22,15 +22,20 @@ use crate::domain::flow::{
     self, Action, Destination, Flow, FlowProblem, RemovedSteps, Severity, StepChange,
     StepChangeKind,
 };
-use crate::domain::id::{LeadId, SenderId, SequenceId};
+use crate::domain::id::{LeadId, SenderId, SequenceId, WorkspaceId};
+use crate::domain::planning;
+use crate::domain::schedule::Calendar;
 use crate::domain::sequence::{SequenceAction, SequenceStatus, Step};
+use crate::domain::zone::Zone;
 use crate::store::sequence::publish::{self as rows, Place};
 use crate::store::sequence::version::{self, Version};
 use crate::store::sequence::{self, Sequence};
-use crate::store::task;
+use crate::store::{event, task};
 
 /// How often a sequence is checked that is edited whenever it has been.
 const CHECKS_MAX: usize = 5;
+/// How many events are written by one statement.
+const EVENTS_AT_ONCE: usize = 5_000;
 
 /// What to publish, and how.
 #[derive(Debug, Clone)]
@@ -270,6 +275,14 @@ impl View {
         let detail = json!({ "version": version.number });
         let published = NewEvent::of_sequence(now, EventKind::SequencePublished, sequence.id);
         let mut events = vec![published.with_detail(detail)];
+        let mut moved = Vec::new();
+        let zone = services.zones.get(&sequence.settings.time_zone);
+        let zone = zone.unwrap_or_else(Zone::utc);
+        let arrival = Arrival {
+            now,
+            flow: &sequence.flow,
+            calendar: &Calendar::new(&zone, &sequence.settings),
+        };
         for change in &changes {
             let step_key = change.step_key.as_str();
             let place = Place {
@@ -277,7 +290,9 @@ impl View {
                 sequence: sequence.id,
                 step_key,
             };
-            events.extend(carry_out(&tx, place, change, now).await?);
+            let (given_up, movers) = carry_out(&tx, place, change, arrival).await?;
+            events.extend(given_up);
+            moved.extend(movers);
             if gives_no_more(&old, &sequence.flow, step_key) {
                 task::expire_at(&tx, place, now).await?;
             }
@@ -298,7 +313,12 @@ impl View {
             .collect();
         let senders = sequence.flow.senders();
         rows::replace_lanes(&tx, (workspace, sequence.id), &lanes, &senders, &steps).await?;
-        commit(services, tx, workspace, events).await?;
+        event::append(&tx, workspace, events).await?;
+        for movers in &moved {
+            movers.tell(&tx, (workspace, sequence.id), now).await?;
+        }
+        tx.commit().await?;
+        services.wake.log();
         services.wake.due();
         Ok(Published {
             sequence,
@@ -340,53 +360,97 @@ fn gives_no_more(old: &Flow, new: &Flow, key: &str) -> bool {
     gives(old) == Some(true) && gives(new) == Some(false)
 }
 
-/// Does to the leads of one step what its change asks for; answers their events.
+/// What becomes of the leads of a step that has changed or is gone; answers what of theirs was given up, and
+/// who moved.
 async fn carry_out(
     tx: &DatabaseTransaction,
     place: Place<'_>,
     change: &StepChange,
-    now: DateTime<Utc>,
-) -> Result<Vec<NewEvent>, AppError> {
-    let event = |kind, lead: LeadId| NewEvent::of_lead(now, kind, place.sequence, lead);
-    let given_up = async |leads: &[LeadId]| give_up(tx, place.workspace, leads, now).await;
-    let mut over = Vec::new();
-    let events: Vec<NewEvent> = match &change.destination {
+    arrival: Arrival<'_>,
+) -> Result<(Vec<NewEvent>, Option<Moved>), AppError> {
+    let now = arrival.now;
+    let moved = match &change.destination {
         Some(Destination::Step(to)) => {
-            let moved = rows::move_leads(tx, place, to, now).await?;
-            over.extend(given_up(&moved).await?);
+            let waited = arrival.at(to);
+            let leads = rows::move_leads(tx, place, to, (now, waited)).await?;
             let detail = json!({ "from": change.step_key, "reason": "STEP_REMOVED" });
-            let advanced = |lead| event(EventKind::LeadAdvanced, lead).at_step(to.as_str());
-            moved
-                .into_iter()
-                .map(|lead| advanced(lead).with_detail(detail.clone()))
-                .collect()
+            let step_key = Some(to.clone());
+            (EventKind::LeadAdvanced, step_key, detail, leads)
         }
         Some(Destination::Complete) => {
-            let done = rows::complete_leads(tx, place, now).await?;
-            over.extend(given_up(&done).await?);
+            let leads = rows::complete_leads(tx, place, now).await?;
             let detail = json!({ "from": change.step_key, "reason": "STEP_REMOVED" });
-            let completed = |lead| event(EventKind::LeadCompleted, lead);
-            done.into_iter()
-                .map(|lead| completed(lead).with_detail(detail.clone()))
-                .collect()
+            (EventKind::LeadCompleted, None, detail, leads)
         }
         Some(Destination::Stop) => {
-            let stopped = rows::stop_leads(tx, place, now).await?;
-            over.extend(given_up(&stopped).await?);
+            let leads = rows::stop_leads(tx, place, now).await?;
             let detail = json!({ "reason": "STEP_REMOVED" });
-            let stop = |lead| event(EventKind::LeadStopped, lead).at_step(&change.step_key);
-            stopped
-                .into_iter()
-                .map(|lead| stop(lead).with_detail(detail.clone()))
-                .collect()
+            let step_key = Some(change.step_key.clone());
+            (EventKind::LeadStopped, step_key, detail, leads)
         }
         None => {
             if change.kind == StepChangeKind::Changed {
                 rows::release_held(tx, place, now).await?;
             }
-            Vec::new()
+            return Ok((Vec::new(), None));
         }
     };
-    over.extend(events);
-    Ok(over)
+    let (kind, step_key, detail, leads) = moved;
+    let given_up = give_up(tx, place.workspace, &leads, now).await?;
+    let moved = Moved {
+        kind,
+        step_key,
+        detail,
+        leads,
+    };
+    Ok((given_up, Some(moved)))
+}
+
+/// When leads that were at work at a step which is gone come to the next one.
+#[derive(Clone, Copy)]
+struct Arrival<'a> {
+    now: DateTime<Utc>,
+    flow: &'a Flow,
+    calendar: &'a Calendar<'a>,
+}
+
+impl Arrival<'_> {
+    /// When they are due at this step: its wait begins now, on the sequence's clock, which is the same for
+    /// all of them. The windows of their own clocks are asked for as they are claimed.
+    fn at(self, step_key: &str) -> DateTime<Utc> {
+        let mut steps = self.flow.steps.iter();
+        let step = steps.find(|step| step.key == step_key);
+        step.map_or(self.now, |step| {
+            planning::draft_due_at(step, self.now, self.calendar)
+        })
+    }
+}
+
+/// Leads that left a step which is gone, of which there may be very many: the events that say so are made
+/// as they are written.
+struct Moved {
+    kind: EventKind,
+    step_key: Option<String>,
+    detail: Value,
+    leads: Vec<LeadId>,
+}
+
+impl Moved {
+    async fn tell(
+        &self,
+        tx: &DatabaseTransaction,
+        place: (WorkspaceId, SequenceId),
+        now: DateTime<Utc>,
+    ) -> Result<(), AppError> {
+        let (workspace, sequence) = place;
+        for leads in self.leads.chunks(EVENTS_AT_ONCE) {
+            let events = leads.iter().map(|lead| NewEvent {
+                step_key: self.step_key.clone(),
+                detail: Some(self.detail.clone()),
+                ..NewEvent::of_lead(now, self.kind, sequence, *lead)
+            });
+            event::append(tx, workspace, events.collect()).await?;
+        }
+        Ok(())
+    }
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use crate::domain::id::{LeadId, SenderId, SequenceId, WorkspaceId};
-use crate::store::lead::hold::FOR_STEP;
+use crate::store::lead::hold::{AWAITING, FOR_STEP};
 use crate::store::sql::{self, Arguments};
 use crate::store::{Result, dialect};
 
@@ -243,8 +243,9 @@ impl Place<'_> {
     }
 }
 
-/// Moves the leads of a step to another one. Their due time and the rest of a paused wait stay; a
-/// lead that waited for data which the old step was missing is due now.
+/// Moves the leads of a step to another one. Their due time and the rest of a paused wait stay; a lead
+/// that waited for data which the old step was missing is due now, and one that was at work there, at a
+/// task or a condition, when it has `waited` for the other one.
 ///
 /// # Errors
 /// [`crate::store::StoreError`] as the database has it.
@@ -252,20 +253,25 @@ pub async fn move_leads(
     tx: &impl ConnectionTrait,
     place: Place<'_>,
     to: &str,
-    now: DateTime<Utc>,
+    (now, waited): (DateTime<Utc>, DateTime<Utc>),
 ) -> Result<Vec<LeadId>> {
-    let assignments = format!("step_key = $4, last_action_at = $5, {}", due_again("$5"));
-    let arguments = place.arguments().with(to).with(now.timestamp_millis());
+    let due_again = due_again("$5", "$6");
+    let assignments = format!("step_key = $4, last_action_at = $5, {due_again}");
+    let arguments = place.arguments().with(to);
+    let arguments = arguments
+        .with(now.timestamp_millis())
+        .with(waited.timestamp_millis());
     Place::update_named(tx, MOVABLE, &assignments, arguments).await
 }
 
-/// A lead that goes on is held by nothing any more; where it had no due time it has one now. Who
-/// waited for nothing keeps its time.
-fn due_again(now: &str) -> String {
+/// A lead that goes on is held by nothing any more; where it had no due time it has one now: `now`, and
+/// where it was at work at a step, `waited`. Who waited for nothing keeps its time.
+fn due_again(now: &str, waited: &str) -> String {
+    let due_at = format!("CASE WHEN hold IN {AWAITING} THEN {waited} ELSE {now} END");
     format!(
-        "due_at = CASE WHEN hold IN {FOR_STEP} AND status <> 'PAUSED' THEN {now} ELSE due_at END,
+        "due_at = CASE WHEN hold IN {FOR_STEP} AND status <> 'PAUSED' THEN {due_at} ELSE due_at END,
          paused_rest_ms = CASE WHEN hold IN {FOR_STEP} AND status = 'PAUSED'
-                               THEN 0 ELSE paused_rest_ms END,
+                               THEN {due_at} - {now} ELSE paused_rest_ms END,
          until_at = NULL,
          hold = NULL"
     )
@@ -328,7 +334,12 @@ pub async fn release_held(
     let which =
         format!("hold IN {FOR_STEP} AND {status} IN ('ACTIVE', 'PAUSED') AND worker_id IS NULL");
     let arguments = place.arguments().with(now.timestamp_millis());
-    sql::execute(tx, &Place::update(tx, &which, &due_again("$4")), arguments).await?;
+    sql::execute(
+        tx,
+        &Place::update(tx, &which, &due_again("$4", "$4")),
+        arguments,
+    )
+    .await?;
     Ok(())
 }
 
