@@ -181,8 +181,8 @@ pub fn took_too_long(code: &str) -> bool {
     matches!(code, "57014" | "9")
 }
 
-/// A column that rows must not be looked for by, because another one finds them better: SQLite keeps
-/// no statistics and may else walk through a whole workspace.
+/// A column that rows must not be looked for by, because another one finds them better: SQLite knows
+/// little of how many rows an index answers and may else walk through a whole sequence.
 pub fn unindexed(backend: DbBackend, column: &str) -> String {
     match backend {
         DbBackend::Postgres => column.to_owned(),
@@ -250,7 +250,7 @@ pub fn notified() -> String {
 
 /// Has the planner look anew at tables that have grown or changed much. PostgreSQL itself does so once a
 /// minute at best, and plans by what it last saw: with a table seen when it was small, a statement
-/// that takes 50 ms can take half a minute. SQLite plans by its indexes alone.
+/// that takes 50 ms can take half a minute. SQLite plans by what the migration told it.
 ///
 /// # Errors
 /// [`super::StoreError::Database`] where the database refuses.

@@ -12,7 +12,7 @@ use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult, Value};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Harness, both};
+use crate::harness::{Harness, Kind, both};
 use crate::sequences::published;
 
 async fn change(connection: &impl ConnectionTrait, statement: &str, arguments: Arguments) {
@@ -359,3 +359,34 @@ both!(
         db.close().await.expect("it closes");
     }
 );
+
+/// PostgreSQL counts for itself how many rows an index answers; SQLite is told once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_an_id_is_found_by_it_and_not_in_all_of_its_workspace_on_sqlite() {
+    crate::harness::run(Kind::Sqlite, |h: Harness| async move {
+        let db = h.services.db.read();
+        for (table, column) in [
+            ("lead", "id"),
+            ("lead", "person_id"),
+            ("lead", "sequence_id"),
+            ("execution", "lead_id"),
+            ("task", "lead_id"),
+            ("event", "lead_id"),
+            ("opportunity", "person_id"),
+        ] {
+            let many = vec!["x''"; 512].join(", ");
+            let plan = format!(
+                "EXPLAIN QUERY PLAN SELECT * FROM {table}
+                 WHERE workspace_id = x'' AND {column} IN ({many})"
+            );
+            let rows = sql::rows(db, &plan, Arguments::new()).await;
+            let rows = rows.expect("a plan");
+            let detail: String = rows[0].try_get("", "detail").expect("a line");
+            assert!(
+                detail.contains(&format!("({column}=?")),
+                "{table}: {detail}"
+            );
+        }
+    })
+    .await;
+}
