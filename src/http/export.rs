@@ -138,14 +138,20 @@ fn failed(error: &StoreError, id: &RequestId) -> Response {
         true => StatusCode::SERVICE_UNAVAILABLE,
         false => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    let message = format!(
-        "The list could not be read; try again in a moment. The log says more under the request id {}.",
-        id.0
-    );
+    let message = match error.took_too_long() {
+        true => "The database took too long to find what the filter chooses: narrow it.".to_owned(),
+        false => format!(
+            "The list could not be read; try again in a moment. The log says more under the request id {}.",
+            id.0
+        ),
+    };
     refuse(status, code_of(error), &message, Format::Json, id)
 }
 
 fn code_of(error: &StoreError) -> Code {
+    if error.took_too_long() {
+        return Code::TimedOut;
+    }
     match error.may_pass() {
         true => Code::Unavailable,
         false => Code::Internal,

@@ -147,7 +147,8 @@ impl Source {
         after: Option<uuid::Uuid>,
         lines: &mut Lines,
     ) -> Result<(&'static [&'static str], Option<List>), StoreError> {
-        let db = self.services.db.read();
+        let db = self.services.db.bounded();
+        let db = db.read();
         let rows = person::page(db, self.caller.workspace, &filter, part_after(after)).await?;
         for row in &rows {
             lines.add(row::person(row));
@@ -177,7 +178,8 @@ impl Source {
             filter: &filter,
             as_of: None,
         };
-        let db = self.services.db.read();
+        let db = self.services.db.bounded();
+        let db = db.read();
         let rows = lead::page(db, &scope, page).await?;
         let ids: Vec<PersonId> = rows
             .iter()
@@ -199,7 +201,8 @@ impl Source {
         after: Option<uuid::Uuid>,
         lines: &mut Lines,
     ) -> Result<(&'static [&'static str], Option<List>), StoreError> {
-        let db = self.services.db.read();
+        let db = self.services.db.bounded();
+        let db = db.read();
         let rows = execution::page(db, self.caller.workspace, &filter, part_after(after)).await?;
         for row in &rows {
             lines.add(row::execution(row));
