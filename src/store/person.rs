@@ -120,7 +120,7 @@ pub async fn lock_known(
     // In one order, so that two imports of the same people wait for each other once.
     let statement = format!(
         "SELECT * FROM person WHERE id {list} AND {ours} AND erased_at IS NULL
-         ORDER BY email_key, id {}",
+         ORDER BY id {}",
         dialect::for_update(tx, "person")
     );
     let mut rows: Vec<Row> = sql::all(tx, &statement, arguments).await?;

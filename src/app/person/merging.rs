@@ -73,8 +73,9 @@ async fn merge_once(
         updated_at,
         ..merged
     };
-    let closed = opted_out(&tx, workspace, &kept, &other).await?;
     let mut events = stop_one_of_two(services, &tx, workspace, [survivor, duplicate]).await?;
+    // Once their leads are locked, so that no message's answer opts one of them out unseen.
+    let closed = opted_out(&tx, workspace, &kept, &other).await?;
     person::merge::move_all(&tx, &kept, other.id).await?;
     person::update(&tx, merged.clone()).await?;
     let closing: Vec<(Channel, String)> = closed

@@ -66,16 +66,18 @@ pub(super) async fn write(
     }
 
     let now = services.clock.now();
-    let (entered, changed) = batch.into_rows();
+    let (mut entered, changed) = batch.into_rows();
     // Whoever is entered may have the address that another one had.
     person::update_many(tx, &changed).await?;
+    let created: Vec<_> = entered.iter().map(|row| row.id).collect();
+    // In one order, so that two imports of the same people wait for each other once.
+    entered.sort_by(|one, other| one.email_key.cmp(&other.email_key));
     person::insert_many(tx, &entered).await?;
-    let entered: Vec<_> = entered.iter().map(|row| row.id).collect();
     let changed: Vec<_> = changed.iter().map(|row| row.id).collect();
     person::release_leads(tx, operation.workspace, &changed, now).await?;
     // Whoever carries the chunk out rings the bell for due work anyway.
     for (trigger, people) in [
-        (Trigger::PersonCreated, entered),
+        (Trigger::PersonCreated, created),
         (Trigger::PersonUpdated, changed),
     ] {
         workflow::set_off(services, tx, operation.workspace, trigger, &people).await?;

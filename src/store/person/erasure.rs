@@ -32,10 +32,10 @@ pub async fn lock(
     // Whoever enrols has the sequence before its people.
     let of_them = format!("l.workspace_id = $1 AND l.person_id {list}");
     lane::keep_sequences_of(tx, &of_them, arguments.clone()).await?;
-    // In the order in which an import locks people.
+    // In the order in which everybody locks people.
     let statement = format!(
         "SELECT * FROM person AS p WHERE p.workspace_id = $1 AND p.id {list}
-         ORDER BY p.email_key, p.id {}",
+         ORDER BY p.id {}",
         dialect::for_removal(tx, "p")
     );
     sql::all(tx, &statement, arguments).await
