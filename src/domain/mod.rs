@@ -21,6 +21,7 @@ pub mod http_header;
 pub mod http_url;
 pub mod id;
 pub mod import;
+pub mod inbound;
 pub mod lead;
 pub mod lead_filter;
 pub mod merge;
