@@ -2,6 +2,8 @@
 //! new in its text. Never stores, matches or acts: a mail says only what it says, and who believes
 //! it is decided elsewhere.
 
+mod bounce;
+mod html;
 mod mime;
 
 #[cfg(test)]
@@ -9,6 +11,7 @@ mod tests;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+use self::bounce::Outcome;
 use self::mime::Parsed;
 
 /// The longest text of a mail that is kept, in characters.
@@ -99,7 +102,16 @@ pub fn read(raw: &[u8]) -> Mail {
         subject: parsed.subject(),
         date: parsed.date(),
         text: bounded(&parsed.text, TEXT_MAX),
-        class: Class::Reply,
+        class: class(&parsed),
+    }
+}
+
+/// What kind of mail it is.
+fn class(parsed: &Parsed<'_>) -> Class {
+    match bounce::outcome(parsed) {
+        Some(Outcome::Failed(failures)) => Class::Bounce(failures),
+        Some(Outcome::Pending(_)) => Class::Notice,
+        None => Class::Reply,
     }
 }
 
@@ -111,4 +123,13 @@ fn bounded(text: &str, max: usize) -> String {
         .nth(max)
         .map_or(text.len(), |(at, _)| at);
     text.get(..end).unwrap_or(text).trim_end().to_owned()
+}
+
+/// The recipients that a report of failure or delay names, whatever follows from it: see
+/// [`Class::Bounce`] and [`Class::Notice`].
+pub fn reported(raw: &[u8]) -> Vec<Failure> {
+    match bounce::outcome(&Parsed::of(raw)) {
+        Some(Outcome::Failed(failures) | Outcome::Pending(failures)) => failures,
+        None => Vec::new(),
+    }
 }
