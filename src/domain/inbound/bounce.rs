@@ -89,6 +89,7 @@ fn of_report(recipients: Vec<Recipient>, words: &text::Words<'_>, returned: &Ret
                 own_place
             };
             let evidence = Evidence::of_report(&recipient, rest, place);
+            let evidence = evidence.confirmed_by(if alone { words.own } else { rest });
             let diagnostic = recipient.diagnostic.as_deref().unwrap_or_default();
             let message = if diagnostic.is_empty() {
                 rest

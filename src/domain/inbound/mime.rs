@@ -275,7 +275,7 @@ fn text(message: &Message<'_>) -> String {
     }
     if text.trim().is_empty() {
         // A mail whose parts cannot be told apart is read as it is.
-        let whole = message.parts.first().and_then(MessagePart::text_contents);
+        let whole = message.parts.iter().find_map(MessagePart::text_contents);
         text.push_str(within(whole.unwrap_or_default()));
     }
     if text.contains('\r') {

@@ -83,6 +83,7 @@ const PASSING: &[&str] = &[
     "in the queue too long",
     "could not deliver for the last",
     "not been collected",
+    "unexpected name server reply",
     "given up",
     "gave up",
     "delivery attempts",
@@ -448,7 +449,7 @@ pub(super) const AT_SENDER: &[&str] = &[
 
 /// What a text means; it is [`normal`].
 pub(super) fn meaning(said: &str) -> Meaning {
-    if SURE.iter().any(|phrase| said.contains(phrase)) {
+    if is_sure(said) {
         return Meaning::NoUser;
     }
     let has = |phrases: &[&str]| phrases.iter().any(|phrase| begins_word(said, phrase));
@@ -467,11 +468,15 @@ pub(super) fn meaning(said: &str) -> Meaning {
     }
 }
 
+/// Whether a text says that there is no such address, whatever it says besides.
+pub(super) fn is_sure(said: &str) -> bool {
+    SURE.iter().any(|phrase| said.contains(phrase))
+}
+
 /// Whether a text repeats what another server said, where it could have meant a mail rather than the
-/// address; with a colon behind it, it is said by the system itself, of the address that follows.
+/// address.
 pub(super) fn is_quoted(said: &str) -> bool {
-    let quoted = QUOTED.iter().any(|phrase| begins_word(said, phrase));
-    quoted && !said.contains("unknown user:")
+    QUOTED.iter().any(|phrase| begins_word(said, phrase))
 }
 
 /// Whether a phrase stands in a text, beginning where a word begins.

@@ -106,6 +106,11 @@ pub(super) struct Evidence {
     code: Option<u16>,
     place: Place,
     said: String,
+    /// Whether the answer names an address: of who answers "550 : User unknown" to the content, no
+    /// one knows what they mean.
+    names_address: bool,
+    /// Whether the report says besides that there is no such address.
+    sure: bool,
 }
 
 impl Evidence {
@@ -137,6 +142,12 @@ impl Evidence {
         evidence
     }
 
+    /// Also by what the rest of a mail says that is about this recipient alone.
+    pub fn confirmed_by(mut self, text: &str) -> Self {
+        self.sure = self.names_address && phrases::is_sure(&phrases::normal(text));
+        self
+    }
+
     /// From a text only.
     pub fn of_text(text: &str, place: Place) -> Self {
         let said = Place::of(text);
@@ -145,6 +156,8 @@ impl Evidence {
             code: code_in(text),
             place: if said == Place::Unknown { place } else { said },
             said: phrases::normal(text),
+            names_address: text.contains('@'),
+            sure: false,
         }
     }
 
@@ -181,10 +194,12 @@ impl Evidence {
     /// or the policy.
     fn names_the_recipient(&self) -> bool {
         match self.place {
+            _ if self.sure => true,
             Place::Recipient => true,
             Place::Sender => false,
             Place::Content => self.status.is_some_and(Status::is_about_address),
             Place::Unknown => match self.status {
+                _ if self.said.contains("unknown user:") => true,
                 Some(status) if !status.is_vague() => status.is_about_address(),
                 _ => self.code.is_none() && !phrases::is_quoted(&self.said),
             },

@@ -94,8 +94,8 @@ fn begins_returned(line: &str) -> bool {
         return true;
     }
     // A rule or a short heading, not a sentence of the report.
-    let heading =
-        line.starts_with(['-', '=', '_', '*', '|', '#']) || line.ends_with(['-', ':', '.']);
+    let ruled = line.starts_with(['-', '=', '_', '*', '|', '#']) || line.ends_with(['-', ':']);
+    let heading = ruled || line.ends_with('.') && line.contains("follow");
     heading && line.len() < 100 && BEGINS.iter().any(|begin| line.contains(begin))
 }
 
@@ -124,44 +124,36 @@ impl Segment {
 /// on to the end of the paragraph, or, where the address stands alone, of the next.
 pub(super) fn segments(own: &str) -> Vec<Segment> {
     let mut segments: Vec<Segment> = Vec::new();
-    let mut open = false;
+    // The one that lines without an address are about.
+    let mut open: Option<usize> = None;
     for line in own.lines() {
+        let current = open.and_then(|at| segments.get_mut(at));
         if line.trim().is_empty() {
-            open = open && segments.last().is_some_and(Segment::is_bare);
+            open = open.filter(|_| current.is_some_and(|segment| segment.is_bare()));
             continue;
         }
-        let headed = heading_address(line);
-        match headed {
-            Some(address) => {
-                open = true;
-                let same = segments.iter().position(|one| one.is_for(Some(&address)));
-                if let Some(segment) = same.and_then(|at| segments.get_mut(at)) {
-                    push(&mut segment.text, line);
-                } else if segments.len() < REPORTS_MAX {
-                    segments.push(Segment {
-                        address,
-                        text: line.trim().to_owned(),
-                    });
-                } else {
-                    break;
-                }
+        let Some(address) = heading_address(line) else {
+            let Some(segment) = current else { continue };
+            if starts_with_code(line) && starts_with_code(&segment.text) {
+                open = None;
+                continue;
             }
-            None => {
-                if starts_with_code(line)
-                    && segments
-                        .last()
-                        .is_some_and(|one| starts_with_code(&one.text))
-                {
-                    open = false;
-                }
-                if let Some(segment) = segments.last_mut().filter(|_| open) {
-                    push(&mut segment.text, line);
-                    if let Some(address) = made_of(line) {
-                        let text = segment.text.clone();
-                        segments.push(Segment { address, text });
-                    }
-                }
+            push(&mut segment.text, line);
+            if let Some(address) = made_of(line) {
+                let text = segment.text.clone();
+                segments.push(Segment { address, text });
             }
+            continue;
+        };
+        let same = segments.iter().position(|one| one.is_for(Some(&address)));
+        open = same.or(Some(segments.len()));
+        if let Some(segment) = same.and_then(|at| segments.get_mut(at)) {
+            push(&mut segment.text, line);
+        } else if segments.len() < REPORTS_MAX {
+            let text = line.trim().to_owned();
+            segments.push(Segment { address, text });
+        } else {
+            break;
         }
     }
     segments
