@@ -5,6 +5,7 @@
 mod bounce;
 mod html;
 mod mime;
+mod quotation;
 
 #[cfg(test)]
 mod tests;
@@ -101,7 +102,7 @@ pub fn read(raw: &[u8]) -> Mail {
         answers: parsed.answers(),
         subject: parsed.subject(),
         date: parsed.date(),
-        text: bounded(&parsed.text, TEXT_MAX),
+        text: bounded(&quotation::new_text(&parsed.text), TEXT_MAX),
         class: class(&parsed),
     }
 }
