@@ -2,9 +2,12 @@
 //! new in its text. Never stores, matches or acts: a mail says only what it says, and who believes
 //! it is decided elsewhere.
 
+mod automatic;
 mod bounce;
+mod complaint;
 mod html;
 mod mime;
+mod opt_out;
 mod quotation;
 
 #[cfg(test)]
@@ -13,6 +16,7 @@ mod tests;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use self::bounce::Outcome;
+use self::complaint::Feedback;
 use self::mime::Parsed;
 
 /// The longest text of a mail that is kept, in characters.
@@ -95,6 +99,7 @@ pub struct Concern {
 /// bounded by their number, and only the first of a very large mail are looked at.
 pub fn read(raw: &[u8]) -> Mail {
     let parsed = Parsed::of(raw);
+    let text = bounded(&quotation::new_text(&parsed.text), TEXT_MAX);
     Mail {
         message_id: parsed.message_id(),
         from: parsed.from(),
@@ -102,18 +107,36 @@ pub fn read(raw: &[u8]) -> Mail {
         answers: parsed.answers(),
         subject: parsed.subject(),
         date: parsed.date(),
-        text: bounded(&quotation::new_text(&parsed.text), TEXT_MAX),
-        class: class(&parsed),
+        class: class(&parsed, &text),
+        text,
     }
 }
 
-/// What kind of mail it is.
-fn class(parsed: &Parsed<'_>) -> Class {
-    match bounce::outcome(parsed) {
-        Some(Outcome::Failed(failures)) => Class::Bounce(failures),
-        Some(Outcome::Pending(_)) => Class::Notice,
-        None => Class::Reply,
+/// What kind of mail it is; `text` is what is new in it. What says most is asked first: a report of
+/// failure is an automatic mail too.
+fn class(parsed: &Parsed<'_>, text: &str) -> Class {
+    match complaint::feedback(parsed) {
+        Some(Feedback::Unwanted(concerns)) => return Class::Complaint(concerns),
+        Some(Feedback::Other) => return Class::Notice,
+        None => {}
     }
+    match bounce::outcome(parsed) {
+        Some(Outcome::Failed(failures)) => return Class::Bounce(failures),
+        Some(Outcome::Pending(_)) => return Class::Notice,
+        None => {}
+    }
+    if parsed.is_receipt() {
+        return Class::Notice;
+    }
+    if automatic::is_automatic(parsed, text) {
+        return Class::AutoReply {
+            returns: automatic::returns(parsed, text),
+        };
+    }
+    if opt_out::is_request(parsed, text) {
+        return Class::OptOut;
+    }
+    Class::Reply
 }
 
 /// At most so many characters of a text, without white space around it.

@@ -203,6 +203,19 @@ impl<'a> Parsed<'a> {
         Some(local.checked_sub_signed(ahead)?.and_utc())
     }
 
+    /// Whether it only says what its reader did with another (RFC 8098).
+    pub fn is_receipt(&self) -> bool {
+        self.reports
+            .iter()
+            .any(|(kind, _)| *kind == Report::Disposition)
+    }
+
+    /// Whether its clock is one of those where the month is written before the day.
+    pub fn is_american(&self) -> bool {
+        let date = self.message.date();
+        date.is_some_and(|date| date.tz_before_gmt && (4..=10).contains(&date.tz_hour))
+    }
+
     fn ids(&self, header: &'static str) -> Vec<String> {
         let values = self.message.header_values(header);
         let ids = values.flat_map(|value| match value {
@@ -385,6 +398,29 @@ pub(super) fn field(head: &str, name: &str) -> Option<String> {
         return Some(value);
     }
     None
+}
+
+/// The values of all of a report's fields of this name.
+pub(super) fn fields(report: &str, name: &str) -> Vec<String> {
+    let mut values: Vec<String> = Vec::new();
+    let mut within = false;
+    for line in report.lines() {
+        if line.starts_with([' ', '\t']) {
+            if let Some(value) = values.last_mut().filter(|_| within) {
+                value.push(' ');
+                value.push_str(line.trim());
+            }
+            continue;
+        }
+        within = false;
+        if let Some((key, value)) = line.split_once(':') {
+            within = key.trim().eq_ignore_ascii_case(name) && values.len() < NAMES_MAX;
+            if within {
+                values.push(value.trim().to_owned());
+            }
+        }
+    }
+    values
 }
 
 /// The same, each once, in order of their first place.
