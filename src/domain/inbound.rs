@@ -7,6 +7,7 @@ mod bounce;
 mod complaint;
 mod html;
 mod mime;
+mod notification;
 mod opt_out;
 mod quotation;
 
@@ -115,6 +116,9 @@ pub fn read(raw: &[u8]) -> Mail {
 /// What kind of mail it is; `text` is what is new in it. What says most is asked first: a report of
 /// failure is an automatic mail too.
 fn class(parsed: &Parsed<'_>, text: &str) -> Class {
+    if let Some(class) = notification::class(parsed) {
+        return class;
+    }
     match complaint::feedback(parsed) {
         Some(Feedback::Unwanted(concerns)) => return Class::Complaint(concerns),
         Some(Feedback::Other) => return Class::Notice,
@@ -139,20 +143,24 @@ fn class(parsed: &Parsed<'_>, text: &str) -> Class {
     Class::Reply
 }
 
-/// At most so many characters of a text, without white space around it.
+/// At most so many characters of a text, without white space around it, and without the character
+/// NUL, which no database takes.
 fn bounded(text: &str, max: usize) -> String {
-    let text = text.trim();
-    let end = text
-        .char_indices()
-        .nth(max)
-        .map_or(text.len(), |(at, _)| at);
-    text.get(..end).unwrap_or(text).trim_end().to_owned()
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    let characters = text.chars().filter(|character| *character != '\0');
+    let mut kept: String = characters.take(max).collect();
+    kept.truncate(kept.trim_end().len());
+    kept
 }
 
 /// The recipients that a report of failure or delay names, whatever follows from it: see
 /// [`Class::Bounce`] and [`Class::Notice`].
 pub fn reported(raw: &[u8]) -> Vec<Failure> {
-    match bounce::outcome(&Parsed::of(raw)) {
+    let parsed = Parsed::of(raw);
+    if let Some(Class::Bounce(failures)) = notification::class(&parsed) {
+        return failures;
+    }
+    match bounce::outcome(&parsed) {
         Some(Outcome::Failed(failures) | Outcome::Pending(failures)) => failures,
         None => Vec::new(),
     }

@@ -37,6 +37,7 @@ mod http;
 mod import;
 mod import_corpus;
 mod import_ids;
+mod inbound_corpora;
 mod lateness;
 mod lead_machine;
 mod leads;

@@ -116,6 +116,26 @@ fn of_report(recipients: Vec<Recipient>, words: &text::Words<'_>, returned: &Ret
     }
 }
 
+/// A failure as a sending service passes it on, by status and diagnostic.
+pub(super) fn passed_on(status: Option<&str>, diagnostic: Option<&str>) -> Failure {
+    let recipient = Recipient {
+        address: None,
+        action: Action::Failed,
+        status: status.map(str::to_owned),
+        diagnostic: diagnostic.map(|value| fields::untyped(value).to_owned()),
+    };
+    let evidence = Evidence::of_report(&recipient, "", Place::Unknown);
+    Failure {
+        hard: evidence.is_hard(),
+        status: evidence.status(),
+        message: bounded(
+            &one_line(recipient.diagnostic.as_deref().unwrap_or_default()),
+            MESSAGE_MAX,
+        ),
+        ..Failure::default()
+    }
+}
+
 fn with_original(outcome: Outcome, original: Option<&str>) -> Outcome {
     let name = |mut failures: Vec<Failure>| {
         for failure in &mut failures {

@@ -2,6 +2,7 @@
 //! back. Reads MIME (RFC 2045) with bounds; never judges.
 
 use std::collections::BTreeSet;
+use std::panic::catch_unwind;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use mail_parser::{HeaderValue, Message, MessageParser, MessagePart, MimeHeaders, PartType};
@@ -32,7 +33,8 @@ pub(super) enum Report {
 /// A mail taken apart.
 #[derive(Debug, Default)]
 pub(super) struct Parsed<'a> {
-    message: Message<'a>,
+    /// Nothing, if there is nothing that could be a mail.
+    message: Option<Message<'a>>,
     /// The text that a reader sees, lines ended by LF.
     pub text: String,
     /// The machine-readable reports in it.
@@ -55,12 +57,22 @@ pub(super) struct Returned {
 impl<'a> Parsed<'a> {
     /// Takes a mail apart.
     pub fn of(raw: &'a [u8]) -> Self {
-        let Some(message) = MessageParser::default().parse(seen(raw)) else {
-            return Self::default();
-        };
-        let mut parsed = Self::in_message(&message);
-        parsed.message = message;
-        parsed
+        let raw = seen(raw);
+        // The parser takes mails of every kind, and may have a fault that one of them finds: then the
+        // headers and what is below them are read as they are.
+        match catch_unwind(|| MessageParser::default().parse(raw)) {
+            Ok(None) => Self::default(),
+            Ok(Some(message)) => {
+                let mut parsed = Self::in_message(&message);
+                parsed.message = Some(message);
+                parsed
+            }
+            Err(_) => Self {
+                message: MessageParser::default().parse_headers(raw),
+                text: below_head(raw),
+                ..Self::default()
+            },
+        }
     }
 
     /// What a message holds, but for its headers.
@@ -128,26 +140,17 @@ impl<'a> Parsed<'a> {
 
     /// The text of a header's first line, decoded; addresses only where it holds nothing else.
     pub fn header(&self, name: &'static str) -> Option<&str> {
-        self.message.header_raw(name).map(str::trim)
+        self.message.as_ref()?.header_raw(name).map(str::trim)
     }
 
     /// Whether it has such a header.
     pub fn has(&self, name: &'static str) -> bool {
-        self.message.header_raw(name).is_some()
-    }
-
-    /// Its type, in small letters: `multipart/report`.
-    pub fn kind(&self) -> String {
-        let kind = self.message.content_type();
-        kind.map_or_else(String::new, |kind| {
-            let subtype = kind.subtype().unwrap_or_default();
-            format!("{}/{subtype}", kind.ctype()).to_ascii_lowercase()
-        })
+        self.header(name).is_some()
     }
 
     /// A parameter of its type, in small letters.
     pub fn kind_parameter(&self, name: &str) -> Option<String> {
-        let kind = self.message.content_type()?;
+        let kind = self.message.as_ref()?.content_type()?;
         kind.attribute(name).map(str::to_ascii_lowercase)
     }
 
@@ -182,14 +185,17 @@ impl<'a> Parsed<'a> {
     /// Its subject, decoded.
     pub fn subject(&self) -> String {
         super::bounded(
-            self.message.subject().unwrap_or_default(),
+            self.message
+                .as_ref()
+                .and_then(Message::subject)
+                .unwrap_or_default(),
             super::MESSAGE_MAX,
         )
     }
 
     /// When it says to have been written.
     pub fn date(&self) -> Option<DateTime<Utc>> {
-        let date = self.message.date()?;
+        let date = self.message.as_ref()?.date()?;
         let day = NaiveDate::from_ymd_opt(date.year.into(), date.month.into(), date.day.into())?;
         // A leap second is the one before it.
         let second = date.second.min(59).into();
@@ -212,12 +218,17 @@ impl<'a> Parsed<'a> {
 
     /// Whether its clock is one of those where the month is written before the day.
     pub fn is_american(&self) -> bool {
-        let date = self.message.date();
+        let date = self.message.as_ref().and_then(Message::date);
         date.is_some_and(|date| date.tz_before_gmt && (4..=10).contains(&date.tz_hour))
     }
 
+    fn values(&self, header: &'static str) -> impl Iterator<Item = &HeaderValue<'a>> {
+        let message = self.message.iter();
+        message.flat_map(move |message| message.header_values(header))
+    }
+
     fn ids(&self, header: &'static str) -> Vec<String> {
-        let values = self.message.header_values(header);
+        let values = self.values(header);
         let ids = values.flat_map(|value| match value {
             HeaderValue::Text(id) => vec![id.as_ref()],
             HeaderValue::TextList(ids) => ids.iter().map(AsRef::as_ref).collect(),
@@ -228,7 +239,7 @@ impl<'a> Parsed<'a> {
 
     /// The addresses in headers of this name.
     pub fn addresses(&self, header: &'static str) -> Vec<String> {
-        let values = self.message.header_values(header);
+        let values = self.values(header);
         let addresses = values.flat_map(addresses_in);
         addresses.take(NAMES_MAX).collect()
     }
@@ -270,6 +281,13 @@ fn seen(raw: &[u8]) -> &[u8] {
         at += 1;
     }
     raw
+}
+
+/// What is below a mail's head, as it is.
+fn below_head(raw: &[u8]) -> String {
+    let raw = String::from_utf8_lossy(raw).replace("\r\n", "\n");
+    let (_, below) = raw.split_once("\n\n").unwrap_or_default();
+    within(below).to_owned()
 }
 
 /// The text that a reader sees.
@@ -354,9 +372,11 @@ pub(super) fn address(word: &str) -> Option<String> {
 }
 
 /// A Message-ID with its brackets.
-fn bracketed(id: &str) -> Option<String> {
+pub(super) fn bracketed(id: &str) -> Option<String> {
     let id = id.trim().trim_matches(['<', '>']);
-    let whole = !id.is_empty() && id.len() <= 998 && !id.contains(['<', '>', '\n']);
+    let whole = !id.is_empty()
+        && id.len() <= 998
+        && !id.contains(|c: char| c.is_control() || c == '<' || c == '>');
     whole.then(|| format!("<{id}>"))
 }
 

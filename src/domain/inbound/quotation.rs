@@ -7,21 +7,26 @@ use self::marks::Mark;
 
 /// How many lines are looked at; what comes after is quotation, if anything.
 const LINES_MAX: usize = 4_000;
+/// How many marks are looked at: nobody quotes so often, and a text made of them costs no more.
+const MARKS_MAX: usize = 100;
 
 /// The new text of a mail, lines ended by LF.
 pub(super) fn new_text(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim_end).take(LINES_MAX).collect();
     let signed = before_signature(&lines);
     let mut kept: Vec<&str> = Vec::new();
+    let mut written = false;
+    let mut marks_left = MARKS_MAX;
     let mut at = 0;
     while let Some(line) = signed.get(at) {
         let rest = signed.get(at..).unwrap_or_default();
-        let Some((mark, length)) = marks::at(rest) else {
+        let Some((mark, length)) = marks::at(rest).filter(|_| marks_left > 0) else {
             kept.push(line);
+            written = written || is_text(line);
             at += 1;
             continue;
         };
-        let written = kept.iter().any(|line| is_text(line));
+        marks_left -= 1;
         let after = rest.get(length..).unwrap_or_default();
         let quoted = quotation(after);
         let goes_on = after

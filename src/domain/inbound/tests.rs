@@ -1,4 +1,20 @@
+mod automatic;
+mod bounces;
+mod complaints;
+mod hostile;
+mod opt_out;
+mod replies;
+
 use super::*;
+
+/// A mail with these lines of a head and this text.
+fn mail(head: &str, text: &str) -> Mail {
+    read(raw(head, text).as_bytes())
+}
+
+fn raw(head: &str, text: &str) -> String {
+    format!("Content-Type: text/plain; charset=utf-8\n{head}\n\n{text}")
+}
 
 #[test]
 fn a_mail_says_what_it_answers_and_whom_it_is_from() {

@@ -1,7 +1,11 @@
 //! Days as people write them, found in a text: numbers in the orders of several countries, names of
 //! months and weekdays in several languages.
 
-use chrono::{Datelike, Days, NaiveDate, Weekday};
+mod names;
+
+use chrono::{Datelike, Days, NaiveDate};
+
+use self::names::{BEFORE_MONTH, MONTHS, ORDINALS, WEEKDAYS};
 
 /// A day that a text names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,8 +14,8 @@ pub(super) struct Named {
     pub start: usize,
     /// Where they end.
     pub end: usize,
-    /// The day.
-    pub day: NaiveDate,
+    /// The day, if it lies ahead.
+    pub day: Option<NaiveDate>,
     /// Whether it says no more than a weekday.
     pub weekday: bool,
     /// Whether it ends a range that is written as one: "July 10-31".
@@ -49,7 +53,7 @@ impl Token<'_> {
     }
 }
 
-/// The days that a text, in small letters, names on or after the one on which it was written.
+/// The days that a text, in small letters, names, seen from the one on which it was written.
 pub(super) fn days(text: &str, written: NaiveDate, month_first: bool) -> Vec<Named> {
     let tokens = tokens(text);
     let mut named = Vec::new();
@@ -57,7 +61,7 @@ pub(super) fn days(text: &str, written: NaiveDate, month_first: bool) -> Vec<Nam
     while let Some(rest) = tokens.get(at..).filter(|rest| !rest.is_empty()) {
         match one(rest, written, month_first) {
             Some((length, found)) => {
-                named.extend(found);
+                named.push(found);
                 at += length;
             }
             None => at += 1,
@@ -85,6 +89,8 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
             last = 0;
             continue;
         }
+        // In the east, the word for year, month or day is joined to what follows.
+        let unit = last == 1 && "年月日년월일".contains(character);
         match tokens.last_mut() {
             Some(token) if this != 0 && this == last => {
                 token.text = text.get(token.start..end).unwrap_or(token.text);
@@ -94,17 +100,13 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
                 text: text.get(start..end).unwrap_or_default(),
             }),
         }
-        last = this;
+        last = if unit { 0 } else { this };
     }
     tokens
 }
 
-/// The day that begins with these tokens: over how many, and which it is, if it lies ahead.
-fn one(
-    tokens: &[Token<'_>],
-    written: NaiveDate,
-    month_first: bool,
-) -> Option<(usize, Option<Named>)> {
+/// The day that begins with these tokens: over how many, and which it is.
+fn one(tokens: &[Token<'_>], written: NaiveDate, month_first: bool) -> Option<(usize, Named)> {
     let first = *tokens.first()?;
     let (length, date, ends_range) = in_numbers(tokens, month_first)
         .or_else(|| month_after(tokens))
@@ -113,13 +115,13 @@ fn one(
         .or_else(|| weekday(first, written).map(|day| (1, Some(day), false)))?;
     let end = tokens.get(length - 1)?.end();
     let weekday = length == 1;
-    let named = date.map(|day| Named {
+    let named = Named {
         start: first.start,
         end,
-        day,
+        day: date,
         weekday,
         ends_range,
-    });
+    };
     Some((length, named))
 }
 
@@ -279,400 +281,3 @@ fn month(word: &str) -> Option<u32> {
 fn starts(text: &str, begins: &[&str]) -> bool {
     begins.iter().any(|begin| text.starts_with(begin))
 }
-
-/// What may stand between a day and its month.
-const BEFORE_MONTH: &[&str] = &[
-    "st", "nd", "rd", "th", "er", "re", "º", "°", "ª", ".", "of", "de", "di", "d'", "den",
-];
-/// What stands behind a day as its ordinal.
-const ORDINALS: &[&str] = &["st", "nd", "rd", "th"];
-
-/// The names of the months, whole and short, in the forms that stand beside a day: English, German,
-/// French, Spanish, Italian, Portuguese, Dutch, Swedish, Danish and Norwegian, Finnish, Polish, Czech,
-/// Russian, Ukrainian, Turkish.
-const MONTHS: [&[&str]; 12] = [
-    &[
-        "january",
-        "jan",
-        "januar",
-        "jänner",
-        "janvier",
-        "janv",
-        "enero",
-        "ene",
-        "gennaio",
-        "gen",
-        "janeiro",
-        "januari",
-        "tammikuuta",
-        "stycznia",
-        "ledna",
-        "января",
-        "янв",
-        "січня",
-        "ocak",
-    ],
-    &[
-        "february",
-        "feb",
-        "februar",
-        "février",
-        "fevrier",
-        "févr",
-        "febrero",
-        "febbraio",
-        "fevereiro",
-        "fev",
-        "februari",
-        "helmikuuta",
-        "lutego",
-        "února",
-        "февраля",
-        "фев",
-        "лютого",
-        "şubat",
-    ],
-    &[
-        "march",
-        "mar",
-        "märz",
-        "maerz",
-        "mrz",
-        "mars",
-        "marzo",
-        "março",
-        "marco",
-        "maart",
-        "mrt",
-        "marts",
-        "maaliskuuta",
-        "marca",
-        "března",
-        "марта",
-        "мар",
-        "березня",
-        "mart",
-    ],
-    &[
-        "april",
-        "apr",
-        "avril",
-        "avr",
-        "abril",
-        "abr",
-        "aprile",
-        "huhtikuuta",
-        "kwietnia",
-        "dubna",
-        "апреля",
-        "апр",
-        "квітня",
-        "nisan",
-    ],
-    &[
-        "may",
-        "mai",
-        "mayo",
-        "maggio",
-        "mag",
-        "maio",
-        "mei",
-        "maj",
-        "toukokuuta",
-        "maja",
-        "května",
-        "мая",
-        "травня",
-        "mayıs",
-    ],
-    &[
-        "june",
-        "jun",
-        "juni",
-        "juin",
-        "junio",
-        "giugno",
-        "giu",
-        "junho",
-        "kesäkuuta",
-        "czerwca",
-        "června",
-        "июня",
-        "июн",
-        "червня",
-        "haziran",
-    ],
-    &[
-        "july",
-        "jul",
-        "juli",
-        "juillet",
-        "juil",
-        "julio",
-        "luglio",
-        "lug",
-        "julho",
-        "heinäkuuta",
-        "lipca",
-        "července",
-        "июля",
-        "июл",
-        "липня",
-        "temmuz",
-    ],
-    &[
-        "august",
-        "aug",
-        "août",
-        "aout",
-        "agosto",
-        "ago",
-        "augustus",
-        "augusti",
-        "elokuuta",
-        "sierpnia",
-        "srpna",
-        "августа",
-        "авг",
-        "серпня",
-        "ağustos",
-    ],
-    &[
-        "september",
-        "sep",
-        "sept",
-        "septembre",
-        "septiembre",
-        "settembre",
-        "set",
-        "setembro",
-        "syyskuuta",
-        "września",
-        "září",
-        "сентября",
-        "сен",
-        "сент",
-        "вересня",
-        "eylül",
-    ],
-    &[
-        "october",
-        "oct",
-        "oktober",
-        "okt",
-        "octobre",
-        "octubre",
-        "ottobre",
-        "ott",
-        "outubro",
-        "out",
-        "lokakuuta",
-        "października",
-        "října",
-        "октября",
-        "окт",
-        "жовтня",
-        "ekim",
-    ],
-    &[
-        "november",
-        "nov",
-        "novembre",
-        "noviembre",
-        "novembro",
-        "marraskuuta",
-        "listopada",
-        "listopadu",
-        "ноября",
-        "ноя",
-        "листопада",
-        "kasım",
-    ],
-    &[
-        "december",
-        "dec",
-        "dezember",
-        "dez",
-        "décembre",
-        "decembre",
-        "déc",
-        "diciembre",
-        "dic",
-        "dicembre",
-        "dezembro",
-        "desember",
-        "des",
-        "joulukuuta",
-        "grudnia",
-        "prosince",
-        "декабря",
-        "дек",
-        "грудня",
-        "aralık",
-    ],
-];
-/// The names of the weekdays in the same languages, in the forms that stand behind "on" and "until".
-const WEEKDAYS: [(Weekday, &[&str]); 7] = [
-    (
-        Weekday::Mon,
-        &[
-            "monday",
-            "montag",
-            "lundi",
-            "lunes",
-            "lunedì",
-            "segunda",
-            "maandag",
-            "måndag",
-            "mandag",
-            "maanantaina",
-            "maanantaihin",
-            "poniedziałek",
-            "poniedziałku",
-            "pondělí",
-            "понедельник",
-            "понедельника",
-            "понеділок",
-            "pazartesi",
-            "月曜日",
-            "월요일",
-        ],
-    ),
-    (
-        Weekday::Tue,
-        &[
-            "tuesday",
-            "dienstag",
-            "mardi",
-            "martes",
-            "martedì",
-            "terça",
-            "dinsdag",
-            "tisdag",
-            "tirsdag",
-            "tiistaina",
-            "tiistaihin",
-            "wtorek",
-            "wtorku",
-            "úterý",
-            "вторник",
-            "вторника",
-            "вівторок",
-            "salı",
-            "火曜日",
-            "화요일",
-        ],
-    ),
-    (
-        Weekday::Wed,
-        &[
-            "wednesday",
-            "mittwoch",
-            "mercredi",
-            "miércoles",
-            "mercoledì",
-            "quarta",
-            "woensdag",
-            "onsdag",
-            "keskiviikkona",
-            "keskiviikkoon",
-            "środę",
-            "środy",
-            "středu",
-            "středy",
-            "среду",
-            "среды",
-            "середу",
-            "çarşamba",
-            "水曜日",
-            "수요일",
-        ],
-    ),
-    (
-        Weekday::Thu,
-        &[
-            "thursday",
-            "donnerstag",
-            "jeudi",
-            "jueves",
-            "giovedì",
-            "quinta",
-            "donderdag",
-            "torsdag",
-            "torstaina",
-            "torstaihin",
-            "czwartek",
-            "czwartku",
-            "čtvrtek",
-            "čtvrtka",
-            "четверг",
-            "четверга",
-            "четвер",
-            "perşembe",
-            "木曜日",
-            "목요일",
-        ],
-    ),
-    (
-        Weekday::Fri,
-        &[
-            "friday",
-            "freitag",
-            "vendredi",
-            "viernes",
-            "venerdì",
-            "sexta",
-            "vrijdag",
-            "fredag",
-            "perjantaina",
-            "perjantaihin",
-            "piątek",
-            "piątku",
-            "pátek",
-            "pátku",
-            "пятницу",
-            "пятницы",
-            "п'ятницю",
-            "cuma",
-            "金曜日",
-            "금요일",
-        ],
-    ),
-    (
-        Weekday::Sat,
-        &[
-            "saturday",
-            "samstag",
-            "sonnabend",
-            "samedi",
-            "sábado",
-            "sabato",
-            "zaterdag",
-            "lördag",
-            "lørdag",
-            "sobotę",
-            "soboty",
-            "sobotu",
-            "субботу",
-            "cumartesi",
-        ],
-    ),
-    (
-        Weekday::Sun,
-        &[
-            "sunday",
-            "sonntag",
-            "dimanche",
-            "domingo",
-            "domenica",
-            "zondag",
-            "söndag",
-            "søndag",
-            "niedzielę",
-            "niedzieli",
-            "neděli",
-            "воскресенье",
-            "pazar",
-        ],
-    ),
-];

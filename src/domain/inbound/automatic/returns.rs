@@ -244,14 +244,14 @@ fn stated(text: &str, days: &[Named]) -> Option<NaiveDate> {
             .checked_sub(1)
             .and_then(|at| days.get(at))
             .map_or(0, |before| before.end);
-        let Some(said) = said(text, day, before) else {
+        let (Some(ahead), Some(said)) = (day.day, said(text, day, before)) else {
             continue;
         };
         let next = said == Said::Until && is_inclusive(text, day);
         let back = if next {
-            day.day.checked_add_days(Days::new(1))?
+            ahead.checked_add_days(Days::new(1))?
         } else {
-            day.day
+            ahead
         };
         found.push((said, back));
     }

@@ -179,7 +179,7 @@ fn typed_address(value: &str) -> Option<String> {
 }
 
 /// What is after the type in "smtp; 550 no such user".
-fn untyped(value: &str) -> &str {
+pub(super) fn untyped(value: &str) -> &str {
     match value.split_once(';') {
         Some((kind, rest)) if kind.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') => {
             rest.trim()

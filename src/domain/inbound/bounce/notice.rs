@@ -276,23 +276,24 @@ fn failures(parsed: &Parsed<'_>, words: &Words<'_>, returned: &Returned) -> Vec<
         found = elsewhere(words.own, &us, returned);
     }
     found.truncate(REPORTS_MAX);
+    let whole = (Evidence::of_text(words.own, place), words.own);
     if found.is_empty() {
-        return vec![failure(None, words.own, words.own, place)];
+        return vec![failure(None, "", &whole, place)];
     }
     found
         .into_iter()
-        .map(|one| failure(Some(one.address), &one.text, words.own, place))
+        .map(|one| failure(Some(one.address), &one.text, &whole, place))
         .collect()
 }
 
 /// A failure, from what is said of it, or else from what is said at all.
-fn failure(address: Option<String>, own: &str, whole: &str, place: Place) -> Failure {
-    let mut evidence = Evidence::of_text(own, place);
-    let mut said = own;
-    if evidence.meaning() == Meaning::Nothing {
-        evidence = Evidence::of_text(whole, place);
-        said = whole;
-    }
+fn failure(address: Option<String>, own: &str, whole: &(Evidence, &str), place: Place) -> Failure {
+    let own_evidence = Evidence::of_text(own, place);
+    let (evidence, said) = if own_evidence.meaning() == Meaning::Nothing {
+        (&whole.0, whole.1)
+    } else {
+        (&own_evidence, own)
+    };
     Failure {
         address,
         hard: evidence.is_hard(),

@@ -63,8 +63,20 @@ const HEADS: &[&str] = &[
     "x-received: ",
 ];
 
+/// How much of its own a report says at most, in octets: what is longer is no report's.
+const OWN_MAX: usize = 16 * 1024;
+
 /// Parts what a system says from what it sends back.
 pub(crate) fn own_words(text: &str) -> Words<'_> {
+    let words = parted(text);
+    let own = words.own.get(..words.own.floor_char_boundary(OWN_MAX));
+    Words {
+        own: own.unwrap_or(words.own),
+        ..words
+    }
+}
+
+fn parted(text: &str) -> Words<'_> {
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         let end = at + line.len();
