@@ -224,7 +224,8 @@ fn is_report(parsed: &Parsed<'_>, words: &Words<'_>, own: &str) -> bool {
     let daemon = from.starts_with("mailer-daemon");
     let unanswerable = from.starts_with("no-reply") || from.starts_with("noreply");
     (system || reported) && (says || titled)
-        || (titled || unanswerable && encloses) && says
+        || titled && says && (encloses || heads_address(words.own))
+        || unanswerable && encloses && says
         || daemon && encloses
         || STATED.iter().any(|phrase| own.contains(phrase)) && heads_address(words.own)
 }

@@ -260,6 +260,11 @@ const NO_HOST: &[&str] = &[
     "couldn't find any host",
     "illegal host/domain",
     "could not find a gateway",
+    "host address lookups failed permanently",
+    "no mx found",
+    "no mx record",
+    "no mail exchanger",
+    "no mail server for",
     "account or domain may not exist",
     "does not accept mail",
     "doesn't accept mail",
@@ -318,6 +323,7 @@ const NO_USER: &[&str] = &[
     "unknown recipient",
     "recipient not found",
     "recipnotfound",
+    "recipientnotfound",
     "recipient does not",
     "invalid recipient",
     "recipient invalid",
@@ -349,6 +355,10 @@ const NO_USER: &[&str] = &[
     "account not available",
     "invalid account",
     "unknown local",
+    "no local mailbox",
+    "user doesn't have",
+    "no account",
+    "not a local",
     "unrouteable",
     "unroutable",
     "undeliverable address",
@@ -369,6 +379,10 @@ const NO_USER: &[&str] = &[
     "does not have a",
     "doesn't have an account",
     "has moved",
+];
+/// The same in other languages than that of the protocol: such texts are written for people, and often
+/// name more than one cause in a breath.
+const NO_USER_ELSEWHERE: &[&str] = &[
     "destinataire invalide",
     "inconnu",
     "n'existe pas",
@@ -381,6 +395,21 @@ const NO_USER: &[&str] = &[
     "não existe",
     "bestaat niet",
     "onbekend",
+    "inexistente",
+    "introuvable",
+    "no se encuentra",
+    "no se encontró",
+    "non trovato",
+    "não encontrado",
+    "nicht gefunden",
+    "nie istnieje",
+    "neexistuje",
+    "не существует",
+    "не найден",
+    "不存在",
+    "找不到",
+    "存在しません",
+    "見つかりません",
 ];
 
 /// No such address, whatever is said besides. The first is how Exchange Online speaks of addresses that
@@ -461,7 +490,7 @@ pub(super) fn meaning(said: &str) -> Meaning {
         Meaning::Refused
     } else if has(DORMANT) {
         Meaning::Dormant
-    } else if has(NO_USER) {
+    } else if has(NO_USER) || has(NO_USER_ELSEWHERE) {
         Meaning::NoUser
     } else {
         Meaning::Nothing
@@ -474,13 +503,18 @@ pub(super) fn is_sure(said: &str) -> bool {
 }
 
 /// Whether a text repeats what another server said, where it could have meant a mail rather than the
-/// address.
-pub(super) fn is_quoted(said: &str) -> bool {
-    QUOTED.iter().any(|phrase| begins_word(said, phrase))
+/// address, or was written for people: alone, neither is enough.
+pub(super) fn is_loose(said: &str) -> bool {
+    let has = |phrases: &[&str]| phrases.iter().any(|phrase| begins_word(said, phrase));
+    has(QUOTED) || !has(NO_USER) && !is_sure(said)
 }
 
-/// Whether a phrase stands in a text, beginning where a word begins.
+/// Whether a phrase stands in a text, beginning where a word begins; in scripts that put nothing between
+/// words, anywhere.
 pub(super) fn begins_word(text: &str, phrase: &str) -> bool {
+    if phrase.starts_with(|character: char| character >= '\u{2e80}') {
+        return text.contains(phrase);
+    }
     text.match_indices(phrase).any(|(at, _)| {
         let before = text.get(..at).and_then(|before| before.chars().next_back());
         before.is_none_or(|character| !character.is_alphanumeric())
@@ -504,7 +538,10 @@ fn is_name(word: &str) -> bool {
     }
     let core = word.trim_matches(|c: char| !c.is_alphanumeric());
     let labels = core.split('.').count();
-    labels > 1 && !core.contains("recipnotfound") && core.split('.').all(|label| !label.is_empty())
+    labels > 1
+        && !core.contains("recipnotfound")
+        && !core.contains("recipientnotfound")
+        && core.split('.').all(|label| !label.is_empty())
 }
 
 fn is_code(word: &str) -> bool {

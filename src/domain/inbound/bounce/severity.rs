@@ -201,7 +201,7 @@ impl Evidence {
             Place::Unknown => match self.status {
                 _ if self.said.contains("unknown user:") => true,
                 Some(status) if !status.is_vague() => status.is_about_address(),
-                _ => self.code.is_none() && !phrases::is_quoted(&self.said),
+                _ => self.code.is_none() && !phrases::is_loose(&self.said),
             },
         }
     }
