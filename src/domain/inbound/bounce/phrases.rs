@@ -191,6 +191,13 @@ const REFUSED: &[&str] = &[
     "bare lf",
     "line length",
     "sender address",
+    "sender domain",
+    "sender's domain",
+    "sending domain",
+    "domain of sender",
+    "does not resolve",
+    "mail from domain",
+    "may not exist",
     "sender rejected",
     "sender denied",
     "sender verify",
@@ -265,7 +272,6 @@ const NO_HOST: &[&str] = &[
     "no mx record",
     "no mail exchanger",
     "no mail server for",
-    "account or domain may not exist",
     "does not accept mail",
     "doesn't accept mail",
     "no smtp service",
@@ -484,10 +490,10 @@ pub(super) fn meaning(said: &str) -> Meaning {
     let has = |phrases: &[&str]| phrases.iter().any(|phrase| begins_word(said, phrase));
     if has(PASSING) {
         Meaning::Passing
-    } else if has(NO_HOST) && !said.contains("accept mail from") {
-        Meaning::NoHost
     } else if has(REFUSED) {
         Meaning::Refused
+    } else if has(NO_HOST) && !said.contains("accept mail from") {
+        Meaning::NoHost
     } else if has(DORMANT) {
         Meaning::Dormant
     } else if has(NO_USER) || has(NO_USER_ELSEWHERE) {

@@ -92,9 +92,14 @@ impl Status {
         self.1 == 0
     }
 
+    /// Whether it is about our address (RFC 3463 §3.2).
+    fn is_about_sender(self) -> bool {
+        matches!(self, Self(_, 1, 7 | 8))
+    }
+
     /// Whether it says that the address cannot be written to: RFC 3463 §3.2 and §3.5, RFC 7505 §4.
     fn is_about_address(self) -> bool {
-        matches!(self, Self(5, 1, 1 | 2 | 3 | 4 | 6 | 10) | Self(5, 4, 4))
+        matches!(self, Self(5, 1, 1 | 2 | 3 | 6 | 10) | Self(5, 4, 4))
     }
 }
 
@@ -111,6 +116,8 @@ pub(super) struct Evidence {
     names_address: bool,
     /// Whether the report says besides that there is no such address.
     sure: bool,
+    /// Whether the report says besides that the account sleeps.
+    dormant: bool,
 }
 
 impl Evidence {
@@ -144,7 +151,9 @@ impl Evidence {
 
     /// Also by what the rest of a mail says that is about this recipient alone.
     pub fn confirmed_by(mut self, text: &str) -> Self {
-        self.sure = self.names_address && phrases::is_sure(&phrases::normal(text));
+        let said = phrases::normal(text);
+        self.sure = self.names_address && phrases::is_sure(&said);
+        self.dormant = phrases::meaning(&said) == Meaning::Dormant;
         self
     }
 
@@ -158,6 +167,7 @@ impl Evidence {
             said: phrases::normal(text),
             names_address: text.contains('@'),
             sure: false,
+            dormant: false,
         }
     }
 
@@ -176,7 +186,7 @@ impl Evidence {
     pub fn is_hard(&self) -> bool {
         let lasting = self.status.is_none_or(|status| status.0 == 5)
             && self.code.is_none_or(|code| code >= 500);
-        if !lasting {
+        if !lasting || self.status.is_some_and(Status::is_about_sender) {
             return false;
         }
         match self.meaning() {
@@ -195,6 +205,7 @@ impl Evidence {
     fn names_the_recipient(&self) -> bool {
         match self.place {
             _ if self.sure => true,
+            _ if self.dormant => self.status.is_some_and(Status::is_about_address),
             Place::Recipient => true,
             Place::Sender => false,
             Place::Content => self.status.is_some_and(Status::is_about_address),

@@ -156,6 +156,18 @@ fn what_is_about_a_time_a_content_a_sender_or_a_policy_is_soft() {
             "5.1.8",
             "550 5.1.8 sender address rejected: domain not found (in reply to MAIL FROM command)",
         ),
+        (
+            "5.0.0",
+            "550 sender domain not found (in reply to RCPT TO command)",
+        ),
+        (
+            "5.1.8",
+            "550 5.1.8 domain does not exist (in reply to RCPT TO command)",
+        ),
+        (
+            "5.0.0",
+            "550 the group or domain may not exist, or you may not write to it",
+        ),
         ("5.2.1", "550 5.2.1 The account is disabled"),
         ("5.1.1", "450 4.1.1 user unknown, try again later"),
         (
