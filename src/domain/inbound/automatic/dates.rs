@@ -264,6 +264,14 @@ fn year_after(tokens: &[Token<'_>], at: usize) -> (usize, Option<i32>) {
     }
 }
 
+/// A text without the weekday with which it ends, if it does.
+pub(super) fn without_weekday(text: &str) -> &str {
+    let mut names = WEEKDAYS.iter().flat_map(|(_, names)| names.iter());
+    names
+        .find_map(|name| text.strip_suffix(name))
+        .unwrap_or(text)
+}
+
 /// The next such weekday.
 fn weekday(token: Token<'_>, written: NaiveDate) -> Option<NaiveDate> {
     let (weekday, _) = WEEKDAYS

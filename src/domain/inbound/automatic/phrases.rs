@@ -223,6 +223,21 @@ const SUBJECTS: &[&str] = &[
 ];
 /// What a machine says of the mail it writes; nobody says so of their own.
 const OF_ITSELF: &[&str] = &[
+    "please do not reply to this",
+    "do not reply to this email",
+    "do not reply to this message",
+    "ticket has been created",
+    "ticket has been opened",
+    "your request has been received and",
+    "bitte antworten sie nicht auf diese",
+    "merci de ne pas répondre à ce",
+    "no responda a este",
+    "por favor, no responda",
+    "non rispondere a questa",
+    "não responda a este",
+    "niet te beantwoorden",
+    "prosimy nie odpowiadać na",
+    "не отвечайте на это",
     "this is an automatic reply",
     "this is an automatic response",
     "this is an automated reply",

@@ -99,20 +99,19 @@ const UNTIL: &[&str] = &[
     "fino a",
     "sino al",
     "até",
-    "ate",
     "tot",
     "t/m",
     "t.o.m",
     "t.o.m.",
     "till och med",
-    "tom",
     "til og med",
     "до",
-    "do",
-    "î",
     "pana la",
     "până la",
 ];
+/// The same, of words that mean something else in other languages: directly before the day, or with its
+/// weekday in between.
+const UNTIL_DIRECTLY: &[&str] = &["do", "do dnia", "do dne", "ate", "ate o dia"];
 /// Words directly before the end of a range that a day begins.
 const TO: &[&str] = &[
     "to", "-", "–", "—", "~", "〜", "～", "au", "al", "a", "ao", "à", "по", "e", "and", "und",
@@ -298,6 +297,7 @@ fn said(text: &str, day: &Named, after_last: usize) -> Option<Said> {
         })
     });
     if until.is_some()
+        || UNTIL_DIRECTLY.iter().any(|word| is_directly(before, word))
         || day.ends_range
         || joined
         || numbered
@@ -309,6 +309,13 @@ fn said(text: &str, day: &Named, after_last: usize) -> Option<Said> {
     }
     let begins = before.trim().is_empty() || last(FROM).is_some() || !text.is_ascii();
     (begins && THEN_BACK.iter().any(|word| behind.contains(word))).then_some(Said::ThenBack)
+}
+
+/// Whether a word stands directly before the end of a text, but for a weekday.
+fn is_directly(before: &str, word: &str) -> bool {
+    let end = before.trim_end_matches([' ', ',']);
+    let day = dates::without_weekday(end).trim_end();
+    last_word(day, word).is_some_and(|at| at + word.len() == day.len())
 }
 
 fn ends_with_dot_of_number(text: &str) -> bool {

@@ -140,6 +140,10 @@ fn the_day_of_return_is_read_in_many_forms() {
         ("Jeg er tilbake 16. mars.", "2026-03-16"),
         ("Olen lomalla 16.3.2026 asti.", "2026-03-16"),
         ("Jestem nieobecny do 16 marca.", "2026-03-16"),
+        (
+            "Wracam w poniedziałek, a nieobecny do poniedziałku, 16 marca.",
+            "2026-03-16",
+        ),
         ("Jsem mimo kancelář do 16. března.", "2026-03-16"),
         ("Я в отпуске до 16 марта.", "2026-03-16"),
         ("3月16日まで休暇をいただいております。", "2026-03-16"),
@@ -159,6 +163,7 @@ fn a_day_of_which_nothing_is_said_or_that_has_been_is_none() {
     for text in [
         "Thank you, we have got your mail of 3 March 2026.",
         "We are closed on 25 December.",
+        "I do not work on 5 May.",
         "I was back on 1 February 2026.",
         "Back on 99.99.2026 until 31 February.",
         "Version 12.05 of our software is out.",
