@@ -63,6 +63,9 @@ const ORIGINAL: &[&str] = &[
     "original message",
     "original mail",
     "original email",
+    "original e-mail",
+    "originalmail",
+    "mail original",
     "reply message",
     "forwarded message",
     "begin forwarded message",
@@ -373,32 +376,62 @@ fn heading(lines: &[&str]) -> Option<usize> {
     }
     let dated = begins_with_date(first);
     let opens = dated || opens_heading(first);
+    // Where the heading begins with a weekday or the sender, it is broken once at most.
+    let most = if opens { HEADING_LINES } else { 2 };
     let mut joined = String::new();
     let mut written = 0;
     for (at, line) in lines.iter().enumerate().take(HEADING_LINES * 2) {
         let line = unquoted(line);
-        if line.is_empty() {
+        if line.is_empty() && opens {
             continue;
         }
+        // Another heading begins within: what is above is text.
+        let another = at > 0 && opens_heading(line);
         written += 1;
-        if written > HEADING_LINES || joined.len() + line.len() > HEADING_MAX {
+        if line.is_empty()
+            || another
+            || written > most
+            || joined.len() + line.len() > HEADING_MAX
+            || ends_sentence(&joined)
+        {
             return None;
         }
         joined.push_str(line);
         joined.push(' ');
-        // Another heading begins within: what is above is text.
-        if at > 0 && opens_heading(line) {
-            return None;
-        }
-        if is_heading(&joined) || dated && is_heading_without_word(joined.trim_end()) {
+        if is_heading(&joined) || is_heading_without_word(joined.trim_end(), dated) {
             return Some(at + 1);
         }
-        // Where the sender comes first, the word is on the same line.
-        if !opens && !has_word(&joined) {
+        // Where the sender comes first, the word or the whole date is on the same line.
+        if !opens && !has_word(&joined) && !(has_time(&joined) && has_year(&joined)) {
             return None;
         }
     }
     None
+}
+
+/// Months, shortened to as many letters as a word has.
+const SHORT: &[&str] = &[
+    "janv",
+    "févr",
+    "juil",
+    "sept",
+    "sett",
+    "серп",
+    "верес",
+    "лист",
+];
+
+/// Whether a text ends as a sentence does, and not as an abbreviation or a day does.
+fn ends_sentence(text: &str) -> bool {
+    let text = text.trim_end();
+    let Some(before) = text.strip_suffix('.') else {
+        return text.ends_with(['!', '?']);
+    };
+    let word = before
+        .rsplit(|c: char| !c.is_alphabetic())
+        .next()
+        .unwrap_or_default();
+    word.chars().count() >= 4 && !SHORT.contains(&word.to_lowercase().as_str())
 }
 
 /// Whether a text says, over a quotation, who wrote it and when.
@@ -429,12 +462,15 @@ fn opens_heading(line: &str) -> bool {
     dated && (BEFORE_DATE.contains(&word) || number && has_time(line) || line.starts_with('在'))
 }
 
-/// Some say the date and the sender, and no word.
-fn is_heading_without_word(line: &str) -> bool {
-    let end = line.trim_end_matches([':', ' ']);
+/// Some say the date and the sender, and no word: with the sender's address at the end, or, after a
+/// date, with the zone of the clock.
+fn is_heading_without_word(line: &str, dated: bool) -> bool {
+    let end = line.trim_end_matches([':', '：', ' ']);
+    let addressed = end.ends_with('>') && end.contains('@');
+    let timed = has_time(end) && has_year(end) && end.len() < line.len();
     end.len() < 200
-        && (end.ends_with('>') && end.contains('@')
-            || end.contains(" GMT") && has_time(end) && !end.ends_with('<'))
+        && (addressed && (dated || timed)
+            || dated && end.contains(" GMT") && has_time(end) && !end.ends_with('<'))
 }
 
 /// Whether a text begins with a date as 2016-03-03 or 2013/7/20.

@@ -21,6 +21,13 @@ fn the_quotation_below_goes_whatever_its_heading_says() {
         "вт, 3 мар. 2026 г. в 10:00, Мы <us@example.org> написал:",
         "2026年3月3日(火) 10:00 私たち <us@example.org> さんは書きました:",
         "us@example.org 于2026年3月3日周二 10:00写道：",
+        "2026年3月3日(火) 10:00 私たち <us@example.org>:",
+        "вт, 3 мар. 2026 г. в 10:00, Мы <us@example.org>:",
+        "On 03/03/2026 10:00, Us wrote:",
+        "Us <us@example.org> wrote on 03/03/2026 10:00:",
+        "-----us@example.org wrote: -----",
+        "út 3. 3. 2026 v 10:00 odesílatel My <us@example.org>\nnapsal:",
+        "3 Mar 2026 Sal, 10:00 tarihinde Biz <us@example.org> şunu yazdı:",
     ] {
         let text = format!("Gladly.\n\n{heading}\n\n> Hello Ana,\n> shall we talk?\n");
         assert_eq!(new_text(&text), "Gladly.", "{heading}");
@@ -78,6 +85,9 @@ fn sentences_that_resemble_headings_stay() {
         "On Monday I wrote to Bob.\nHe has not answered.",
         "From: what I know, it is fine.\nRegards",
         "I wrote a book in 2019.\nYou may like it.",
+        "In 2019 I wrote a book.\n\nIt has three parts:\none, two and three.",
+        "The meeting of 3 March 2026 at 10:00 was good.\nI wrote this down:\nmore sales.",
+        "On Tuesday at 10:00 I will call.\nI wrote you about it:\nit is about sales.",
         "Numbers --- not words --- count.",
     ] {
         assert_eq!(new_text(text), text, "{text}");
