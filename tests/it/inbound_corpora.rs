@@ -363,18 +363,26 @@ fn text_is_found_in_hard_mime() {
     at_least("text found", found, all, 1.0);
 }
 
-/// A mail comes from anybody, and whoever waits for its class holds a connection. The least of three
-/// readings is taken, so that what else the machine does at the time is not measured; a build
-/// without optimisation needs a fifth of the limit for the slowest.
+/// How long this thread has been on a processor, where the system tells it; else how late it is.
+fn worked(begun: Instant) -> Duration {
+    let counted = fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let counted = counted.and_then(|text| text.split_whitespace().next()?.parse().ok());
+    counted.map_or_else(|| begun.elapsed(), Duration::from_nanos)
+}
+
+/// A mail comes from anybody, and whoever waits for its class holds a connection. Measured is the work
+/// of this thread, and the least of three readings is taken, so that what else the machine does at the
+/// time does not count; a build without optimisation needs a fifth of the limit for the slowest.
 #[test]
 fn no_mail_takes_more_than_a_tenth_of_a_second() {
     let Some(corpora) = corpora() else { return };
+    let begun = Instant::now();
     let mut slowest = (Duration::ZERO, String::new());
     for (name, raw) in mails(&corpora) {
         let readings = (0..3).map(|_| {
-            let begun = Instant::now();
+            let before = worked(begun);
             std::hint::black_box(inbound::read(&raw));
-            begun.elapsed()
+            worked(begun).saturating_sub(before)
         });
         let least = readings.min().expect("a reading");
         assert!(least < Duration::from_millis(100), "{name} took {least:?}");

@@ -111,6 +111,8 @@ pub(super) struct Evidence {
     code: Option<u16>,
     place: Place,
     said: String,
+    /// What that means: looked for once, among hundreds of phrases.
+    meaning: Meaning,
     /// Whether the answer names an address: of who answers "550 : User unknown" to the content, no
     /// one knows what they mean.
     names_address: bool,
@@ -128,15 +130,13 @@ impl Evidence {
         let mut evidence = Self::of_text(diagnostic, place);
         // Some explain in brackets behind the status.
         if evidence.meaning() == Meaning::Nothing && field.contains('(') {
-            evidence.said.push(' ');
-            evidence.said.push_str(&phrases::normal(field));
+            evidence.add(&phrases::normal(field));
         }
         let reported = Status::first_in(field);
         let vague = evidence.status.is_none_or(Status::is_vague);
         if evidence.meaning() == Meaning::Nothing {
             let own = Self::of_text(text, place);
-            evidence.said.push(' ');
-            evidence.said.push_str(&own.said);
+            evidence.add(&own.said);
             if vague && own.status.is_some_and(|status| !status.is_vague()) {
                 evidence.status = own.status;
             }
@@ -159,12 +159,18 @@ impl Evidence {
 
     /// From a text only.
     pub fn of_text(text: &str, place: Place) -> Self {
-        let said = Place::of(text);
+        let own_place = Place::of(text);
+        let said = phrases::normal(text);
         Self {
             status: Status::first_in(text),
             code: code_in(text),
-            place: if said == Place::Unknown { place } else { said },
-            said: phrases::normal(text),
+            place: if own_place == Place::Unknown {
+                place
+            } else {
+                own_place
+            },
+            meaning: phrases::meaning(&said),
+            said,
             names_address: text.contains('@'),
             sure: false,
             dormant: false,
@@ -179,7 +185,14 @@ impl Evidence {
 
     /// What the text means.
     pub fn meaning(&self) -> Meaning {
-        phrases::meaning(&self.said)
+        self.meaning
+    }
+
+    /// Takes what is said besides for said, too.
+    fn add(&mut self, said: &str) {
+        self.said.push(' ');
+        self.said.push_str(said);
+        self.meaning = phrases::meaning(&self.said);
     }
 
     /// Whether the address itself does not exist or takes no mail for good.

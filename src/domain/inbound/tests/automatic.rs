@@ -1,3 +1,5 @@
+//! Automatic replies, and the day of return that they state.
+
 use super::*;
 
 /// A Tuesday.

@@ -1,3 +1,5 @@
+//! Bounces: which mails are some, whom they are about, and which are for good.
+
 use super::*;
 
 /// A report as RFC 3464 has it, with this text above it.

@@ -1,3 +1,5 @@
+//! Complaints, and reports that look like some.
+
 use super::*;
 
 fn feedback(fields: &str, original: &str) -> Class {

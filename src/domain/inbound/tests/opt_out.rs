@@ -1,3 +1,5 @@
+//! Requests for no more mail.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! What is new in a reply.
+
 use super::*;
 
 fn new_text(text: &str) -> String {
