@@ -72,9 +72,12 @@ fn of_report(recipients: Vec<Recipient>, words: &text::Words<'_>, returned: &Ret
     let said = text::segments(words.own);
     let alone = recipients.len() == 1;
     let failed = recipients.iter().any(|one| one.action == Action::Failed);
-    let failures = recipients
-        .into_iter()
-        .filter(|one| !failed || one.action == Action::Failed);
+    let concerned = if failed {
+        Action::Failed
+    } else {
+        Action::Delayed
+    };
+    let failures = recipients.into_iter().filter(|one| one.action == concerned);
     let failures = failures
         .map(|recipient| {
             let own = said
