@@ -116,6 +116,11 @@ pub async fn update(
     }
     changed.revision += 1;
     changed.updated_at = services.clock.now();
+    if changed.pace != before.pace {
+        // A shorter gap holds at once, not only after the one that was begun.
+        let latest = changed.updated_at + changed.pace.most();
+        changed.next_free_at = changed.next_free_at.min(latest);
+    }
     sender::save(&tx, caller.workspace, &changed).await?;
     // Another node may be the one that sends through it.
     dialect::notify(&tx).await?;

@@ -36,6 +36,11 @@ impl Pace {
         self.min_gap + Duration::milliseconds(share)
     }
 
+    /// The most that they are apart.
+    pub fn most(&self) -> Duration {
+        self.min_gap + self.jitter
+    }
+
     /// How far apart they are on the average.
     pub fn mean(&self) -> Duration {
         self.min_gap + self.jitter / 2

@@ -188,7 +188,7 @@ pub(super) struct Recording<'a> {
     opted_out: (Vec<(Channel, String)>, Vec<ExecutionId>),
     unhealthy: BTreeMap<SenderId, (DateTime<Utc>, String)>,
     healthy: BTreeSet<SenderId>,
-    paced: BTreeMap<SenderId, DateTime<Utc>>,
+    paced: BTreeMap<SenderId, Duration>,
     /// Senders that are switched off, as their login was refused time and again.
     refused_login: BTreeMap<SenderId, String>,
     /// The senders' clocks of versions that go by them.
@@ -264,7 +264,7 @@ impl<'a> Recording<'a> {
         if let (Some(sender), Some(gap)) = (&claimed.sender, claimed.gap)
             && !nothing_left
         {
-            self.paced.insert(sender.id, self.now + gap);
+            self.paced.insert(sender.id, gap);
         }
         match ending {
             Ending::Released | Ending::Dispatched(Outcome::NotBegun, _) => {

@@ -290,9 +290,9 @@ impl<'a> Taking<'a> {
         let paced = self.sender.as_ref().zip(self.gap);
         match paced.filter(|_| sent > 0) {
             Some((sender, gap)) => {
-                let next_free = self.now + gap;
-                lane::set_next_free(self.tx, sender.id, next_free.timestamp_millis()).await?;
-                self.claim.at_latest(next_free);
+                let (now, gap_ms) = (self.now.timestamp_millis(), gap.num_milliseconds());
+                lane::set_next_free(self.tx, sender.id, now, gap_ms).await?;
+                self.claim.at_latest(self.now + gap);
             }
             // There may be more than one transaction takes, and leads have new due times.
             None if self.claim.progressed => self.claim.at_latest(self.now),

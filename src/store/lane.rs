@@ -493,19 +493,26 @@ pub async fn is_sending(tx: &impl ConnectionTrait, sender: SenderId) -> Result<b
     Ok(sql::number(tx, statement, Arguments::new().with(sender.uuid())).await? > 0)
 }
 
-/// Notes when a sender's pace lets its next message go.
+/// Notes that a sender's pace lets its next message go so long from now, or as soon as its pace does by
+/// now, if that was shortened meanwhile.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
 pub async fn set_next_free(
     tx: &impl ConnectionTrait,
     sender: SenderId,
-    next_free_at_ms: i64,
+    now_ms: i64,
+    gap_ms: i64,
 ) -> Result<()> {
     sql::execute(
         tx,
-        "UPDATE sender SET next_free_at = $1 WHERE id = $2",
-        Arguments::new().with(next_free_at_ms).with(sender.uuid()),
+        "UPDATE sender SET next_free_at = $1 + CASE WHEN min_gap_ms + gap_jitter_ms < $2
+             THEN min_gap_ms + gap_jitter_ms ELSE $2 END
+         WHERE id = $3",
+        Arguments::new()
+            .with(now_ms)
+            .with(gap_ms)
+            .with(sender.uuid()),
     )
     .await?;
     Ok(())

@@ -206,6 +206,45 @@ both!(the_pace_of_a_sender, |h: Harness| async move {
     due.is_blocked_by(&h, "SENDER_PACING", at(3, 10, 10)).await;
 });
 
+both!(a_shorter_pace_holds_at_once, |h: Harness| async move {
+    for (pace, waits) in [
+        (json!({ "minGap": null }), 0),
+        (json!({ "minGap": "PT5M", "gapJitter": "PT1M" }), 6),
+        // A longer one begins with the next message.
+        (json!({ "minGap": "PT3H" }), 60),
+    ] {
+        let due = Due::new(&h, always()).await;
+        due.change_sender(&h, json!({ "minGap": "PT1H" })).await;
+        h.clock.advance_to(h.clock.now() + Duration::days(2));
+        assert_eq!(due.turn(&h).await, 1);
+        due.change_sender(&h, pace).await;
+        let until = h.clock.now() + Duration::minutes(waits);
+        if waits > 0 {
+            due.is_blocked_by(&h, "SENDER_PACING", until).await;
+        } else {
+            assert_eq!(due.blockers(&h).await, []);
+            assert_eq!(due.turn(&h).await, 1);
+        }
+    }
+});
+
+both!(a_cap_of_nothing_does_not_end_by_itself, |h: Harness| async move {
+    let due = Due::new(&h, always()).await;
+    due.change_sender(&h, json!({ "dailyCap": 0 })).await;
+    h.clock.advance_to(at(3, 10, 0));
+    for _ in 0..2 {
+        assert_eq!(due.blockers(&h).await, [("SENDER_DAILY_CAP".into(), None)]);
+        assert_eq!(due.turn(&h).await, 0);
+        h.clock.advance_to(h.clock.now() + Duration::days(1));
+    }
+    let read = "{ leads(first: 1) { nodes { blockers { message } } } }";
+    let told = h.data(read, json!({})).await;
+    let told = &told["leads"]["nodes"][0]["blockers"][0]["message"];
+    assert!(told.to_string().contains("dailyCap of its sender is 0"), "{told}");
+    due.change_sender(&h, json!({ "dailyCap": 9 })).await;
+    assert_eq!(due.turn(&h).await, 2);
+});
+
 both!(a_sender_that_cannot_log_in, |h: Harness| async move {
     let due = Due::new(&h, always()).await;
     due.receiver.refuse_logins(true);
@@ -322,13 +361,19 @@ both!(
         shared.told(&h, &[]).await;
         // Both are at their caps, on clocks whose days end one after the other.
         let (ada, bob) = (0, 1);
-        shared.change(&h, ada, json!({ "dailyCap": 0 })).await;
+        // The first day of their warm-up sends nothing.
+        let warm_up = json!({ "startAt": "2026-03-03", "firstDayCap": 0, "dailyIncrease": 9 });
+        shared.change(&h, ada, json!({ "warmUp": warm_up })).await;
         shared.told(&h, &[]).await;
-        let tokyo = json!({ "dailyCap": 0, "timeZone": "Asia/Tokyo" });
+        let tokyo = json!({ "warmUp": warm_up, "timeZone": "Asia/Tokyo" });
         shared.change(&h, bob, tokyo).await;
         let capped = |until: &str| [("SENDER_DAILY_CAP", json!(until))];
         shared.told(&h, &capped("2026-03-03T15:00:00.000Z")).await;
         assert_eq!(shared.turn(&h).await, 0);
+        // One that is to send nothing is not the one that is free soonest.
+        shared.change(&h, bob, json!({ "dailyCap": 0 })).await;
+        shared.told(&h, &capped("2026-03-04T00:00:00.000Z")).await;
+        shared.change(&h, bob, json!({ "dailyCap": null })).await;
         // The one that would be free first is switched off.
         let off = json!({ "enabled": false });
         shared.change(&h, bob, off.clone()).await;
@@ -348,7 +393,7 @@ both!(
         assert_eq!(shared.turn(&h).await, 0);
         // One is enough for all of them.
         shared
-            .change(&h, bob, json!({ "enabled": true, "dailyCap": 100 }))
+            .change(&h, bob, json!({ "enabled": true, "warmUp": null }))
             .await;
         shared.told(&h, &[]).await;
         assert_eq!(shared.turn(&h).await, 8);

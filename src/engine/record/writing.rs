@@ -91,8 +91,9 @@ impl Recording<'_> {
             } else if self.healthy.contains(&sender) {
                 lane::set_healthy(tx, sender).await?;
             }
-            if let Some(next_free) = self.paced.get(&sender) {
-                lane::set_next_free(tx, sender, next_free.timestamp_millis()).await?;
+            if let Some(gap) = self.paced.get(&sender) {
+                let (now, gap) = (self.now.timestamp_millis(), gap.num_milliseconds());
+                lane::set_next_free(tx, sender, now, gap).await?;
             }
         }
         for (sender, reason) in &self.refused_login {

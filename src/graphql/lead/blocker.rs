@@ -41,7 +41,7 @@ pub enum BlockerCode {
     OutsideWindow,
     /// The day is a holiday of the settings, else a send window would be open or still open today.
     Holiday,
-    /// Its sender has sent as much as it may in a day of its own clock.
+    /// Its sender has sent as much as it may in a day of its own clock, or may send nothing at all.
     SenderDailyCap,
     /// Its sender has sent just now, and keeps its distance between two messages.
     SenderPacing,
@@ -208,6 +208,9 @@ fn switched_off(senders: &[Arc<Sender>]) -> Option<Blocker> {
     Some(Blocker::new(BlockerCode::SenderDisabled, message, None))
 }
 
+/// When a gate opens that does not by itself.
+const NEVER: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
+
 /// A sender by which the message may leave, and its gates that are closed.
 type Way = (Arc<Sender>, Vec<Closed>);
 
@@ -249,9 +252,16 @@ async fn ways(
         ];
         let mut closed: Vec<Closed> = gates.into_iter().flatten().collect();
         let cap = sender.daily_cap.and_then(|cap| u32::try_from(cap).ok());
-        let cap = daily_cap_on(local_day(now, &of_sender), cap, sender.warm_up.as_ref());
-        let key = QuotaKey::of(sender.id.uuid(), QuotaKind::Sends, &of_sender, now);
-        closed.extend(capped(ctx, Gate::SenderCap, cap, key, &of_sender, now).await?);
+        if cap == Some(0) {
+            closed.push(Closed {
+                gate: Gate::SenderCap,
+                until: NEVER,
+            });
+        } else {
+            let cap = daily_cap_on(local_day(now, &of_sender), cap, sender.warm_up.as_ref());
+            let key = QuotaKey::of(sender.id.uuid(), QuotaKind::Sends, &of_sender, now);
+            closed.extend(capped(ctx, Gate::SenderCap, cap, key, &of_sender, now).await?);
+        }
         let is_free = sender.enabled && closed.is_empty();
         ways.push((Arc::clone(sender), closed));
         if is_free {
@@ -377,7 +387,12 @@ impl From<Closed> for Blocker {
             Gate::SenderPace => (
                 BlockerCode::SenderPacing,
                 "Its sender has sent just now and keeps its minGap, and a share of its gapJitter, to \
-                 the next message.",
+                 the next message: wait, or shorten them with senderUpdate, which holds at once.",
+            ),
+            Gate::SenderCap if closed.until == NEVER => (
+                BlockerCode::SenderDailyCap,
+                "The dailyCap of its sender is 0, which sends nothing: raise it with senderUpdate, or \
+                 give null for no limit.",
             ),
             Gate::SenderCap => (
                 BlockerCode::SenderDailyCap,
@@ -405,7 +420,8 @@ impl From<Closed> for Blocker {
                  and publish, or wait for the next day of the sequence's clock.",
             ),
         };
-        Self::new(code, message, Some(closed.until))
+        let until = Some(closed.until).filter(|until| *until != NEVER);
+        Self::new(code, message, until)
     }
 }
 
@@ -454,7 +470,8 @@ fn of_state(
             add(BlockerCode::Unconfirmed, message, None);
         }
         Some(Hold::Retrying) if due_at.is_some() => {
-            let message = "The last attempt failed for a passing reason; it is tried again.";
+            let message = "The last attempt failed for a passing reason, which is the error of the lead's \
+                           last execution; it is tried again.";
             add(BlockerCode::Retrying, message, due_at);
         }
         Some(Hold::MissingAddress) => {
