@@ -46,7 +46,7 @@ pub(super) enum KeyError {
     #[error("--secret-key (CADENZA_SECRET_KEY) is not a key")]
     Given(#[source] NotAKey),
     #[error(
-        "the secret key file {file} is not there, and the database was used with a key (fingerprint {fingerprint}); put the file back, or give its place with --secret-key-file"
+        "the secret key file {file} is not there, and the database was used with a key (fingerprint {fingerprint}); put the file back, give its place with --secret-key-file, or give the key that is in it with --secret-key (CADENZA_SECRET_KEY)"
     )]
     Lost { file: String, fingerprint: String },
     #[error("{file} does not hold a key")]

@@ -90,7 +90,10 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return told(&error),
+    };
     let outcome = telemetry::start(&cli.log.log, cli.log.log_format)
         .map_err(Into::into)
         .and_then(|()| run(cli.command));
@@ -101,6 +104,15 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells what the command line says of itself, or what is wrong with it: clap itself would end with 2, which
+/// has a meaning here.
+fn told(error: &clap::Error) -> ExitCode {
+    if error.print().is_err() || error.use_stderr() {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
 }
 
 /// Why a command failed.

@@ -29,7 +29,7 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use tags::{MergeData, similar, unknown_tags};
+pub use tags::{MergeData, similar, similar_within, unknown_tags};
 
 use value::{Escape, Operand, TooLarge};
 

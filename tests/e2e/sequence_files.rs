@@ -148,7 +148,7 @@ async fn a_sequence_lives_in_a_file(database: Database) {
     let (code, said) = desk.apply(&edited, &["--plan"]).await;
     assert_eq!(code, 2, "{said}");
     for part in [
-        "~ settings.maxSendsPerDay: 40 -> 0",
+        "~ settings.maxSendsPerDay: 40 -> null",
         "~ step read changed",
         "action.condition.within: \"P3D\" -> \"P4D\"",
         "action.condition.yes: \"text\" -> nothing",
@@ -355,6 +355,24 @@ async fn what_is_wrong_changes_nothing_and_is_said_with_its_place() {
     assert_eq!(code, 2, "{said}");
     assert!(said.contains("refused UNKNOWN_STEP"), "{said}");
 
+    // A command line that is wrong is no plan with changes.
+    for (arguments, code, part) in [
+        (&["apply"][..], 1, "<FILE>"),
+        (&["apply", "f", "--plann"], 1, "--plann"),
+        (&["export", "no-id"], 1, "no-id"),
+        (&["apply", "f", "--plan", "--removed-step", "a=b"], 1, "--publish"),
+        (&["--help"], 0, "apply"),
+        (&["--version"], 1, "--version"),
+    ] {
+        let ended = desk.run(arguments).await;
+        let said = [ended.stdout, ended.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert_eq!(ended.status.code(), Some(code), "{said}");
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let version = desk.world.command(&["--version"]).output().await;
+    assert_eq!(version.expect("runs").status.code(), Some(0));
+
     let mut no_token = desk.world.command(&["sequence", "export"]);
     no_token.arg("seq_00000000000000000000000001");
     no_token.env_remove("CADENZA_TOKEN");
@@ -370,6 +388,9 @@ async fn what_is_wrong_changes_nothing_and_is_said_with_its_place() {
     ]);
     let said = String::from_utf8_lossy(&wrong_token.await.stderr).into_owned();
     assert!(said.contains("UNAUTHENTICATED"), "{said}");
+    let gone = desk.run(&["export", "seq_00000000000000000000000001"]);
+    let said = String::from_utf8_lossy(&gone.await.stderr).into_owned();
+    assert!(said.contains("take the id from an answer"), "{said}");
     let nowhere = desk.run(&[
         "export",
         "seq_00000000000000000000000001",

@@ -52,7 +52,7 @@ sequence with its id, or else the one with its name, or else a new one. In sende
 senders by their addresses.
 
 --plan ends with 0 where nothing would change, with 2 where something would, and with 1 where the
-file or the server is at fault.
+file, the command line or the server is at fault.
 
 Examples:
   cadenza sequence apply welcome.yaml --plan
@@ -123,12 +123,13 @@ pub(super) struct ApplyArgs {
     /// Publish the sequence in the end
     #[arg(long, env = "CADENZA_PUBLISH")]
     publish: bool,
-    /// Where leads go whose step is gone when the sequence is published: next, the next step that is
+    /// Where leads go whose step is gone, with --publish: next, the next step that is
     /// left; stop; or OLD=NEW, with a comma between several
     #[arg(
         long,
         env = "CADENZA_REMOVED_STEP",
         default_value = "next",
+        requires = "publish",
         value_name = "WAY"
     )]
     removed_step: RemovedStep,
@@ -159,6 +160,9 @@ pub enum SequenceError {
     /// There is no such sequence.
     #[error("there is no sequence {0}: take id out of the file to make a new one, or correct it")]
     Missing(SequenceId),
+    /// There is no such sequence to write.
+    #[error("there is no sequence {0}: take the id from an answer of the API")]
+    NoSuch(SequenceId),
     /// Several sequences have the file's name.
     #[error(
         "several sequences are called {name}: write the id of one into the file: {}",
@@ -214,7 +218,11 @@ fn join(ids: &[SequenceId]) -> String {
 pub(super) async fn run(command: SequenceCommand) -> Result<ExitCode, Failure> {
     match command {
         SequenceCommand::Export(arguments) => {
-            let stored = find(&arguments.server.remote()?, arguments.id).await?;
+            let stored = find(&arguments.server.remote()?, arguments.id).await;
+            let stored = stored.map_err(|error| match error {
+                SequenceError::Missing(id) => SequenceError::NoSuch(id),
+                other => other,
+            })?;
             let text = stored.definition.write()?;
             std::io::stdout().write_all(text.as_bytes())?;
             Ok(ExitCode::SUCCESS)

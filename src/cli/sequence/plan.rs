@@ -6,7 +6,6 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::SequenceError;
-use super::stored::settings_input;
 use super::wrong::{below, place};
 use crate::app::sequence::Content;
 use crate::domain::flow::{Flow, Step};
@@ -81,11 +80,12 @@ impl Plan {
             to: Some(after.name.clone().into()),
         });
         let settings = ["settings".to_owned()];
-        let (from, to) = (
-            settings_input(&before.settings)?,
-            settings_input(&after.settings)?,
-        );
-        let settings = differences(&settings, &from.into(), &to.into());
+        let shown = |settings| serde_json::to_value(settings);
+        let (from, to) = (shown(&before.settings), shown(&after.settings));
+        let (Ok(from), Ok(to)) = (from, to) else {
+            return Err(SequenceError::Unreadable);
+        };
+        let settings = differences(&settings, &from, &to);
         Ok(Self {
             is_new,
             name,
@@ -325,7 +325,7 @@ mod tests {
             plan(&before, &after),
             "  ~ name: \"Old\" -> \"New\"\n  \
              ~ settings.timeZone: \"UTC\" -> \"Europe/Lisbon\"\n  \
-             ~ settings.maxSendsPerDay: 0 -> 9\n  \
+             ~ settings.maxSendsPerDay: null -> 9\n  \
              > step a rewired\n      next: \"b\" -> \"c\"\n  \
              ~ step c changed\n      action.task.title: \"Three\" -> \"Drei\"\n      \
              next: nothing -> \"d\"\n  \

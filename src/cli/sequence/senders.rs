@@ -9,7 +9,7 @@ use super::api::{Api, ApiError};
 use super::wrong::{Wrong, below};
 use crate::domain::flow::{Channel, SenderFacts};
 use crate::domain::id::SenderId;
-use crate::domain::template::similar;
+use crate::domain::template::similar_within;
 
 /// What is asked of a sender.
 pub(super) const SENDER: &str = "id name address channel enabled";
@@ -126,7 +126,8 @@ impl Senders {
                 Err(missing(named, channel, &known))
             }
             _ => {
-                let ids: Vec<String> = found.iter().map(|one| one.id.to_string()).collect();
+                let one = |one: &&Sender| format!("{} ({}, {})", one.id, one.name, one.address);
+                let ids: Vec<String> = found.iter().map(one).collect();
                 let ids = ids.join(", ");
                 Err(format!(
                     "Several senders for {channel} are called {named}: write the id of one of \
@@ -142,11 +143,17 @@ fn missing(named: &str, channel: Channel, known: &[&str]) -> String {
     if known.is_empty() {
         return format!("{start}, nor any other: make it with senderCreate.");
     }
-    if let Some(better) = similar(named, known.iter().copied()) {
-        return format!("{start}: did you mean {better}?");
+    if let Some(better) = similar_within(named, known.iter().copied(), edits_max) {
+        return format!("{start}: did you mean {better}? If not, make it with senderCreate.");
     }
-    let some: Vec<&str> = known.iter().copied().take(NAMED_MAX).collect();
-    let rest = known.len().saturating_sub(NAMED_MAX);
+    let mut once: Vec<&str> = Vec::new();
+    for one in known {
+        if !once.contains(one) {
+            once.push(one);
+        }
+    }
+    let some: Vec<&str> = once.iter().copied().take(NAMED_MAX).collect();
+    let rest = once.len().saturating_sub(NAMED_MAX);
     let rest = if rest > 0 {
         format!(" or one of {rest} more")
     } else {
@@ -156,6 +163,12 @@ fn missing(named: &str, channel: Channel, known: &[&str]) -> String {
         "{start}: make it with senderCreate, or use {}{rest}.",
         some.join(", ")
     )
+}
+
+/// By how many edits a sender may be misspelled: few, for one mailbox or number is much like another.
+fn edits_max(address: &str) -> usize {
+    let own = address.split('@').next().unwrap_or_default();
+    own.chars().count().div_ceil(4).min(2)
 }
 
 fn read(shown: &Value) -> Option<Sender> {
@@ -173,7 +186,8 @@ fn read(shown: &Value) -> Option<Sender> {
 mod tests {
     use super::*;
 
-    const IDS: [&str; 3] = [
+    const IDS: [&str; 4] = [
+        "sender_00000000000000000000000000",
         "sender_00000000000000000000000001",
         "sender_00000000000000000000000002",
         "sender_00000000000000000000000003",
@@ -188,6 +202,7 @@ mod tests {
             sender(IDS[0], "Sales", "sales@example.com", "EMAIL"),
             sender(IDS[1], "Sales", "twin@example.com", "EMAIL"),
             sender(IDS[2], "Phone", "+351910000001", "SMS"),
+            sender(IDS[3], "Other phone", "+351910000001", "SMS"),
         ];
         Senders::of(shown.iter())
     }
@@ -199,13 +214,13 @@ mod tests {
         for (named, channel, id) in [
             (IDS[1], Channel::Email, IDS[1]),
             ("SALES@example.com", Channel::Email, IDS[0]),
-            ("+351910000001", Channel::Sms, IDS[2]),
             ("Phone", Channel::Sms, IDS[2]),
         ] {
             assert_eq!(find(named, channel), Ok(id.to_owned()));
         }
         for (named, channel, said) in [
             ("Sales", Channel::Email, "Several senders for EMAIL"),
+            ("Sales", Channel::Email, "(Sales, twin@example.com)"),
             (
                 "sale@example.com",
                 Channel::Email,
@@ -213,6 +228,10 @@ mod tests {
             ),
             ("Phone", Channel::Whatsapp, "nor any other"),
             ("nobody", Channel::Sms, "use +351910000001."),
+            // Somebody else's mailbox and number.
+            ("maria@example.com", Channel::Email, "senderCreate, or use sales@example.com, twin@example.com."),
+            ("+918910004321", Channel::Sms, "senderCreate, or use +351910000001."),
+            ("+351910000010", Channel::Sms, "If not, make it with senderCreate."),
         ] {
             let message = find(named, channel).expect_err("none");
             assert!(message.contains(said), "{message}");

@@ -270,10 +270,19 @@ fn resembling(folded: &str) -> Option<&'static str> {
 
 /// The one of some names that resembles a misspelled one: the same letters, or a small edit distance.
 pub fn similar<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    similar_within(wrong, names, |name| name.chars().count().div_ceil(4))
+}
+
+/// The one of some names that resembles a misspelled one most, at most so many edits away.
+pub fn similar_within<'a>(
+    wrong: &str,
+    names: impl Iterator<Item = &'a str>,
+    most: impl Fn(&str) -> usize,
+) -> Option<&'a str> {
     let folded = fold(wrong);
     names
         .map(|name| (edit_distance(&folded, &fold(name)), name))
-        .filter(|(distance, name)| *distance <= name.chars().count().div_ceil(4))
+        .filter(|(distance, name)| *distance <= most(name))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
