@@ -360,7 +360,11 @@ async fn what_is_wrong_changes_nothing_and_is_said_with_its_place() {
         (&["apply"][..], 1, "<FILE>"),
         (&["apply", "f", "--plann"], 1, "--plann"),
         (&["export", "no-id"], 1, "no-id"),
-        (&["apply", "f", "--plan", "--removed-step", "a=b"], 1, "--publish"),
+        (
+            &["apply", "f", "--plan", "--removed-step", "a=b"],
+            1,
+            "--publish",
+        ),
         (&["--help"], 0, "apply"),
         (&["--version"], 1, "--version"),
     ] {

@@ -228,22 +228,28 @@ both!(a_shorter_pace_holds_at_once, |h: Harness| async move {
     }
 });
 
-both!(a_cap_of_nothing_does_not_end_by_itself, |h: Harness| async move {
-    let due = Due::new(&h, always()).await;
-    due.change_sender(&h, json!({ "dailyCap": 0 })).await;
-    h.clock.advance_to(at(3, 10, 0));
-    for _ in 0..2 {
-        assert_eq!(due.blockers(&h).await, [("SENDER_DAILY_CAP".into(), None)]);
-        assert_eq!(due.turn(&h).await, 0);
-        h.clock.advance_to(h.clock.now() + Duration::days(1));
+both!(
+    a_cap_of_nothing_does_not_end_by_itself,
+    |h: Harness| async move {
+        let due = Due::new(&h, always()).await;
+        due.change_sender(&h, json!({ "dailyCap": 0 })).await;
+        h.clock.advance_to(at(3, 10, 0));
+        for _ in 0..2 {
+            assert_eq!(due.blockers(&h).await, [("SENDER_DAILY_CAP".into(), None)]);
+            assert_eq!(due.turn(&h).await, 0);
+            h.clock.advance_to(h.clock.now() + Duration::days(1));
+        }
+        let read = "{ leads(first: 1) { nodes { blockers { message } } } }";
+        let told = h.data(read, json!({})).await;
+        let told = &told["leads"]["nodes"][0]["blockers"][0]["message"];
+        assert!(
+            told.to_string().contains("dailyCap of its sender is 0"),
+            "{told}"
+        );
+        due.change_sender(&h, json!({ "dailyCap": 9 })).await;
+        assert_eq!(due.turn(&h).await, 2);
     }
-    let read = "{ leads(first: 1) { nodes { blockers { message } } } }";
-    let told = h.data(read, json!({})).await;
-    let told = &told["leads"]["nodes"][0]["blockers"][0]["message"];
-    assert!(told.to_string().contains("dailyCap of its sender is 0"), "{told}");
-    due.change_sender(&h, json!({ "dailyCap": 9 })).await;
-    assert_eq!(due.turn(&h).await, 2);
-});
+);
 
 both!(a_sender_that_cannot_log_in, |h: Harness| async move {
     let due = Due::new(&h, always()).await;

@@ -229,9 +229,21 @@ mod tests {
             ("Phone", Channel::Whatsapp, "nor any other"),
             ("nobody", Channel::Sms, "use +351910000001."),
             // Somebody else's mailbox and number.
-            ("maria@example.com", Channel::Email, "senderCreate, or use sales@example.com, twin@example.com."),
-            ("+918910004321", Channel::Sms, "senderCreate, or use +351910000001."),
-            ("+351910000010", Channel::Sms, "If not, make it with senderCreate."),
+            (
+                "maria@example.com",
+                Channel::Email,
+                "senderCreate, or use sales@example.com, twin@example.com.",
+            ),
+            (
+                "+918910004321",
+                Channel::Sms,
+                "senderCreate, or use +351910000001.",
+            ),
+            (
+                "+351910000010",
+                Channel::Sms,
+                "If not, make it with senderCreate.",
+            ),
         ] {
             let message = find(named, channel).expect_err("none");
             assert!(message.contains(said), "{message}");
