@@ -11,7 +11,7 @@ mod tests;
 
 use std::fmt;
 
-pub use self::text::{Excess, MESSAGE_UNITS_MAX, TextContent, message_units};
+pub use self::text::{Excess, JsonFault, MESSAGE_UNITS_MAX, TextContent, message_units};
 use super::template::{Kind, MergeData, RenderError, TagUse, Template, unknown_tags};
 
 /// A part of a message's content, named as in the API.

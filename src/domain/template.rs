@@ -29,6 +29,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub(crate) use bounds::MAX_NESTING;
 pub use tags::{MergeData, similar, similar_within, unknown_tags};
 
 use value::{Escape, Operand, TooLarge};
@@ -232,6 +233,35 @@ impl Template {
             nodes.iter().map(node).sum()
         }
         of(&self.inner.nodes, measure)
+    }
+
+    /// What it comes to where every tag of an attribute has the one value and every other tag the other,
+    /// whatever its default is, and where of each chain of conditions the branch with this number is taken,
+    /// counted from 0, or the last.
+    pub(crate) fn sampled(&self, way: usize, attribute: &str, text: &str) -> String {
+        fn write(nodes: &[Node], way: usize, values: (&str, &str), left: usize, out: &mut String) {
+            for node in nodes {
+                match node {
+                    Node::Text(text) => out.push_str(text),
+                    Node::Emit(emit) => out.push_str(match emit.operand.tag {
+                        tags::Tag::Attribute(_) => values.0,
+                        _ => values.1,
+                    }),
+                    Node::If { then, .. } if left == 0 => write(then, way, values, way, out),
+                    Node::If { otherwise, .. } => {
+                        // An `elif` is a condition that is all of its `else`.
+                        let left = match otherwise.as_slice() {
+                            [Node::If { .. }] => left - 1,
+                            _ => way,
+                        };
+                        write(otherwise, way, values, left, out);
+                    }
+                }
+            }
+        }
+        let mut out = String::with_capacity(self.inner.source_bytes);
+        write(&self.inner.nodes, way, (attribute, text), way, &mut out);
+        out
     }
 
     /// Renders the template for one person.

@@ -156,7 +156,8 @@ pub enum FlowProblemCode {
     MessageTooLong,
     /// A reply in a thread may come from another sender than the email that it follows.
     ThreadSender,
-    /// A merge tag cannot be read; as a warning, it stands where none is, and goes out as it is written.
+    /// A merge tag cannot be read, or the body of a request is not JSON around its tags; as a warning, a tag
+    /// stands where none is read, and goes out as it is written, or leaves a body JSON for some only.
     BrokenMergeTag,
     /// A merge tag names no known field; as a warning, an attribute that nobody was seen with.
     UnknownMergeTag,

@@ -1,7 +1,11 @@
 //! Texts that are no email: of text and WhatsApp messages, of tasks, of requests.
 
+use serde::de::IgnoredAny;
+
 use super::{ContentField, ContentProblem, ContentProblemKind, Part, compile_part};
-use crate::domain::template::{Kind, MAX_SUBJECT_BYTES, MergeData, RenderError, TagUse, Template};
+use crate::domain::template::{
+    Kind, MAX_NESTING, MAX_SUBJECT_BYTES, MergeData, RenderError, TagUse, Template,
+};
 
 /// The longest rendered text message, in UTF-16 units: what providers take as one message, which they
 /// split into parts that the phone joins again.
@@ -103,6 +107,30 @@ impl TextContent {
         Ok(text)
     }
 
+    /// What keeps it from being JSON, if anything does. It is tried with texts and with numbers for values, along
+    /// ways through its conditions of which each branch is on one: which of them people take is not known.
+    pub fn json_fault(&self) -> Option<JsonFault> {
+        let texts = |attribute: &str| {
+            let ways = (0..=MAX_NESTING).map(|way| self.template.sampled(way, attribute, "x"));
+            let mut ways: Vec<String> = ways.collect();
+            ways.dedup();
+            ways
+        };
+        let fault = |text: &String| serde_json::from_str::<IgnoredAny>(text).err();
+        let ways = texts("x");
+        let faults: Vec<_> = ways.iter().filter_map(fault).collect();
+        let first = faults.first()?;
+        if faults.len() < ways.len() || texts("0").iter().any(|text| fault(text).is_none()) {
+            return Some(JsonFault::ForSome);
+        }
+        let reason = first.to_string();
+        let reason = reason.split(" at line ").next().unwrap_or_default();
+        Some(JsonFault::Always {
+            line: first.line(),
+            reason: reason.to_owned(),
+        })
+    }
+
     /// How it is too long for everybody, if it is.
     pub fn excess(&self) -> Option<Excess> {
         if self.is_message {
@@ -111,6 +139,20 @@ impl TextContent {
         }
         Excess::of_line(self.field, &self.template)
     }
+}
+
+/// Why a text is not JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JsonFault {
+    /// Whatever the values of its merge tags are.
+    Always {
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// For some: where a text stands for an attribute, or by a branch of a condition.
+    ForSome,
 }
 
 /// A text that is too long, whatever the values of its merge tags are.
@@ -159,6 +201,41 @@ mod tests {
         let rendered = content.render(&data).expect("renders");
         let read: serde_json::Value = serde_json::from_str(&rendered).expect("is JSON");
         assert_eq!(read["name"], "A \"b\"\n\\ \u{1}ć");
+    }
+
+    #[test]
+    fn a_body_that_is_not_json_is_told() {
+        let fault = |source: &str| TextContent::json(source).expect("compiles").json_fault();
+        for sound in [
+            r#"{"a": "{{ first_name }} {{ attributes.x }}"}"#,
+            r#""{{ first_name }}""#,
+            r#"[1, {% if title %}"{{ title }}"{% else %}null{% endif %}]"#,
+            r#"{"a": {% if country == "PT" %}1{% elif country == "DE" %}2{% else %}3{% endif %}}"#,
+        ] {
+            assert_eq!(fault(sound), None, "{sound}");
+        }
+        for some in [
+            r#"{"a": {{ attributes.score }}}"#,
+            r#"{"a": {{ attributes.score | default("null") }}, "b": "{{ email }}"}"#,
+            r#"{"a": {% if country == "PT" %}1{% elif country == "DE" %}2{% endif %}}"#,
+            r#"{"a": {% if title %}1{% elif company %}{{ company }}{% else %}3{% endif %}}"#,
+        ] {
+            assert_eq!(fault(some), Some(JsonFault::ForSome), "{some}");
+        }
+        for (broken, at) in [
+            ("not json {{ first_name }}", 1),
+            ("{\n\"a\": {{ first_name }} , \"b\": }", 2),
+            ("{\n\"a\": \"{{ first_name }}\",\n}", 3),
+            (r#"{"a": {{ first_name }}}"#, 1),
+            (r#"{"a": "{{ first_name }}"} {}"#, 1),
+        ] {
+            let found = fault(broken);
+            let Some(JsonFault::Always { line, reason }) = &found else {
+                panic!("{broken}: {found:?}");
+            };
+            assert_eq!(*line, at, "{broken}: {reason}");
+            assert!(!reason.is_empty() && !reason.contains("line"), "{reason}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ const MAX_TOKENS_PER_TAG: usize = 64;
 /// Most merge tags and conditions in a template.
 const MAX_TAGS: usize = 2_000;
 /// How deep conditions nest; each `elif` counts.
-const MAX_NESTING: usize = 16;
+pub(crate) const MAX_NESTING: usize = 16;
 /// Checks length and characters.
 pub(super) fn check_source(source: &str) -> Result<(), TemplateError> {
     if source.len() > MAX_SOURCE_BYTES {

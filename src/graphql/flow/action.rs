@@ -286,7 +286,8 @@ impl WebhookAction<'_> {
         Ok(Some(Json(headers)))
     }
 
-    /// Its body: JSON with merge tags; null where it is the lead and its person.
+    /// Its body: JSON with merge tags in its texts, unless a header Content-Type says otherwise; null where
+    /// it is the lead and its person.
     async fn body(&self) -> Option<&str> {
         self.0.body.as_deref()
     }

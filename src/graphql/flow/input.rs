@@ -188,7 +188,8 @@ pub struct WebhookActionInput {
     /// Its headers as an object of texts, at most 20, beside those that are set with each request:
     /// {"Authorization": "Bearer x"}.
     headers: Option<Json>,
-    /// Its body: JSON with merge tags in its texts; left out, the lead and its person.
+    /// Its body: JSON with merge tags in its texts, unless a header Content-Type says otherwise; left out,
+    /// the lead and its person.
     body: Option<String>,
 }
 

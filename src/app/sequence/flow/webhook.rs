@@ -64,7 +64,11 @@ impl Reader<'_> {
 }
 
 fn sound_url(text: &str) -> Result<(), String> {
-    let wrong = "url is not one of the web: write one like https://example.com/hook.";
+    let wrong = if text.contains("{{") || text.contains("{%") {
+        "url takes no merge tags: write it without, and put what is of the person into the body."
+    } else {
+        "url is not one of the web: write one like https://example.com/hook."
+    };
     // The reader of URLs drops them, and what is shown would not be where the request goes.
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(wrong.to_owned());

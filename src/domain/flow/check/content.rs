@@ -96,6 +96,13 @@ impl<'a> Written<'a> {
     }
 }
 
+/// A message that others continue with, at the beginning of a sentence.
+fn sentence(message: &str) -> String {
+    let mut letters = message.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters).collect()
+}
+
 fn place(at: &Place<'_>, variant: &str) -> String {
     if variant.is_empty() {
         format!("step {}", at.step.key)
@@ -117,7 +124,7 @@ fn tell(at: &mut Place<'_>, written: Written<'_>, problem: &ContentProblem) {
         ),
         ContentProblemKind::BrokenTag { line, message } => (
             FlowProblemCode::BrokenMergeTag,
-            format!("{message} ({place}, line {line})"),
+            format!("{} ({place}, line {line})", sentence(message)),
         ),
         ContentProblemKind::UnknownTag { tag, suggestion } => (
             FlowProblemCode::UnknownMergeTag,

@@ -156,16 +156,28 @@ impl Place<'_> {
             self.error(FlowProblemCode::EmptyMessage, &["variants"], message);
             return;
         }
-        let too_many = keys.len() > VARIANTS_MAX;
-        let mut seen = HashSet::new();
-        if too_many || !keys.into_iter().all(|key| seen.insert(key)) {
+        if keys.len() > VARIANTS_MAX {
             let message = format!(
-                "Step {key} may have up to {VARIANTS_MAX} variants, each with a key of its own."
+                "Step {key} has {} variants: leave at most {VARIANTS_MAX}.",
+                keys.len()
             );
             self.error(FlowProblemCode::BadWeight, &["variants"], message);
         }
+        let mut seen = HashSet::new();
+        for (position, variant) in keys.take(VARIANTS_MAX).enumerate() {
+            if !seen.insert(variant) {
+                let message = format!(
+                    "Two variants of step {key} have the key {variant}: give each its own."
+                );
+                let field = ["variants", &position.to_string(), "key"];
+                self.error(FlowProblemCode::BadWeight, &field, message);
+            }
+        }
         if !weights.any(|(enabled, weight)| enabled && weight > 0) {
-            let message = format!("No variant of step {key} is enabled with a weight above 0.");
+            let message = format!(
+                "No variant of step {key} is enabled with a weight above 0: enable one, and give it \
+                 a weight."
+            );
             self.error(FlowProblemCode::BadWeight, &["variants"], message);
         }
     }

@@ -7,6 +7,7 @@ mod graph;
 mod literal;
 mod message;
 mod sentence;
+mod webhook;
 mod whole;
 
 #[cfg(test)]
@@ -57,7 +58,8 @@ pub enum FlowProblemCode {
     MessageTooLong,
     /// A reply in a thread may come from another sender than the email that it follows.
     ThreadSender,
-    /// A merge tag cannot be read; as a warning, it stands where none is.
+    /// A merge tag cannot be read, or the body of a request is not JSON around its tags; as a warning, a tag
+    /// stands where none is read, or leaves a body JSON for some only.
     BrokenMergeTag,
     /// A merge tag names no known field.
     UnknownMergeTag,
@@ -184,9 +186,7 @@ pub fn check(flow: &Flow, settings: &Settings, facts: &Facts) -> Vec<FlowProblem
             Action::Webhook(webhook) => {
                 at.literal(&["url"], Some(&webhook.url));
                 at.literals(&["headers"], webhook.headers.as_ref());
-                if let Some(body) = &webhook.body {
-                    at.text(Written::ALONE, TextContent::json(body));
-                }
+                at.body(webhook);
             }
             Action::Condition(condition) => at.condition(condition),
             Action::Split(split) => at.split(split),

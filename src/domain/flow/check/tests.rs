@@ -396,6 +396,95 @@ fn windows_that_holidays_cover_never_open() {
 }
 
 #[test]
+fn the_body_of_a_request_is_json() {
+    let hook = |headers: Value, body: &str| {
+        json!({ "key": "h", "action": { "kind": "webhook", "url": "https://example.com/",
+            "headers": headers, "body": body } })
+    };
+    let error = "ERROR BROKEN_MERGE_TAG h webhook.body";
+    let warning = "WARNING BROKEN_MERGE_TAG h webhook.body";
+    for (headers, body, expected) in [
+        (Value::Null, "{\"a\": \"{{ first_name }}\"}", None),
+        (Value::Null, "not json {{ first_name }}", Some(error)),
+        (
+            Value::Null,
+            "{\"a\": {{ first_name }} , \"b\": }",
+            Some(error),
+        ),
+        (Value::Null, "{\"a\": {{ attributes.b }}}", Some(warning)),
+        (
+            json!({ "content-type": "text/plain" }),
+            "Hi {{ first_name }}",
+            None,
+        ),
+        (
+            json!({ "Content-Type": "application/vnd.x+JSON" }),
+            "Hi",
+            Some(error),
+        ),
+    ] {
+        let expected: Vec<_> = expected.into_iter().collect();
+        assert_eq!(checked([hook(headers, body)]), expected, "{body}");
+    }
+}
+
+#[test]
+fn a_key_that_is_there_twice_has_no_other_consequences() {
+    let end = |key: &str, next: Option<&str>| email(key, next, Some("Hi"), "Hi, unsubscribe?");
+    let steps = [end("a", Some("a")), end("a", Some("b")), end("b", None)];
+    assert_eq!(checked(steps), ["ERROR UNKNOWN_STEP a 1.key"]);
+}
+
+#[test]
+fn the_variant_at_fault_is_named() {
+    let variant = |key: &str, enabled: bool| json!({ "key": key, "weight": 1, "enabled": enabled, "subject": "Hi", "text": "unsubscribe" });
+    let of = |variants: Vec<Value>| {
+        let step = json!({ "key": "a", "action": { "kind": "email", "senders": [],
+            "variants": variants } });
+        let mut found = check(&flow([step]), &Settings::default(), &Facts::default());
+        found.retain(|one| one.code == FlowProblemCode::BadWeight);
+        let told = |one: FlowProblem| (one.path.join("."), one.message);
+        found.into_iter().map(told).collect::<Vec<_>>()
+    };
+    let twice = of(vec![
+        variant("x", true),
+        variant("y", true),
+        variant("x", true),
+    ]);
+    let [(path, message)] = &twice[..] else {
+        panic!("{twice:?}");
+    };
+    assert_eq!(path, "steps.0.action.email.variants.2.key");
+    assert!(message.contains("key x"), "{message}");
+    let off = of(vec![variant("x", false)]);
+    assert!(
+        off.iter()
+            .any(|(_, message)| message.contains(": enable one")),
+        "{off:?}"
+    );
+    let many = of((0..27).map(|at| variant(&at.to_string(), true)).collect());
+    assert!(
+        many.iter()
+            .any(|(_, message)| message.contains("27 variants")),
+        "{many:?}"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_tag_is_told_as_a_sentence() {
+    let step = email("a", None, Some("{{ 1 + }}"), "unsubscribe {% for %}");
+    let found = check(&flow([step]), &Settings::default(), &Facts::default());
+    let mut broken = found
+        .iter()
+        .filter(|one| one.code == FlowProblemCode::BrokenMergeTag);
+    assert!(broken.clone().count() > 0);
+    assert!(
+        broken.all(|one| !one.message.starts_with(char::is_lowercase)),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn merge_tags_that_go_out_as_they_are_written_are_told() {
     let tag = "{{ first_name }}";
     let task = json!({ "key": "a", "next": "b", "action": { "kind": "task", "channel": "TASK",
