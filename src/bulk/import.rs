@@ -137,7 +137,9 @@ fn holds_nul() -> Refusal {
 
 fn refused(error: ImportError) -> AppError {
     let field = match &error {
-        ImportError::UnknownHeader(_) | ImportError::UnknownField(_) => "mapping",
+        ImportError::UnknownHeader(_)
+        | ImportError::UnknownField(_)
+        | ImportError::MappedTwice(_) => "mapping",
         ImportError::Empty
         | ImportError::NotText
         | ImportError::NamelessColumn(_)

@@ -20,7 +20,7 @@ pub struct Country([u8; 2]);
 
 /// A text that is no country's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is not the code of a country: give two letters of ISO 3166, such as PT")]
+#[error("is not the code of a country: give two letters of ISO 3166, such as PT")]
 pub struct NotACountry;
 
 impl Country {

@@ -13,6 +13,11 @@ use super::csv_cell::unguarded;
 use super::holidays::Country;
 use super::id::PersonId;
 
+mod target;
+
+pub use self::target::Target;
+use self::target::{named, recognised};
+
 /// The most columns of a file.
 pub const COLUMNS_MAX: usize = 500;
 /// The longest record, in bytes: a longer one is a quote that was never closed.
@@ -37,6 +42,9 @@ pub enum ImportError {
     /// Two columns for one field.
     #[error("Two columns are for {0}: keep one, or map the other to an attribute.")]
     DuplicateColumn(String),
+    /// The mapping gives a field to a column where another has it.
+    #[error("Two columns are for {0}: map only one of them to it, and the other to an attribute.")]
+    MappedTwice(String),
     /// Too many columns.
     #[error("The file has more than {COLUMNS_MAX} columns: drop those that are not needed.")]
     TooManyColumns,
@@ -53,40 +61,6 @@ pub enum ImportError {
         "No column says who the people are: name one of them id, email, phone, linkedin_url or last_name, or map one."
     )]
     NobodyKnown,
-}
-
-/// A field of a person that a column can fill.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Target {
-    /// The person's id, as an export has it.
-    Id,
-    /// The same, by the name of its column alone: what is no id of a person, such as that of another
-    /// program, goes to the attribute of this name.
-    IdOrAttribute(String),
-    /// The email address.
-    Email,
-    /// The phone number.
-    Phone,
-    /// The LinkedIn page.
-    LinkedinUrl,
-    /// The first name.
-    FirstName,
-    /// The last name.
-    LastName,
-    /// The company.
-    Company,
-    /// The title.
-    Title,
-    /// The time zone.
-    TimeZone,
-    /// The country, as a code of ISO 3166; what is none, such as a name, goes to the attribute
-    /// `country`.
-    Country,
-    /// An attribute of this name.
-    Attribute(String),
-    /// All attributes as one JSON object, as an export has them; what is none goes to the attribute
-    /// `attributes`.
-    Attributes,
 }
 
 /// What a line says of a person; `None` where the file has no such column or the cell is blank.
@@ -234,8 +208,13 @@ impl<R: Read> ImportReader<R> {
 
     fn person(&self, record: &csv::ByteRecord) -> Result<PersonRecord, String> {
         if record.len() != self.targets.len() {
+            let columns = if record.len() == 1 {
+                "column"
+            } else {
+                "columns"
+            };
             return Err(format!(
-                "The line has {} columns and the header {}: look for a missing or an extra \
+                "The line has {} {columns} and the header {}: look for a missing or an extra \
                  separator, or a quote that is not closed.",
                 record.len(),
                 self.targets.len()
@@ -489,7 +468,7 @@ fn targets(
             return Err(ImportError::DuplicateColumn(key.trim().to_owned()));
         }
     }
-    let mut seen = HashSet::new();
+    let (mut seen, mut by_mapping) = (HashSet::new(), HashSet::new());
     let mut targets = Vec::with_capacity(names.len());
     for name in names {
         let mapped = fields.get(name).map(|field| match field {
@@ -498,9 +477,18 @@ fn targets(
             }
             other => Err(ImportError::UnknownField(other.to_string())),
         });
+        let is_mapped = mapped.is_some();
         let target = mapped.unwrap_or_else(|| Ok(recognised(name)))?;
         if !seen.insert(target.clone()) {
-            return Err(ImportError::DuplicateColumn(name.to_owned()));
+            let field = target.field();
+            return Err(if is_mapped || by_mapping.contains(&target) {
+                ImportError::MappedTwice(field)
+            } else {
+                ImportError::DuplicateColumn(field)
+            });
+        }
+        if is_mapped {
+            by_mapping.insert(target.clone());
         }
         targets.push(target);
     }
@@ -539,43 +527,6 @@ fn identified(person: &mut PersonRecord, target: &Target, cell: &str) -> Result<
              an attribute."
                 .into(),
         ),
-    }
-}
-
-/// A field by the name that a mapping gives it.
-fn named(field: &str) -> Option<Target> {
-    if let Some(name) = field.strip_prefix("attributes.") {
-        return (!name.trim().is_empty()).then(|| Target::Attribute(name.trim().to_owned()));
-    }
-    match recognised(field) {
-        Target::Attribute(_) => None,
-        Target::IdOrAttribute(_) => Some(Target::Id),
-        target => Some(target),
-    }
-}
-
-/// A field by the name that a column has; case, spaces and punctuation do not matter.
-fn recognised(header: &str) -> Target {
-    let letters: String = header
-        .chars()
-        .filter(|c| c.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .collect();
-    match letters.as_str() {
-        "id" | "personid" => Target::IdOrAttribute(header.to_owned()),
-        "email" | "emailaddress" | "mail" | "workemail" => Target::Email,
-        "phone" | "phonenumber" | "mobile" | "mobilephone" | "telephone" => Target::Phone,
-        "linkedin" | "linkedinurl" | "linkedinprofile" | "linkedinprofileurl" => {
-            Target::LinkedinUrl
-        }
-        "firstname" | "givenname" | "forename" => Target::FirstName,
-        "lastname" | "surname" | "familyname" => Target::LastName,
-        "company" | "companyname" | "organisation" | "organization" | "account" => Target::Company,
-        "title" | "jobtitle" | "position" => Target::Title,
-        "timezone" | "tz" => Target::TimeZone,
-        "country" | "countrycode" => Target::Country,
-        "attributes" => Target::Attributes,
-        _ => Target::Attribute(header.to_owned()),
     }
 }
 

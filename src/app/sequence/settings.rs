@@ -173,7 +173,7 @@ fn read_countries(codes: &[String], wrong: &mut Vec<Refusal>) -> BTreeSet<Countr
             }
             Err(error) => {
                 let shown: String = code.chars().take(60).collect();
-                let message = format!("\"{shown}\": {error}.");
+                let message = format!("\"{shown}\" {error}.");
                 let path = ["settings", "holidayCountries", &index.to_string()];
                 wrong.push(Refusal::invalid(message, &path));
             }

@@ -123,8 +123,22 @@ fn headers_that_refuse_the_file() {
     assert_eq!(read(b"email,,x\n"), Err(ImportError::NamelessColumn(2)));
     assert_eq!(
         read(b"email,E-Mail\n"),
-        Err(ImportError::DuplicateColumn("E-Mail".into()))
+        Err(ImportError::DuplicateColumn("email".into()))
     );
+    for (mapping, header) in [
+        (
+            serde_json::json!({ "E-Mail": "email", "Tel": "email" }),
+            "E-Mail,Tel\n",
+        ),
+        (serde_json::json!({ "Tel": "email" }), "Tel,E-Mail\n"),
+        (serde_json::json!({ "Tel": "email" }), "E-Mail,Tel\n"),
+    ] {
+        assert_eq!(
+            ImportReader::new(header.as_bytes(), mapping.as_object()).err(),
+            Some(ImportError::MappedTwice("email".into())),
+            "{header}"
+        );
+    }
     assert_eq!(read(b"shoe size\n42\n"), Err(ImportError::NobodyKnown));
     assert_eq!(read(b"e\0m\0\n"), Err(ImportError::NotText));
     let mapping = serde_json::json!({ "Mail to": "email", "x": "attributes.size" });
