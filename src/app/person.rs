@@ -3,6 +3,7 @@
 
 pub mod consent;
 pub mod erasing;
+pub mod filter;
 pub mod merging;
 mod stopping;
 
@@ -273,7 +274,7 @@ pub fn apply(row: &mut Row, change: Change, zones: &ZoneDatabase) -> Result<(), 
     if let Some(code) = given(change.country) {
         match code.map(|code| code.parse::<Country>()).transpose() {
             Ok(country) => row.country = country.map(|country| country.to_string()),
-            Err(error) => check("country", format!("country: {error}.")),
+            Err(error) => check("country", format!("country {error}.")),
         }
     }
     if let Some(attributes) = change.attributes

@@ -6,6 +6,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::person::filter;
 use super::{AppError, Caller, Refusal, RefusalCode, Services, name};
 use crate::domain::id::{SequenceId, StageId, WorkflowId, WorkspaceId};
 use crate::domain::person_filter::PersonFilter;
@@ -65,6 +66,7 @@ pub async fn create(
         None => None,
     };
     wrong.extend(refused_sequence(&tx, workspace, new.sequence).await?);
+    wrong.extend(filter::refused(&tx, workspace, &new.filter, &["filter"]).await?);
     if workflow::count(&tx, workspace).await? >= WORKFLOWS_MAX {
         let message = format!(
             "A workspace has at most {WORKFLOWS_MAX} workflows: change one that is there by \
@@ -122,6 +124,7 @@ pub async fn update(
         }
     }
     if let Some(filter) = change.filter {
+        wrong.extend(filter::refused(&tx, workspace, &filter, &["filter"]).await?);
         row.filter = kept(&filter);
     }
     if let Some(sequence) = change.sequence {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use self::enrolling::{Decided, Enrolling, Manner};
 use super::{CHUNK_MAX, Chunk, ChunkError, Operation, Outcome, read};
+use crate::app::person::filter;
 use crate::app::{AppError, Caller, Refusal, RefusalCode, Services};
 use crate::domain::bulk::{BulkKind, BulkOutcomeCode};
 use crate::domain::id::{BulkId, OpportunityId, PersonId, SequenceId, WorkspaceId};
@@ -90,7 +91,11 @@ pub async fn submit(
         return Err(missing().into());
     }
     check(caller, &request.people, "people")?;
-    if let Some(refusal) = refused(services, caller, request.sequence_id).await? {
+    let mut wrong = refused(services, caller, request.sequence_id).await?;
+    if wrong.is_none() {
+        wrong = misses(services, caller, &request.people, "people").await?;
+    }
+    if let Some(refusal) = wrong {
         let db = services.db.read();
         // What was submitted before is answered as it was, whatever became of the sequence.
         let before = match &idempotency_key {
@@ -142,6 +147,20 @@ pub(super) fn check(caller: &Caller, people: &People, path: &str) -> Result<(), 
         return Err(Refusal::invalid(message, &[path, field]));
     }
     Ok(())
+}
+
+/// What a filter names that is not there; `path` is where the selection stands in the input.
+async fn misses(
+    services: &Services,
+    caller: &Caller,
+    people: &People,
+    path: &str,
+) -> Result<Option<Refusal>, StoreError> {
+    let People::Filter(filter) = people else {
+        return Ok(None);
+    };
+    let db = services.db.read();
+    filter::refused(db, caller.workspace, filter, &[path, "filter"]).await
 }
 
 async fn refused(

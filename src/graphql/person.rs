@@ -23,6 +23,7 @@ use super::page::{Connection, PageArgs};
 use super::problems::told;
 use super::prompt::Prompt;
 use super::scalar::{CountryCode, DateTime, EmailAddress, Json, PhoneNumber, TimeZone, Url};
+use crate::app;
 use crate::domain;
 use crate::domain::id::PersonId;
 use crate::store;
@@ -302,6 +303,10 @@ impl PersonQuery {
         }
         .read::<PersonId>(ctx, PEOPLE)?;
         let db = ctx.services().db.clone();
+        let refused = app::person::filter::refused(db.read(), workspace, &filter, &["filter"]);
+        if let Some(refusal) = refused.await? {
+            return Err(bad_input(told(vec![refusal.into()])));
+        }
         let rows = store::person::page(db.read(), workspace, &filter, part(&page)).await?;
         let key = |row: &store::person::Row| PersonId::from_uuid(row.id);
         let connection = page.connection(PEOPLE, rows, key, Person::from);

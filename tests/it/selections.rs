@@ -155,6 +155,57 @@ both!(
     }
 );
 
+both!(
+    nobody_is_left_out_by_a_sequence_that_is_not_there,
+    |h: Harness| async move {
+        let (sequence, _) = published(&h, &["one"]).await;
+        people(&h, &["ada", "bob"]).await;
+        let gone = json!({ "notInSequenceId": "seq_00000000000000000000000007" });
+        let wrong = "notInSequenceId: There is no sequence with this id";
+        let list =
+            "query($filter: PersonFilter) { people(first: 9, filter: $filter) { nodes { id } } }";
+        for (query, variables, path) in [
+            (list, json!({ "filter": gone }), "filter."),
+            (
+                PEOPLE,
+                json!({ "selection": { "filter": gone } }),
+                "selection.filter.",
+            ),
+        ] {
+            let refused = h.execute(query, variables).await;
+            assert_eq!(refused["errors"][0]["extensions"]["code"], "BAD_USER_INPUT");
+            let said = refused["errors"][0]["message"].as_str().expect("a message");
+            assert!(said.starts_with(&format!("{path}{wrong}")), "{said}");
+        }
+        let select = "userErrors { code path }";
+        let code = |payload: &Value| {
+            let error = &payload["userErrors"][0];
+            let path = error["path"].as_array().expect("a path").iter();
+            let path: Vec<_> = path.filter_map(Value::as_str).collect();
+            (error["code"].clone(), path.join("."))
+        };
+        let input = json!({ "sequenceId": sequence, "people": { "filter": gone } });
+        let enrol = h
+            .try_mutate("leadsEnrol", "LeadsEnrolInput", input, select)
+            .await;
+        let expected = (
+            json!("NOT_FOUND"),
+            "people.filter.notInSequenceId".to_owned(),
+        );
+        assert_eq!(code(&enrol), expected);
+        let input = json!({ "name": "New", "trigger": "PERSON_CREATED", "sequenceId": sequence,
+            "filter": gone });
+        let made = h
+            .try_mutate("workflowCreate", "WorkflowCreateInput", input, select)
+            .await;
+        let expected = (json!("NOT_FOUND"), "filter.notInSequenceId".to_owned());
+        assert_eq!(code(&made), expected);
+        let there = json!({ "filter": { "notInSequenceId": sequence } });
+        let found = h.data(list, there).await;
+        assert_eq!(found["people"]["nodes"].as_array().map(Vec::len), Some(2));
+    }
+);
+
 both!(a_preview_counts_leads_by_status, |h: Harness| async move {
     let (sequence, leads) = enrolled(&h, &["ada", "bob", "eve"]).await;
     bulk(&h, "leadsPause", json!({ "ids": [leads[1]] })).await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::enrolling::{Enrolling, Manner};
-use super::{People, check};
+use super::{People, check, misses};
 use crate::app::{AppError, Caller, Services};
 use crate::bulk::CHUNK_MAX;
 use crate::domain::bulk::BulkOutcomeCode;
@@ -51,6 +51,9 @@ impl PeopleSelected {
         path: &str,
     ) -> Result<Self, AppError> {
         check(caller, &people, path)?;
+        if let Some(refusal) = misses(services, caller, &people, path).await? {
+            return Err(refusal.into());
+        }
         let (named, missing) = named(services, caller, &people).await?;
         Ok(Self {
             people,

@@ -93,7 +93,7 @@ pub struct PersonFilterInput {
     pub attributes: Option<Vec<AttributeMatchInput>>,
     /// Created within this span.
     pub created_at: Option<DateTimeRange>,
-    /// Has never been a lead of this sequence.
+    /// Has never been a lead of this sequence, which must be there.
     pub not_in_sequence_id: Option<ID>,
 }
 
