@@ -38,6 +38,8 @@ pub struct Comparison {
     pub best: usize,
     /// The place of the one that comes next.
     pub next: usize,
+    /// Whether a smaller share of the next one did it.
+    pub differs: bool,
     /// By which test.
     pub test: SignificanceTest,
     /// How probable a difference at least as large is if there is none, by that test, times the number
@@ -73,6 +75,8 @@ pub fn compare(trials: &[Trial]) -> Option<Comparison> {
     Some(Comparison {
         best,
         next,
+        // Compared without a division: 1 of 3 is as much as 2 of 6.
+        differs: u128::from(a.did) * u128::from(b.leads) != u128::from(b.did) * u128::from(a.leads),
         test,
         p_value: (p_value * pairs).clamp(0.0, 1.0),
     })

@@ -272,6 +272,7 @@ proptest! {
                 prop_assert!((0.0..=1.0).contains(&found.p_value));
                 let share = |at: usize| trials[at].did as f64 / trials[at].leads as f64;
                 prop_assert!(share(found.best) >= share(found.next));
+                prop_assert!(found.differs || found.p_value > 0.99);
             }
         }
     }
@@ -329,6 +330,13 @@ fn known_values() {
     // By hand: (500 - 0.5)² × (2 / 20,250 + 2 / 979,750) = 12.576 … / 2.
     assert!((large.p_value - 0.012).abs() < 0.001, "{large:?}");
     // A small share of many leads is a small sample.
+    for (trials, differs) in [
+        ([(0, 13), (0, 2)], false),
+        ([(1, 3), (2, 6)], false),
+        ([(1, 3), (2, 5)], true),
+    ] {
+        assert_eq!(of(trials).differs, differs, "{trials:?}");
+    }
     let few = of([(3, 100_000), (0, 100_000)]);
     assert_eq!(few.test, SignificanceTest::FisherExact);
     assert!((few.p_value - 0.25).abs() < 1e-4, "{few:?}");

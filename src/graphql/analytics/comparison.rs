@@ -30,10 +30,10 @@ pub enum SignificanceTest {
 pub struct VariantComparison {
     /// What they are compared by.
     measure: VariantMeasure,
-    /// The name of the best variant.
-    best: String,
-    /// The name of the one that comes next.
-    next: String,
+    /// The name of the best variant; null where no other is behind it.
+    best: Option<String>,
+    /// The name of the one that comes next; null where none is the best.
+    next: Option<String>,
     /// Whether the difference is significant at the level of 5 %.
     is_significant: bool,
     /// How probable a difference at least as large is where there is none; where there are more than two
@@ -76,6 +76,22 @@ pub fn all(variants: &[(String, Bucket)]) -> Vec<VariantComparison> {
         let ((best, most), (next, fewer)) = (of(found.best)?, of(found.next)?);
         let is_significant = found.is_significant();
         let test = found.test.into();
+        if !found.differs {
+            let statement = format!(
+                "{best} was {words} by {}, {next} by {}: there is no difference.",
+                share(most),
+                share(fewer),
+            );
+            return Some(VariantComparison {
+                measure,
+                best: None,
+                next: None,
+                is_significant,
+                p_value: found.p_value,
+                test,
+                statement,
+            });
+        }
         let statement = format!(
             "{best} was {words} by {}, {next} by {}: {} (p = {:.4}, {}).",
             share(most),
@@ -93,8 +109,8 @@ pub fn all(variants: &[(String, Bucket)]) -> Vec<VariantComparison> {
         );
         Some(VariantComparison {
             measure,
-            best,
-            next,
+            best: Some(best),
+            next: Some(next),
             is_significant,
             p_value: found.p_value,
             test,
@@ -107,4 +123,35 @@ pub fn all(variants: &[(String, Bucket)]) -> Vec<VariantComparison> {
 fn share(trial: Trial) -> String {
     let percent = trial.did as f64 / trial.leads.max(1) as f64 * 100.0;
     format!("{} of {} ({percent:.1} %)", trial.did, trial.leads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn none_is_the_best_where_there_is_no_difference() {
+        let bucket = |contacted, opened, answered| {
+            let mut bucket = Bucket::default();
+            bucket.funnel.contacted = contacted;
+            bucket.funnel.opened = opened;
+            bucket.funnel.answered = answered;
+            bucket
+        };
+        let variants = [
+            ("a".into(), bucket(13, 0, 0)),
+            ("b".into(), bucket(2, 0, 1)),
+        ];
+        let found = all(&variants);
+        let of = |wanted| found.iter().find(|one| one.measure == wanted);
+        let opened = of(VariantMeasure::Opened).expect("compared");
+        assert_eq!((&opened.best, &opened.next), (&None, &None));
+        assert!(
+            opened
+                .statement
+                .ends_with("by 0 of 2 (0.0 %): there is no difference.")
+        );
+        let answered = of(VariantMeasure::Answered).expect("compared");
+        assert_eq!(answered.best.as_deref(), Some("b"));
+    }
 }
