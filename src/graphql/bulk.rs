@@ -91,7 +91,7 @@ pub enum BulkOutcomeCode {
     MovedOn,
     /// The lead is over and cannot be changed any more.
     Finished,
-    /// The item itself is wrong; the message says where.
+    /// The item itself is wrong, or the sequence takes nobody just now; the message says which.
     Invalid,
 }
 

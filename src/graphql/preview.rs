@@ -80,7 +80,7 @@ pub struct PreviewEntry {
     /// The channel that the step uses; null for a step that reaches nobody.
     channel: Option<Channel>,
     /// The subject of an email or the title of a task; null for other steps, and where it cannot be
-    /// made. A merge tag without a value stands in brackets.
+    /// made. A merge tag without a value stands in brackets, as does an attribute of the sample person.
     subject: Option<String>,
     /// The HTML part of an email; null as with subject.
     html: Option<String>,

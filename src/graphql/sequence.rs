@@ -155,13 +155,13 @@ impl Sequence {
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "For whom; a sample person for whom every merge tag has a value, if it is not given."
+            desc = "For whom; if it is not given, a sample person who has every field, and of whose attributes each that a text asks for is its own name in brackets."
         )]
         person_id: Option<ID>,
         #[graphql(desc = "What the person does; every path is shown, if it is not given.")]
         scenario: Option<ScenarioInput>,
         #[graphql(
-            desc = "When the person is enrolled, from the year 2000 to 2100; now, if it is not given."
+            desc = "When the person is enrolled, in a year from 2000 to 2099; now, if it is not given."
         )]
         start_at: Option<DateTime>,
     ) -> Result<FlowPreview> {

@@ -97,7 +97,7 @@ impl Task {
         self.0.completed_at.map(DateTime::from_ms)
     }
 
-    /// The name of the token by which it was completed or skipped; null while it is open, and where
+    /// The id of the token by which it was completed or skipped; null while it is open, and where
     /// its time was up.
     async fn completed_by(&self) -> Option<&str> {
         self.0.completed_by.as_deref()

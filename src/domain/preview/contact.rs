@@ -45,7 +45,7 @@ pub struct Contact {
 }
 
 impl Contact {
-    /// Somebody for whom every tag has a value, and who lives by the sequence's clock, of which
+    /// Somebody who has every field, and who lives by the sequence's clock, of which
     /// `time_zone` is the name. The addresses are set aside for examples (RFC 2606), as are the
     /// telephone numbers of the area 555-01.
     pub fn sample(time_zone: &str) -> Self {

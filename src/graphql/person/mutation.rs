@@ -182,7 +182,9 @@ impl PersonMutation {
         PersonPayload::of(app::person::update(ctx.services(), caller, id, input.set.into()).await)
     }
 
-    /// Erases the person: nothing that says who it was stays, in executions, tasks and events either. Its leads
+    /// Erases the person: nothing that was kept of it says who it was any more, in executions, tasks and events
+    /// either. What people wrote themselves is searched for its addresses alone: a name in a flow, in a filter or
+    /// in what a bulk operation was asked stays. Its leads
     /// stop as PERSON_DELETED and its opportunities go. Leads, messages and numbers stay counted, and an
     /// address that must not be contacted stays suppressed, so that nobody writes to it who is given it again.
     /// Who is erased already is answered as it is.
