@@ -152,6 +152,20 @@ pub async fn find(
     Ok(find_many(connection, workspace, &[id]).await?.pop())
 }
 
+/// Whether the workspace has a sequence with this id.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn is_there(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    id: SequenceId,
+) -> Result<bool> {
+    let statement = "SELECT count(*) AS n FROM sequence WHERE workspace_id = $1 AND id = $2";
+    let arguments = Arguments::new().with(workspace.uuid()).with(id.uuid());
+    Ok(sql::number(connection, statement, arguments).await? > 0)
+}
+
 /// Those of the sequences that are the workspace's, in no order.
 ///
 /// # Errors

@@ -21,9 +21,11 @@ pub async fn refused(
     let Some(sequence) = filter.not_in_sequence else {
         return Ok(None);
     };
-    let found = store::sequence::find(connection, workspace, sequence).await?;
+    if store::sequence::is_there(connection, workspace, sequence).await? {
+        return Ok(None);
+    }
     let message = "There is no sequence with this id, so that nobody would be left out: take the id from \
                    an answer of this API.";
     let path = [path, &["notInSequenceId"]].concat();
-    Ok(found.is_none().then(|| Refusal::not_found(message, &path)))
+    Ok(Some(Refusal::not_found(message, &path)))
 }
