@@ -121,6 +121,10 @@ const UP: &[&str] = &[
     "CREATE INDEX person_page ON person (workspace_id, id)",
     "CREATE INDEX person_company ON person (workspace_id, company_key, id)
         WHERE company_key IS NOT NULL",
+    // Whose leads stop when a number or a page must not be contacted any more.
+    "CREATE INDEX person_phone ON person (workspace_id, phone) WHERE phone IS NOT NULL",
+    "CREATE INDEX person_linkedin ON person (workspace_id, linkedin_url)
+        WHERE linkedin_url IS NOT NULL",
     "CREATE TABLE pipeline (
         id UUID PRIMARY KEY,
         workspace_id UUID NOT NULL REFERENCES workspace (id),

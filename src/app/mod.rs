@@ -18,6 +18,7 @@ pub mod sender;
 pub mod sequence;
 mod services;
 mod stopping;
+pub mod suppression;
 pub mod task;
 mod time_zone;
 pub mod token;

@@ -282,3 +282,70 @@ pub async fn engaging(
     );
     sql::one(connection, &statement, arguments).await
 }
+
+/// A message that somebody reacted to.
+#[derive(Debug, Clone, FromQueryResult)]
+pub struct Message {
+    /// Its execution.
+    pub id: Uuid,
+    /// Its lead.
+    pub lead_id: Uuid,
+    /// Whom it went to.
+    pub person_id: Uuid,
+    /// Its sequence.
+    pub sequence_id: Uuid,
+    /// Its step.
+    pub step_key: String,
+    /// Its channel.
+    pub channel: Option<String>,
+    /// Who sent it.
+    pub sender_id: Option<Uuid>,
+    /// Whether it is known that it came back.
+    pub bounced: bool,
+    /// Whether it is known that the contact opted out by it.
+    pub unsubscribed: bool,
+}
+
+impl Message {
+    /// Whom it went to.
+    pub const fn person(&self) -> PersonId {
+        PersonId::from_uuid(self.person_id)
+    }
+}
+
+/// The message with this execution, if it is the workspace's.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn message(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    execution: ExecutionId,
+) -> Result<Option<Message>> {
+    let statement = "SELECT e.id, e.lead_id, l.person_id, e.sequence_id, e.step_key, e.channel,
+             e.sender_id, e.bounced, e.unsubscribed
+         FROM execution AS e JOIN lead AS l ON l.id = e.lead_id
+         WHERE e.id = $1 AND e.workspace_id = $2";
+    let arguments = Arguments::new()
+        .with(execution.uuid())
+        .with(workspace.uuid());
+    sql::one(connection, statement, arguments).await
+}
+
+/// Whether the log tells already that this happened to a message.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn is_told(
+    connection: &impl ConnectionTrait,
+    message: &Message,
+    kind: EventKind,
+) -> Result<bool> {
+    let statement = "SELECT count(*) AS n FROM event
+         WHERE lead_id = $1 AND execution_id = $2 AND kind = $3";
+    let arguments = Arguments::new()
+        .with(message.lead_id)
+        .with(message.id)
+        .with(<&str>::from(kind));
+    Ok(sql::number(connection, statement, arguments).await? > 0)
+}

@@ -69,6 +69,7 @@ mod smtp;
 mod statements;
 mod steps;
 mod store;
+mod suppressions;
 mod tidy;
 mod tokens;
 mod twilio;

@@ -157,16 +157,22 @@ pub(super) async fn close(
 
 /// Whether a lead with these channels ahead of it can contact its person no more, and that because of
 /// those that are closed now. Without any channel it contacts nobody, and goes on.
-fn ends(person: &Row, ahead: &[Channel], closed: &[Channel], suppressed: &[Suppressed]) -> bool {
+pub(in crate::app) fn ends(
+    person: &Row,
+    ahead: &[Channel],
+    closed: &[Channel],
+    suppressed: &[Suppressed],
+) -> bool {
     let is_open = |channel: &Channel| {
-        consent::address(person, *channel).is_some()
-            && !suppressed.iter().any(|one| one.channel == *channel)
+        consent::address(person, *channel).is_some_and(|address| {
+            !(suppressed.iter()).any(|one| one.channel == *channel && one.address == address)
+        })
     };
     ahead.iter().any(|channel| closed.contains(channel)) && !ahead.iter().any(is_open)
 }
 
 /// The channels by which each of the leads may yet reach its person.
-async fn channels_ahead(
+pub(in crate::app) async fn channels_ahead(
     tx: &DatabaseTransaction,
     workspace: WorkspaceId,
     leads: &[LeadRow],

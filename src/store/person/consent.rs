@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 
 use super::{KEYS_PER_STATEMENT, Row};
 use crate::domain::flow::Channel;
-use crate::domain::id::WorkspaceId;
+use crate::domain::id::{PersonId, WorkspaceId};
 use crate::store::Result;
 use crate::store::claim::parse;
 use crate::store::sql::{self, Arguments};
@@ -143,6 +143,77 @@ pub async fn opt_out(
         .collect::<Result<_>>()?;
     channels.sort_unstable();
     Ok(channels)
+}
+
+/// Enters addresses for a reason, and answers those for which that is new. An address that is there already
+/// keeps its reason, unless that is one of `weaker`.
+///
+/// # Errors
+/// [`crate::store::StoreError`] as the database has it.
+pub async fn enter(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    addresses: &[(Channel, String)],
+    (reason, weaker): (&str, &[&str]),
+    now: DateTime<Utc>,
+) -> Result<Vec<(Channel, String)>> {
+    let mut entered = Vec::new();
+    for chunk in addresses.chunks(KEYS_PER_STATEMENT) {
+        let (insert, mut arguments) = entering(tx, workspace, chunk, reason, now);
+        let weaker = arguments.list(weaker.iter().copied());
+        let statement = format!(
+            "{insert} DO UPDATE SET reason = excluded.reason WHERE suppression.reason IN ({weaker})
+             RETURNING channel, address, reason"
+        );
+        let rows: Vec<Found> = sql::all(tx, &statement, arguments).await?;
+        for row in rows {
+            let channel = parse("channel of a suppression", &row.channel)?;
+            entered.push((channel, row.address));
+        }
+    }
+    entered.sort_unstable();
+    Ok(entered)
+}
+
+/// The people who have one of these addresses: several may have one phone number. Costs what is found.
+///
+/// # Errors
+/// [`crate::store::StoreError`] as the database has it.
+pub async fn people_at(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    addresses: &[(Channel, String)],
+) -> Result<Vec<PersonId>> {
+    let mut found = BTreeSet::new();
+    for column in ["email_key", "phone", "linkedin_url"] {
+        let of: BTreeSet<&str> = addresses
+            .iter()
+            .filter(|(channel, _)| column_of(*channel) == Some(column))
+            .map(|(_, address)| address.as_str())
+            .collect();
+        let of: Vec<&str> = of.into_iter().collect();
+        for chunk in of.chunks(KEYS_PER_STATEMENT) {
+            let mut arguments = Arguments::new().with(workspace.uuid());
+            let rows = arguments.table(tx, chunk.iter().map(|address| [Value::from(*address)]));
+            let statement = format!(
+                "WITH v (address) AS ({rows})
+                 SELECT p.id FROM v JOIN person AS p
+                     ON p.workspace_id = $1 AND p.{column} = v.address"
+            );
+            found.extend(sql::ids(tx, &statement, arguments).await?);
+        }
+    }
+    Ok(found.into_iter().map(PersonId::from_uuid).collect())
+}
+
+/// The column of a person whose value a channel's suppressions name.
+const fn column_of(channel: Channel) -> Option<&'static str> {
+    match channel {
+        Channel::Email => Some("email_key"),
+        Channel::Sms | Channel::Whatsapp | Channel::Call => Some("phone"),
+        Channel::Linkedin => Some("linkedin_url"),
+        Channel::Task | Channel::Webhook => None,
+    }
 }
 
 /// The beginning of a statement that enters these addresses, of which there is at least one, up to what
