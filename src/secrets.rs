@@ -13,6 +13,7 @@ use ring::{hkdf, hmac};
 use uuid::Uuid;
 
 use crate::domain::id::WorkspaceId;
+use crate::domain::tracking::Seal;
 use crate::entropy::Entropy;
 
 /// The length of a master key, in bytes.
@@ -26,6 +27,8 @@ const FORMAT: &str = "v1";
 pub struct Secrets {
     seal: LessSafeKey,
     sign: hmac::Key,
+    /// Seals tokens, and makes the nonces for that.
+    token: (LessSafeKey, hmac::Key),
     fingerprint: String,
 }
 
@@ -60,7 +63,11 @@ impl Secrets {
         let sealing = derive(&master, b"seal");
         let seal = UnboundKey::new(&AES_256_GCM, &sealing).expect("32 bytes are an AES-256 key");
         let print = derive(&master, b"fingerprint");
+        let token = UnboundKey::new(&AES_256_GCM, &derive(&master, b"token"))
+            .expect("32 bytes are an AES-256 key");
+        let nonce = hmac::Key::new(hmac::HMAC_SHA256, &derive(&master, b"token-nonce"));
         Self {
+            token: (LessSafeKey::new(token), nonce),
             seal: LessSafeKey::new(seal),
             sign: hmac::Key::new(hmac::HMAC_SHA256, &derive(&master, b"sign")),
             fingerprint: hex(print.get(..8).unwrap_or_default()),
@@ -186,6 +193,36 @@ impl Secrets {
     }
 }
 
+impl Secrets {
+    /// What a token says that [`Seal::seal`] has sealed; `None` for anything else.
+    pub fn open_token(&self, text: &str) -> Option<Vec<u8>> {
+        let mut bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (nonce, body) = bytes.split_at_mut_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let plain = self.token.0.open_in_place(nonce, Aad::empty(), body).ok()?;
+        Some(plain.to_vec())
+    }
+}
+
+impl Seal for Secrets {
+    /// AES-256-GCM under a nonce made of what is sealed (as RFC 8452 §3 motivates): the same bytes give the
+    /// same token, and no nonce serves for two different ones.
+    fn seal(&self, plain: &[u8]) -> String {
+        let tag = hmac::sign(&self.token.1, plain);
+        let mut nonce = [0; NONCE_LEN];
+        for (place, byte) in nonce.iter_mut().zip(tag.as_ref()) {
+            *place = *byte;
+        }
+        let mut sealed = plain.to_vec();
+        let under = Nonce::assume_unique_for_key(nonce);
+        let done = (self.token.0).seal_in_place_append_tag(under, Aad::empty(), &mut sealed);
+        done.expect("a token in memory is shorter than the 64 GiB that the cipher takes");
+        let mut bytes = nonce.to_vec();
+        bytes.append(&mut sealed);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+}
+
 /// The SHA-256 of a text, in hexadecimal: what is kept of a token.
 pub fn sha256_hex(text: &str) -> String {
     hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
@@ -268,6 +305,36 @@ mod tests {
         for junk in ["", "v1", "v1.", "v1.AAAA", "v1.@@"] {
             assert!(secrets.open(workspace, row, junk).is_err(), "{junk}");
         }
+    }
+
+    #[test]
+    fn a_token_opens_as_it_was_sealed_and_not_otherwise() {
+        let (secrets, other) = (Secrets::from_key([1; 32]), Secrets::from_key([2; 32]));
+        let text = secrets.seal(b"what it says");
+        assert_eq!(text, secrets.seal(b"what it says"), "always the same");
+        assert!(!text.contains("what"));
+        assert_ne!(text, other.seal(b"what it says"));
+        assert_eq!(secrets.open_token(&text), Some(b"what it says".to_vec()));
+        assert_eq!(other.open_token(&text), None);
+        let (entropy, mut seen) = (Entropy::seeded(4), 0);
+        for round in 0..10_000_usize {
+            let mut bytes = text.clone().into_bytes();
+            let mut random = [0_u8; 4];
+            entropy.fill(&mut random);
+            let at = usize::from(random[0]) % bytes.len();
+            match round % 4 {
+                0 => bytes[at] = random[1],
+                1 => bytes.truncate(at),
+                2 => bytes.insert(at, random[1]),
+                _ => bytes[at] ^= 1 << (random[1] % 8),
+            }
+            let changed = String::from_utf8_lossy(&bytes).into_owned();
+            if changed != text {
+                assert_eq!(secrets.open_token(&changed), None, "{changed}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 9_900);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::channel::web::WebConfig;
 use crate::clock::Clock;
 use crate::domain::holidays;
 use crate::domain::network::Reach;
+use crate::domain::tracking::BaseUrl;
 use crate::engine::{Engine, EngineConfig, EngineError};
 use crate::entropy::Entropy;
 use crate::graphql::CadenzaSchema;
@@ -59,6 +60,9 @@ pub struct Config {
     pub smtp_reach: Reach,
     /// How this server introduces itself to mail servers; without it, by the machine's name.
     pub hello_name: Option<String>,
+    /// The address by which contacts reach this server; none, emails are neither tracked nor do they say
+    /// how to opt out by one click, unless their sender has an address of its own.
+    pub public_url: Option<BaseUrl>,
     /// The lock of a SQLite file, held for as long as the server lives.
     pub lock: Option<FileLock>,
 }
@@ -207,7 +211,8 @@ impl Server {
             web: config.web.clone(),
         };
         let secrets = Arc::new(secrets);
-        let services = Services::new(db, clock, entropy, zones, secrets, transports);
+        let services = Services::new(db, clock, entropy, zones, secrets, transports)
+            .at(config.public_url.clone());
         let address = config.listen;
         let refused = |source| StartError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
@@ -243,6 +248,7 @@ impl Server {
         let services = self.services.clone();
         let engine_config = EngineConfig {
             lease: self.config.lease,
+            marks: Some(services.marks.clone()),
             ..EngineConfig::default()
         };
         let transports = Arc::clone(&services.transports);

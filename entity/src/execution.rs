@@ -51,6 +51,13 @@ pub struct Model {
     pub replies: i32,
     pub bounced: bool,
     pub unsubscribed: bool,
+    /// When an opening, and a click, was last counted.
+    #[sea_orm(nullable)]
+    pub opened_at: Option<i64>,
+    #[sea_orm(nullable)]
+    pub clicked_at: Option<i64>,
+    /// How often machines looked into it, as far as that is noted.
+    pub machine_hits: i32,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

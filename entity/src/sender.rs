@@ -28,6 +28,8 @@ pub struct Model {
     pub transport: Json,
     #[sea_orm(column_type = "Text", nullable)]
     pub secret: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub tracking_url: Option<String>,
     pub revision: i32,
     pub next_free_at: i64,
     #[sea_orm(nullable)]

@@ -180,6 +180,7 @@ const UP: &[&str] = &[
         warm_up JSON,
         transport JSON NOT NULL,
         secret TEXT,
+        tracking_url TEXT,
         revision INTEGER NOT NULL,
         next_free_at BIGINT NOT NULL,
         unhealthy_until BIGINT,
@@ -329,6 +330,9 @@ const UP: &[&str] = &[
         replies INTEGER NOT NULL DEFAULT 0,
         bounced BOOLEAN NOT NULL DEFAULT FALSE,
         unsubscribed BOOLEAN NOT NULL DEFAULT FALSE,
+        opened_at BIGINT,
+        clicked_at BIGINT,
+        machine_hits INTEGER NOT NULL DEFAULT 0,
         UNIQUE (lead_id, step_key),
         CHECK ((worker_id IS NOT NULL) = (status = 'SENDING')),
         CHECK (error_code IS NOT NULL OR status <> 'FAILED')

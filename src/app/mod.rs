@@ -22,6 +22,7 @@ pub mod suppression;
 pub mod task;
 mod time_zone;
 pub mod token;
+pub mod tracking;
 pub mod workflow;
 pub mod workspace;
 

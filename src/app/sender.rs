@@ -9,6 +9,7 @@ use crate::domain::flow::Channel;
 use crate::domain::id::SenderId;
 use crate::domain::pace::Pace;
 use crate::domain::sender::{Transport, WarmUp};
+use crate::domain::tracking::BaseUrl;
 use crate::store::dialect;
 use crate::store::sender::{self, SENDERS_MAX, Sender};
 
@@ -54,6 +55,8 @@ pub struct Change {
     pub time_zone: Option<String>,
     /// How it sends.
     pub transport: Option<TransportInput>,
+    /// The address by which the marks in its emails are reached: a host, or an address of https.
+    pub tracking_domain: Option<Option<String>>,
 }
 
 /// Makes a sender, switched on.
@@ -165,6 +168,7 @@ fn blank(id: SenderId, now: DateTime<Utc>) -> Sender {
         warm_up: None,
         transport: Transport::Outbox { label: None },
         secret: None,
+        tracking_url: None,
         revision: 1,
         next_free_at: now,
         unhealthy_until: None,
@@ -234,7 +238,23 @@ fn apply(
     if let Some(enabled) = change.enabled {
         sender.enabled = enabled;
     }
+    if let Some(written) = change.tracking_domain {
+        match written.map(|written| tracking_url(&written)).transpose() {
+            Ok(url) => sender.tracking_url = url,
+            Err(refusal) => wrong.push(refusal),
+        }
+    }
     wrong
+}
+
+fn tracking_url(written: &str) -> Result<BaseUrl, Refusal> {
+    let path = &["trackingDomain"];
+    let url = BaseUrl::parse(written).map_err(|error| Refusal::invalid(error.to_string(), path))?;
+    if !url.is_secure() {
+        let message = "Contacts follow links of emails by https: give a host, or an address of https.";
+        return Err(Refusal::invalid(message, path));
+    }
+    Ok(url)
 }
 
 /// A line of text that people read.

@@ -7,6 +7,7 @@ use super::token::access::Access;
 use crate::bus::Bus;
 use crate::channel::dispatch::{Route, TransportConfig, Transports};
 use crate::clock::Clock;
+use crate::domain::tracking::{BaseUrl, Marks};
 use crate::entropy::Entropy;
 use crate::secrets::Secrets;
 use crate::store::Db;
@@ -26,6 +27,8 @@ pub struct Services {
     pub zones: Arc<ZoneDatabase>,
     /// The keys that seal what only this installation may read.
     pub secrets: Arc<Secrets>,
+    /// What emails are marked with.
+    pub marks: Marks,
     /// The ways by which messages leave.
     pub transports: Arc<Transports>,
     /// The bells of the process.
@@ -50,6 +53,7 @@ impl Services {
         transports: TransportConfig,
     ) -> Self {
         let transports = transports_with(transports, Arc::clone(&secrets));
+        let seal = Arc::clone(&secrets) as _;
         let wake = Wake::default();
         let bus = Bus::new(db.clone(), wake.clone());
         let access = Access::new(db.clone(), clock.clone());
@@ -60,6 +64,7 @@ impl Services {
             entropy,
             zones,
             secrets,
+            marks: Marks { seal, base: None },
             transports: Arc::new(transports),
             wake,
             bus,
@@ -68,8 +73,15 @@ impl Services {
         }
     }
 
+    /// The same, reached from outside by this address; `None`, by none.
+    #[must_use]
+    pub fn at(mut self, public_url: Option<BaseUrl>) -> Self {
+        self.marks.base = public_url;
+        self
+    }
+
     /// Services whose time and randomness a test decides, with the bundled zone rules and a key
-    /// that is no secret.
+    /// that is no secret, reached by an address that leads nowhere.
     pub fn for_tests(db: Db, clock: Clock, entropy: Entropy) -> Self {
         let secrets = Arc::new(Secrets::from_key([7; 32]));
         Self::new(
@@ -80,6 +92,7 @@ impl Services {
             secrets,
             TransportConfig::default(),
         )
+        .at(BaseUrl::parse("https://go.cadenza.example").ok())
     }
 }
 

@@ -4,6 +4,8 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::domain::tracking::Marker;
+
 /// An email to one person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email {
@@ -31,4 +33,7 @@ pub struct Email {
     pub in_reply_to: Option<String>,
     /// The Message-IDs of the thread so far, oldest first.
     pub references: Vec<String>,
+    /// What marks it, and by which its contact opts out; none where this server is not reached from
+    /// outside.
+    pub marker: Option<Marker>,
 }

@@ -127,8 +127,19 @@ fn write(email: &Email, from: &Address, to: &Address) -> Result<Vec<u8>, Compose
         "OOF, AutoReply".into(),
     ));
 
+    if let Some(marker) = &email.marker {
+        // RFC 2369 §3.2, and RFC 8058 for who opts out by one click in the mail reader.
+        let url = format!("<{}>", marker.unsubscribe_url());
+        let one_click = "List-Unsubscribe=One-Click".to_owned();
+        builder = builder.raw_header(verbatim("List-Unsubscribe", url));
+        builder = builder.raw_header(verbatim("List-Unsubscribe-Post", one_click));
+    }
     let text = clean_body(&email.text);
-    let message = match email.html.as_deref().map(clean_body) {
+    let html = email.html.as_deref().map(|html| match &email.marker {
+        Some(marker) => clean_body(&marker.mark(html)),
+        None => clean_body(html),
+    });
+    let message = match html {
         None => builder.singlepart(SinglePart::plain(text)),
         Some(html) => {
             let boundary = boundary(&email.message_id, &text, &html);

@@ -11,6 +11,7 @@ use crate::app::Role;
 use crate::app::token::{self, Terms};
 use crate::clock::Clock;
 use crate::demo;
+use crate::domain::tracking::BaseUrl;
 use crate::http::{CONNECTIONS, CONNECTIONS_OF_ADDRESS, IMPORT_MAX, UPLOAD_MAX};
 use crate::server;
 
@@ -74,6 +75,7 @@ pub(super) async fn run(arguments: DemoArgs) -> Result<(), Failure> {
         key: arguments.key,
         lease_seconds: 30,
         shutdown_seconds: 30,
+        public_url: BaseUrl::parse(&format!("http://{}", arguments.listen)).ok(),
         upload_mebibytes: UPLOAD_MAX >> 20,
         import_mebibytes: IMPORT_MAX >> 20,
         trusted_documents: None,

@@ -12,6 +12,7 @@ use crate::app::token::access::RateLimit;
 use crate::channel::web::WebConfig;
 use crate::clock::Clock;
 use crate::domain::network::{Networks, NotANetwork, Reach};
+use crate::domain::tracking::BaseUrl;
 use crate::entropy::Entropy;
 use crate::http::{
     self, CONNECTIONS, CONNECTIONS_OF_ADDRESS, Connections, Documents, IMPORT_MAX, Origins,
@@ -135,6 +136,11 @@ pub struct ServeArgs {
     /// of the machine
     #[arg(long, env = "CADENZA_HELLO_NAME", value_name = "NAME")]
     pub hello_name: Option<String>,
+    /// The address by which contacts reach this server, such as https://mail.example.com: links and
+    /// opt-outs in emails lead there. Without it, emails are not tracked and have no opt-out by one
+    /// click, unless their sender has a tracking domain of its own
+    #[arg(long, env = "CADENZA_PUBLIC_URL", value_name = "URL", value_parser = BaseUrl::parse)]
+    pub public_url: Option<BaseUrl>,
 }
 
 /// Where mail servers may be, as it is written.
@@ -211,6 +217,7 @@ impl ServeArgs {
             },
             smtp_reach: smtp_reach(&self.allow_smtp_networks)?,
             hello_name: self.hello_name.clone(),
+            public_url: self.public_url.clone(),
             lock,
         };
         Ok(Server::start(config, db, clock, entropy, secrets).await?)

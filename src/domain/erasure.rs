@@ -17,6 +17,7 @@ const KEPT: &[&str] = &[
     "completedBy",
     "settledBy",
     "from",
+    "machine",
     "message",
 ];
 

@@ -61,6 +61,10 @@ pub enum EventKind {
     TaskCompleted,
     /// A sender was switched off, as its login was refused time and again.
     SenderDisabled,
+    /// A machine fetched what tells that a message was opened: it counts as no opening.
+    MachineOpened,
+    /// A machine followed a link: it counts as no click.
+    MachineClicked,
 }
 
 /// An event before the log has given it its number.

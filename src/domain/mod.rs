@@ -42,5 +42,6 @@ pub mod settings;
 pub mod task;
 pub mod template;
 pub mod thread;
+pub mod tracking;
 pub mod workflow;
 pub mod zone;

@@ -18,6 +18,7 @@ use crate::domain::lead::Hold;
 use crate::domain::outcome::ErrorCode;
 use crate::domain::planning::{self, Whereabouts};
 use crate::domain::template::{MergeData, RenderError};
+use crate::domain::tracking::Marks;
 use crate::store::claim::{DueLead, PersonRow};
 use crate::store::engagement::Touched;
 use crate::store::task::{TaskState, TaskText};
@@ -108,6 +109,8 @@ pub struct Circumstances<'a> {
     pub touched: Option<&'a Touched>,
     /// How far the task of the step is, where there is one.
     pub task: Option<TaskState>,
+    /// What emails are marked with.
+    pub marks: Option<&'a Marks>,
     /// The instant.
     pub now: DateTime<Utc>,
 }
@@ -253,5 +256,6 @@ fn merge_data<'a>(person: &'a PersonRow, sender: Option<&'a RunningSender>) -> M
         attributes: person.attributes.as_object(),
         sender_name: sender.map(|sender| sender.name.as_str()),
         sender_address: sender.map(|sender| sender.address.as_str()),
+        unsubscribe_url: None,
     }
 }

@@ -40,6 +40,7 @@ use crate::clock::Clock;
 use crate::domain::id::{ExecutionId, SenderId, SequenceId, WorkerId, WorkspaceId};
 use crate::domain::planning::Whereabouts;
 use crate::domain::retry::RetryPolicy;
+use crate::domain::tracking::Marks;
 use crate::entropy::Entropy;
 use crate::store::claim::LeadRow;
 use crate::store::{Db, StoreError};
@@ -62,6 +63,8 @@ pub struct EngineConfig {
     pub sends_per_sender: usize,
     /// When to try again after a passing failure.
     pub retry: RetryPolicy,
+    /// What emails are marked with; none, they are not.
+    pub marks: Option<Marks>,
 }
 
 impl Default for EngineConfig {
@@ -72,6 +75,7 @@ impl Default for EngineConfig {
             in_flight_per_sender_max: 2_000,
             sends_per_sender: 64,
             retry: RetryPolicy::default(),
+            marks: None,
         }
     }
 }

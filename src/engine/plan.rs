@@ -19,6 +19,7 @@ use crate::domain::planning::{self, Clocks, Whereabouts};
 use crate::domain::schedule::{self, Calendar};
 use crate::domain::sender::WarmUp;
 use crate::domain::settings::WindowClock;
+use crate::domain::tracking::BaseUrl;
 use crate::domain::zone::Zone;
 use crate::store::StoreError;
 use crate::store::claim::LeadRow;
@@ -45,6 +46,8 @@ pub struct RunningSender {
     pub address: String,
     /// What its Message-IDs have after the @: the domain of its address, in ASCII.
     pub id_domain: String,
+    /// By which address the marks in its emails are reached, where it has one of its own.
+    pub tracking: Option<BaseUrl>,
     /// Its clock.
     pub zone: Zone,
     /// How often in a row it had trouble of its own.
@@ -122,6 +125,8 @@ impl Engine {
             name: row.name,
             id_domain: id_domain(&row.address),
             address: row.address,
+            // One that this version cannot read marks nothing, rather than stopping the sender.
+            tracking: row.tracking_url.and_then(|url| BaseUrl::parse(&url).ok()),
             // A zone that the rules no longer know must not stop the sender.
             zone: self.zones.get(&row.time_zone).unwrap_or_else(Zone::utc),
             failures: row.failures,

@@ -91,6 +91,13 @@ pub enum EventKind {
     /// A sender was switched off, as its login was refused time and again; `detail` has the server's
     /// words.
     SenderDisabled,
+    /// A machine fetched the image that tells of openings; it counts as none, and no condition comes true by
+    /// it. `machine` of `detail` says which kind: ROBOT, PRIVACY_PROXY or SCANNER. Of each message only the
+    /// first few are noted.
+    MachineOpened,
+    /// A machine followed a link, as those do that look into messages for harm; it counts as no click, and
+    /// no condition comes true by it. `machine` of `detail` says which kind.
+    MachineClicked,
 }
 
 /// Which events; every field that is given must hold, and a list means any of its entries. An

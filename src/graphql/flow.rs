@@ -177,6 +177,10 @@ pub enum FlowProblemCode {
     UntestedCondition,
     /// An email does not say how to receive no more.
     MissingUnsubscribe,
+    /// Contacts cannot reach this server: a warning where an email is to note opens or clicks, an error where
+    /// its text names the address of the opt-out. Start the server with `--public-url`, or give the sender a
+    /// `trackingDomain`.
+    NoPublicUrl,
     /// In a preview only: a merge tag that can be read has no value for the person, and no default.
     MissingData,
     /// In a preview only: the person has no address for the step, or one that nothing can be sent to.

@@ -17,6 +17,7 @@ use super::scalar::{Date, DateTime, Duration, TimeZone, Url};
 use crate::domain::duration::WaitDuration;
 use crate::domain::id::SenderId;
 use crate::domain::sender as domain;
+use crate::domain::tracking::BaseUrl;
 use crate::domain::zone::Zone;
 use crate::store;
 use crate::store::lane::{QuotaKey, QuotaKind};
@@ -106,6 +107,12 @@ impl Sender {
                 label: label.clone(),
             }),
         }
+    }
+
+    /// The address by which links, openings and opt-outs of its emails reach this server; null, by the
+    /// server's own public URL.
+    async fn tracking_domain(&self) -> Option<&str> {
+        self.0.tracking_url.as_ref().map(BaseUrl::as_str)
     }
 
     /// How many messages it has sent today, on its own clock.

@@ -14,6 +14,8 @@ mod graphiql;
 mod health;
 mod import;
 mod listen;
+mod marks;
+mod opt_out;
 mod origin;
 pub mod payload;
 mod post;
@@ -108,8 +110,10 @@ struct Parts {
     shares: Shares,
     /// Cancelled when the server is to end: streams then end by themselves.
     shutdown: CancellationToken,
-    /// The WebSockets, which outlive the requests that opened them.
+    /// The WebSockets, which outlive the requests that opened them, and clicks that are not noted yet.
     sockets: TaskTracker,
+    /// Clicks of which it shows in a moment whether they are of a machine.
+    clicks: marks::Clicks,
 }
 
 impl Http {
@@ -136,6 +140,7 @@ impl Http {
             shares: Shares::default(),
             shutdown,
             sockets: TaskTracker::new(),
+            clicks: marks::Clicks::default(),
         }))
     }
 
@@ -147,6 +152,8 @@ impl Http {
             .route("/import/people", by_post(import::people))
             .route("/export/{file}", get(export::get))
             .route("/healthz", get(health::health))
+            .merge(marks::router())
+            .merge(opt_out::router())
             .fallback(answer::not_found)
             .method_not_allowed_fallback(answer::method_not_allowed)
             .layer(self.0.origins.layer())

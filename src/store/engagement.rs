@@ -300,6 +300,8 @@ pub struct Message {
     pub channel: Option<String>,
     /// Who sent it.
     pub sender_id: Option<Uuid>,
+    /// When it was handed over, or given up; none as long as it is on its way.
+    pub finished_at: Option<i64>,
     /// Whether it is known that it came back.
     pub bounced: bool,
     /// Whether it is known that the contact opted out by it.
@@ -323,7 +325,7 @@ pub async fn message(
     execution: ExecutionId,
 ) -> Result<Option<Message>> {
     let statement = "SELECT e.id, e.lead_id, l.person_id, e.sequence_id, e.step_key, e.channel,
-             e.sender_id, e.bounced, e.unsubscribed
+             e.sender_id, e.finished_at, e.bounced, e.unsubscribed
          FROM execution AS e JOIN lead AS l ON l.id = e.lead_id
          WHERE e.id = $1 AND e.workspace_id = $2";
     let arguments = Arguments::new()
@@ -348,4 +350,69 @@ pub async fn is_told(
         .with(message.id)
         .with(<&str>::from(kind));
     Ok(sql::number(connection, statement, arguments).await? > 0)
+}
+
+/// How far apart the openings, or the clicks, of a message are that are counted, in milliseconds: whoever
+/// looks at it again right away opens it once.
+const APART_MS: i64 = 60_000;
+/// So many openings, and so many clicks, of a message are counted: a flood of them fills no database.
+const COUNTED_MAX: i32 = 100;
+/// So many visits of machines to a message are noted.
+const MACHINES_MAX: i32 = 10;
+
+/// Whether an opening or a click of a message is to be counted now; then it is marked as counted.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn is_to_count(
+    connection: &impl ConnectionTrait,
+    execution: ExecutionId,
+    count: Count,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let (column, counted) = match count {
+        Count::Opens => ("opened_at", "opens"),
+        Count::Clicks => ("clicked_at", "clicks"),
+        Count::Replies => return Ok(true),
+    };
+    let statement = format!(
+        "UPDATE execution SET {column} = $1 WHERE id = $2 AND {counted} < $3
+             AND ({column} IS NULL OR {column} <= $4)"
+    );
+    let arguments = Arguments::new()
+        .with(now.timestamp_millis())
+        .with(execution.uuid())
+        .with(COUNTED_MAX)
+        .with(now.timestamp_millis() - APART_MS);
+    Ok(sql::execute(connection, &statement, arguments).await? > 0)
+}
+
+/// Whether a machine's visit to a message is to be noted; then it is counted among those that are.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn is_to_note(tx: &impl ConnectionTrait, execution: ExecutionId) -> Result<bool> {
+    let statement = "UPDATE execution SET machine_hits = machine_hits + 1
+         WHERE id = $1 AND machine_hits < $2";
+    let arguments = Arguments::new().with(execution.uuid()).with(MACHINES_MAX);
+    Ok(sql::execute(tx, statement, arguments).await? > 0)
+}
+
+/// Where the contact of a message is written to by email, as suppressions know it; none of somebody who was
+/// erased, or has no such address any more.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn email_of(
+    connection: &impl ConnectionTrait,
+    message: &Message,
+) -> Result<Option<String>> {
+    #[derive(FromQueryResult)]
+    struct Address {
+        email_key: Option<String>,
+    }
+    let statement = "SELECT email_key FROM person WHERE id = $1";
+    let found: Option<Address> =
+        sql::one(connection, statement, Arguments::new().with(message.person_id)).await?;
+    Ok(found.and_then(|found| found.email_key))
 }

@@ -153,6 +153,8 @@ pub struct SenderRow {
     pub transport: serde_json::Value,
     /// The sealed password.
     pub secret: Option<String>,
+    /// By which address the marks in its emails are reached.
+    pub tracking_url: Option<String>,
     /// Grows with every change.
     pub revision: i32,
     /// When its pace lets the next message go.
@@ -165,7 +167,8 @@ pub struct SenderRow {
 
 const SENDER_COLUMNS: &str =
     "d.id, d.workspace_id, d.channel, d.name, d.address, d.time_zone, d.daily_cap,
-    d.min_gap_ms, d.gap_jitter_ms, d.warm_up, d.transport, d.secret, d.revision, d.next_free_at,
+    d.min_gap_ms, d.gap_jitter_ms, d.warm_up, d.transport, d.secret,
+    d.tracking_url, d.revision, d.next_free_at,
     d.unhealthy_until, d.failures";
 
 /// The senders with these ids that are switched on.

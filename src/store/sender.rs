@@ -15,6 +15,7 @@ use crate::domain::flow::Channel;
 use crate::domain::id::{SenderId, WorkspaceId};
 use crate::domain::pace::Pace;
 use crate::domain::sender::{Transport, WarmUp};
+use crate::domain::tracking::BaseUrl;
 
 /// The most senders of a workspace: their list is read whole.
 pub const SENDERS_MAX: u64 = 1_000;
@@ -44,6 +45,8 @@ pub struct Sender {
     pub transport: Transport,
     /// The sealed password.
     pub secret: Option<String>,
+    /// By which address the marks in its emails are reached; `None`, by that of the server.
+    pub tracking_url: Option<BaseUrl>,
     /// Grows by one with every change.
     pub revision: i32,
     /// When its pace lets the next message go.
@@ -84,6 +87,10 @@ impl TryFrom<sender::Model> for Sender {
                 .map_err(corrupt)?,
             transport: serde_json::from_value(row.transport).map_err(corrupt)?,
             secret: row.secret,
+            tracking_url: (row.tracking_url.as_deref())
+                .map(BaseUrl::parse)
+                .transpose()
+                .map_err(|error| StoreError::corrupt("sender's tracking domain", error))?,
             revision: row.revision,
             next_free_at: from_ms(row.next_free_at),
             unhealthy_until: row.unhealthy_until.map(from_ms),
@@ -115,6 +122,7 @@ fn row(workspace: WorkspaceId, sender: &Sender) -> Result<sender::Model> {
             .map_err(corrupt)?,
         transport: serde_json::to_value(&sender.transport).map_err(corrupt)?,
         secret: sender.secret.clone(),
+        tracking_url: sender.tracking_url.as_ref().map(ToString::to_string),
         revision: sender.revision,
         next_free_at: sender.next_free_at.timestamp_millis(),
         unhealthy_until: sender.unhealthy_until.map(|at| at.timestamp_millis()),

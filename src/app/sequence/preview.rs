@@ -13,6 +13,7 @@ use crate::domain::planning::Whereabouts;
 use crate::domain::preview::{
     self, Circumstances, Contact, FlowPreview, PreviewSender, Scenario, ScenarioAnswer,
 };
+use crate::domain::tracking::OPT_OUT_AT;
 use crate::domain::zone::Zone;
 use crate::store::sender::Sender;
 use crate::store::sequence::Sequence;
@@ -106,6 +107,8 @@ fn running(services: &Services, senders: &[Sender]) -> HashMap<SenderId, Preview
         let known = PreviewSender {
             name: sender.name.clone(),
             address: sender.address.clone(),
+            unsubscribe_url: (services.marks.base_of(sender.tracking_url.as_ref()))
+                .map(|base| format!("{base}{OPT_OUT_AT}preview")),
             zone: (services.zones.get(&sender.time_zone)).unwrap_or_else(Zone::utc),
         };
         (sender.id, known)

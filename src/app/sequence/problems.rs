@@ -9,7 +9,7 @@ use sea_orm::ConnectionTrait;
 
 use crate::app::{AppError, Caller, Services};
 use crate::domain::flow::{
-    self, Action, Attributes, Facts, Flow, FlowProblem, Predicate, SenderFacts,
+    self, Action, Attributes, Channel, Facts, Flow, FlowProblem, Predicate, SenderFacts,
 };
 use crate::domain::id::{SenderId, WorkspaceId};
 use crate::domain::zone::Zone;
@@ -29,7 +29,13 @@ pub fn facts(
     attributes: Option<Attributes>,
 ) -> Facts {
     let zone = services.zones.get(&sequence.settings.time_zone);
+    let senders: Vec<_> = senders.into_iter().collect();
+    let unmarked = senders.iter().map(Borrow::borrow).filter(|sender| {
+        let is_email = sender.channel == Channel::Email;
+        is_email && services.marks.base_of(sender.tracking_url.as_ref()).is_none()
+    });
     Facts {
+        unmarked: unmarked.map(|sender: &Sender| sender.id).collect(),
         senders: sender_facts(senders),
         attributes,
         opening: Some((services.clock.now(), zone.unwrap_or_else(Zone::utc))),

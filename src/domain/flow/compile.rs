@@ -50,6 +50,8 @@ pub enum Work {
         variants: Vec<CompiledVariant>,
         /// Send it as a reply in the lead's thread.
         in_thread: bool,
+        /// Whether openings and clicks are noted.
+        tracks: (bool, bool),
     },
     /// Gives work to a person.
     Task(CompiledTask),
@@ -275,6 +277,7 @@ fn compile_work(step: &Step, first_email: bool) -> Result<Work, NotRunnable> {
             senders: message.senders.clone(),
             variants: variants.collect::<Result<_, NotRunnable>>()?,
             in_thread: false,
+            tracks: (false, false),
         })
     };
     Ok(match &step.action {
@@ -292,6 +295,7 @@ fn compile_work(step: &Step, first_email: bool) -> Result<Work, NotRunnable> {
                 senders: email.senders.clone(),
                 variants: variants.collect::<Result<_, NotRunnable>>()?,
                 in_thread: email.in_thread,
+                tracks: (email.track_opens, email.track_clicks),
             }
         }
         Action::Sms(message) | Action::Whatsapp(message) => messages(message)?,
@@ -358,6 +362,14 @@ impl CompiledStep {
                 ..
             }
         )
+    }
+
+    /// Whether it notes openings, and clicks.
+    pub const fn tracks(&self) -> (bool, bool) {
+        match self.work {
+            Work::Message { tracks, .. } => tracks,
+            _ => (false, false),
+        }
     }
 
     /// Whether it keeps to the send windows: messages and work for people do, what the engine does by

@@ -131,6 +131,7 @@ impl Contact {
             attributes: Some(attributes),
             sender_name: sender.map(|sender| sender.name.as_str()),
             sender_address: sender.map(|sender| sender.address.as_str()),
+            unsubscribe_url: sender.and_then(|sender| sender.unsubscribe_url.as_deref()),
         }
     }
 }
@@ -208,6 +209,7 @@ pub(super) fn bracketed<'a>(data: MergeData<'a>, tags: &[TagUse]) -> MergeData<'
             "country" => (&mut data.country, "[country]"),
             "sender.name" => (&mut data.sender_name, "[sender.name]"),
             "sender.address" => (&mut data.sender_address, "[sender.address]"),
+            "unsubscribe_url" => (&mut data.unsubscribe_url, "[unsubscribe_url]"),
             // It is made of two, and missing only where both are.
             "full_name" if data.last_name.is_none_or(is_blank) => {
                 (&mut data.first_name, "[full_name]")

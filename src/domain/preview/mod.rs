@@ -58,6 +58,8 @@ pub struct PreviewSender {
     pub name: String,
     /// The address that recipients see.
     pub address: String,
+    /// What stands for the address where contacts opt out, where this server is reached from outside.
+    pub unsubscribe_url: Option<String>,
     /// Its clock.
     pub zone: Zone,
 }

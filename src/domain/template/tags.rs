@@ -34,6 +34,8 @@ pub struct MergeData<'a> {
     pub sender_name: Option<&'a str>,
     /// `{{ sender.address }}`
     pub sender_address: Option<&'a str>,
+    /// `{{ unsubscribe_url }}`, where the person opts out of emails.
+    pub unsubscribe_url: Option<&'a str>,
 }
 
 /// A merge tag. `Unknown` is always missing, and refused before anything is published.
@@ -52,11 +54,12 @@ pub(crate) enum Tag {
     Attribute(Vec<String>),
     SenderName,
     SenderAddress,
+    UnsubscribeUrl,
     Unknown(Vec<String>),
 }
 
 /// The tags with a fixed name, as they are written.
-const NAMES: [(&str, Tag); 12] = [
+const NAMES: [(&str, Tag); 13] = [
     ("email", Tag::Email),
     ("phone", Tag::Phone),
     ("linkedin_url", Tag::LinkedinUrl),
@@ -69,10 +72,11 @@ const NAMES: [(&str, Tag); 12] = [
     ("country", Tag::Country),
     ("sender.name", Tag::SenderName),
     ("sender.address", Tag::SenderAddress),
+    ("unsubscribe_url", Tag::UnsubscribeUrl),
 ];
 
 /// What people write out of habit from other tools, folded as by [`fold`].
-const ALIASES: [(&str, &str); 16] = [
+const ALIASES: [(&str, &str); 19] = [
     ("name", "full_name"),
     ("fname", "first_name"),
     ("givenname", "first_name"),
@@ -89,6 +93,9 @@ const ALIASES: [(&str, &str); 16] = [
     ("linkedin", "linkedin_url"),
     ("timezone", "time_zone"),
     ("senderemail", "sender.address"),
+    ("unsubscribe", "unsubscribe_url"),
+    ("unsubscribelink", "unsubscribe_url"),
+    ("optouturl", "unsubscribe_url"),
 ];
 
 impl Tag {
@@ -126,7 +133,8 @@ impl Tag {
             | Tag::TimeZone
             | Tag::Country
             | Tag::SenderName
-            | Tag::SenderAddress => NAMES
+            | Tag::SenderAddress
+            | Tag::UnsubscribeUrl => NAMES
                 .iter()
                 .find(|(_, tag)| tag == self)
                 .map(|(name, _)| name.split('.').map(str::to_owned).collect())
@@ -148,6 +156,7 @@ impl Tag {
             Tag::Country => data.country,
             Tag::SenderName => data.sender_name,
             Tag::SenderAddress => data.sender_address,
+            Tag::UnsubscribeUrl => data.unsubscribe_url,
             Tag::FullName => return full_name(data),
             Tag::Attribute(path) => return attribute(data, path),
             Tag::Unknown(_) => None,

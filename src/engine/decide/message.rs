@@ -12,7 +12,9 @@ use crate::domain::flow::{Channel, CompiledStep, CompiledVariant, Content};
 use crate::domain::id::ExecutionId;
 use crate::domain::message::{EmailContent, TextContent};
 use crate::domain::outcome::ErrorCode;
+use crate::domain::template::MergeData;
 use crate::domain::thread::reply_subject;
+use crate::domain::tracking::Marker;
 use crate::engine::Letter;
 use crate::engine::plan::RunningSender;
 use crate::store::claim::{DueLead, PersonRow};
@@ -86,7 +88,13 @@ fn email(
         Ok(to) => to,
         Err(error) => return failed(ErrorCode::InvalidEmail, &error.to_string()),
     };
-    let rendered = match content.render(&merge_data(&due.person, Some(sender))) {
+    let marker = marker(step, sender, &at);
+    let unsubscribe_url = marker.as_ref().map(Marker::unsubscribe_url);
+    let data = MergeData {
+        unsubscribe_url: unsubscribe_url.as_deref(),
+        ..merge_data(&due.person, Some(sender))
+    };
+    let rendered = match content.render(&data) {
         Ok(rendered) => rendered,
         Err(error) => return unrendered(step, error),
     };
@@ -117,8 +125,20 @@ fn email(
                 .as_ref()
                 .and_then(|thread| thread.references.last().cloned()),
             references: thread.map(|thread| thread.references).unwrap_or_default(),
+            marker,
         }),
     }))
+}
+
+/// What marks the email, where the address is known by which its marks are reached.
+fn marker(
+    step: &CompiledStep,
+    sender: &RunningSender,
+    at: &Circumstances<'_>,
+) -> Option<Marker> {
+    let tracks = step.tracks();
+    let execution = at.execution_id;
+    (at.marks?).marker(sender.tracking.as_ref(), sender.workspace, execution, tracks)
 }
 
 fn text(

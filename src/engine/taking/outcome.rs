@@ -58,6 +58,7 @@ impl Taking<'_> {
                 whereabouts: &whereabouts,
                 touched: known.touched.get(&due.lead.id),
                 task: known.tasks.get(&(due.lead.id, step_key)).copied(),
+                marks: self.engine.config.marks.as_ref(),
                 now: self.now,
             },
         );

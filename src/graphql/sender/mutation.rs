@@ -39,6 +39,9 @@ pub struct SenderCreateInput {
     time_zone: Option<TimeZone>,
     /// How it sends: EMAIL by smtp, SMS and WHATSAPP by twilio, each also into an outbox.
     transport: SenderTransportInput,
+    /// The host by which links, openings and opt-outs of its emails reach this server, such as
+    /// `go.example.com`, or an address of https with a path; left out, the server's own public URL.
+    tracking_domain: Option<String>,
 }
 
 /// A sender to change; a field that is left out stays as it is.
@@ -64,6 +67,9 @@ pub struct SenderUpdateInput {
     /// How it sends; it replaces what there is, and null leaves that. The password may be left out as long as the host
     /// and the username stay and the connection is protected as before.
     transport: Option<SenderTransportInput>,
+    /// The host by which links, openings and opt-outs of its emails reach this server; null, the server's
+    /// own public URL. What was sent before stays reachable as long as the old host leads here.
+    tracking_domain: MaybeUndefined<String>,
 }
 
 /// The growth of a young sender's daily cap.
@@ -210,6 +216,7 @@ impl SenderMutation {
             warm_up: Some(input.warm_up.map(Into::into)),
             time_zone: input.time_zone.map(|name| name.0),
             transport: Some(input.transport.into()),
+            tracking_domain: Some(input.tracking_domain),
         };
         let channel = input.channel.into();
         SenderPayload::of(
@@ -242,6 +249,7 @@ impl SenderMutation {
             warm_up: said(input.warm_up.map_value(Into::into)),
             time_zone: input.time_zone.map(|name| name.0),
             transport: input.transport.map(Into::into),
+            tracking_domain: said(input.tracking_domain),
         };
         SenderPayload::of(app::update(ctx.services(), caller, id, change).await)
     }

@@ -8,6 +8,9 @@ use crate::domain::message::{
 };
 use crate::domain::template::{TagUse, similar};
 
+/// The merge tag of the address where contacts opt out.
+pub(super) const UNSUBSCRIBE_URL: &str = "unsubscribe_url";
+
 /// A text of a step.
 #[derive(Clone, Copy)]
 pub(super) struct Written<'a> {
@@ -28,8 +31,26 @@ impl Place<'_> {
         content: Result<TextContent, Vec<ContentProblem>>,
     ) {
         match content {
-            Ok(content) => check_content(self, written, &content.fields(), content.excess()),
+            Ok(content) => {
+                check_content(self, written, &content.fields(), content.excess());
+                self.no_unsubscribe_url(written, &content);
+            }
             Err(problems) => tell_all(self, written, &problems),
+        }
+    }
+
+    /// Only emails have an address where contacts opt out.
+    fn no_unsubscribe_url(&mut self, written: Written<'_>, content: &TextContent) {
+        for (field, tags) in content.fields() {
+            if tags.iter().any(|tag| tag.path == [UNSUBSCRIBE_URL] && !tag.has_default) {
+                let message = format!(
+                    "{UNSUBSCRIBE_URL} has a value in emails only ({}, {field}): leave it out, or \
+                     give it a default.",
+                    place(self, written.variant)
+                );
+                let path = written.path(field);
+                self.problem(written.severity(), FlowProblemCode::UnknownMergeTag, &path, message);
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::content::UNSUBSCRIBE_URL;
 use super::sentence::names_a_way_out;
 use super::{FlowProblemCode, Place, Written, check_content, tell_all};
 use crate::domain::flow::{
@@ -55,6 +56,44 @@ impl Place<'_> {
                 step.key
             );
             self.error(FlowProblemCode::SenderDisabled, &field, message);
+        }
+    }
+
+    /// Whether contacts reach this server by what the email is marked with.
+    pub(super) fn marks(&mut self, email: &EmailAction) {
+        let Some(sender) = (email.senders.iter()).find(|id| self.facts.unmarked.contains(id)) else {
+            return;
+        };
+        let remedy = format!(
+            "start the server with --public-url, or give the sender {sender} a trackingDomain"
+        );
+        let key = &self.step.key;
+        for (is_on, field, what) in [
+            (email.track_opens, "trackOpens", "opens"),
+            (email.track_clicks, "trackClicks", "clicks"),
+        ] {
+            if is_on {
+                let message = format!(
+                    "Step {key} notes {what}, but contacts cannot reach this server, and none will be \
+                     noted: {remedy}, or switch {field} off."
+                );
+                self.warning(FlowProblemCode::NoPublicUrl, &[field], message);
+            }
+        }
+        for (position, variant) in email.variants.iter().enumerate() {
+            let parts = [&variant.html, &variant.text];
+            let has_tag = |part: &&Option<String>| {
+                part.as_deref().is_some_and(|text| text.contains(UNSUBSCRIBE_URL))
+            };
+            if variant.enabled && parts.iter().any(has_tag) {
+                let message = format!(
+                    "Step {key} names {UNSUBSCRIBE_URL} (variant {}), but contacts cannot reach this \
+                     server: {remedy}.",
+                    variant.key
+                );
+                let field = ["variants", &position.to_string()];
+                self.error(FlowProblemCode::NoPublicUrl, &field, message);
+            }
         }
     }
 

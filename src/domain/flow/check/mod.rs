@@ -77,6 +77,9 @@ pub enum FlowProblemCode {
     UntestedCondition,
     /// An email does not say how to receive no more.
     MissingUnsubscribe,
+    /// This server has no address by which contacts reach it, and so cannot note openings and clicks, nor
+    /// take opt-outs.
+    NoPublicUrl,
     /// A merge tag has no value for a person. Only a preview tells it, as the next.
     MissingData,
     /// A person has no address for a step. No flow has this problem by itself: only a preview, which
@@ -113,6 +116,8 @@ pub struct SenderFacts {
 pub struct Facts {
     /// The workspace's senders that the flow names.
     pub senders: HashMap<SenderId, SenderFacts>,
+    /// Those of them by whose emails contacts cannot reach this server, as it has no address for that.
+    pub unmarked: BTreeSet<SenderId>,
     /// Which attributes people have; none, nothing is known of it.
     pub attributes: Option<Attributes>,
     /// From when on the windows are to open, and the sequence's clock; none, that is not asked.
@@ -168,6 +173,7 @@ pub fn check(flow: &Flow, settings: &Settings, facts: &Facts) -> Vec<FlowProblem
             Action::Email(email) => {
                 at.senders();
                 at.email(email, first_emails.contains(&index));
+                at.marks(email);
                 at.thread(email);
             }
             Action::Sms(message) | Action::Whatsapp(message) => {

@@ -10,6 +10,7 @@ use crate::domain::gate::{self, Closed};
 use crate::domain::id::{PersonId, SenderId};
 use crate::domain::planning::{self, Clocks};
 use crate::domain::template::MergeData;
+use crate::domain::tracking::BaseUrl;
 use crate::domain::zone::Zone;
 use crate::graphql::context::ContextExt;
 use crate::store::lead::Row;
@@ -59,6 +60,9 @@ pub(super) async fn name_missing_tags(
         Some(id) => Some(there(loaders.load_one(id).await?, "lead's sender")?),
         None => None,
     };
+    // Whether there is any: which it is depends on the message.
+    let own = sender.as_ref().and_then(|sender| sender.tracking_url.as_ref());
+    let unsubscribe_url = ctx.services().marks.base_of(own);
     let data = MergeData {
         email: person.email.as_deref(),
         phone: person.phone.as_deref(),
@@ -72,6 +76,7 @@ pub(super) async fn name_missing_tags(
         attributes: person.attributes.as_object(),
         sender_name: sender.as_ref().map(|sender| sender.name.as_str()),
         sender_address: sender.as_ref().map(|sender| sender.address.as_str()),
+        unsubscribe_url: unsubscribe_url.map(BaseUrl::as_str),
     };
     let tags = flow::missing_tags(step, lead.bucket, &data);
     if !tags.is_empty() {

@@ -1,0 +1,139 @@
+//! What comes back by the marks in emails: openings, clicks and opt-outs.
+//!
+//! A mark is all that whoever comes has to show: it is sealed, and says of which message it is.
+
+use serde_json::json;
+
+use super::engagement::{self, Engagement};
+use super::suppression::{self, Reason};
+use super::{AppError, Services};
+use crate::clock::from_ms;
+use crate::domain::event::{EventKind, NewEvent};
+use crate::domain::flow::Channel;
+use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId};
+use crate::domain::tracking::agent::Agent;
+use crate::domain::tracking::hit::{self, Machine};
+use crate::domain::tracking::{Mark, Token};
+use crate::store::engagement::{self as rows, Count, Message};
+use crate::store::{StoreError, dialect, event};
+
+/// What a token says; `None` for one that this installation has not sealed.
+pub fn read(services: &Services, token: &str) -> Option<Token> {
+    Token::read(&services.secrets.open_token(token)?)
+}
+
+/// What was done with a message, by its mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// It was opened.
+    Opened,
+    /// A link was followed.
+    Clicked,
+}
+
+/// Notes what was done with the message of a token by whoever calls itself so; `found` where that is known
+/// otherwise already to be a machine. Answers `false` where the workspace has no such message.
+///
+/// # Errors
+/// [`AppError::Store`] as the database has it; then it may not have been noted.
+pub async fn note(
+    services: &Services,
+    token: &Token,
+    done: Done,
+    agent: Agent,
+    found: Option<Machine>,
+) -> Result<bool, AppError> {
+    let (db, now) = (&services.db, services.clock.now());
+    let Some(message) = rows::message(db.read(), token.workspace, token.execution).await? else {
+        return Ok(false);
+    };
+    let sent_at = message.finished_at.map(from_ms);
+    if let Some(machine) = found.or_else(|| hit::machine(agent, sent_at, now)) {
+        note_machine(services, token, &message, done, machine).await?;
+        return Ok(true);
+    }
+    let (count, engagement) = match done {
+        Done::Opened => (Count::Opens, Engagement::Opened),
+        Done::Clicked => (Count::Clicks, Engagement::Clicked),
+    };
+    if rows::is_to_count(db.write(), token.execution, count, now).await? {
+        let (workspace, execution) = (token.workspace, Some(token.execution));
+        let lead = LeadId::from_uuid(message.lead_id);
+        engagement::record(services, workspace, lead, execution, engagement, now).await?;
+    }
+    Ok(true)
+}
+
+async fn note_machine(
+    services: &Services,
+    token: &Token,
+    message: &Message,
+    done: Done,
+    machine: Machine,
+) -> Result<(), AppError> {
+    let tx = services.db.begin().await?;
+    if !rows::is_to_note(&tx, token.execution).await? {
+        return Ok(());
+    }
+    let kind = match done {
+        Done::Opened => EventKind::MachineOpened,
+        Done::Clicked => EventKind::MachineClicked,
+    };
+    let (sequence, lead) = (
+        SequenceId::from_uuid(message.sequence_id),
+        LeadId::from_uuid(message.lead_id),
+    );
+    let event = NewEvent {
+        execution_id: Some(ExecutionId::from_uuid(message.id)),
+        step_key: Some(message.step_key.clone()),
+        channel: Some(Channel::Email),
+        sender_id: message.sender_id.map(SenderId::from_uuid),
+        detail: Some(json!({ "machine": <&str>::from(machine) })),
+        ..NewEvent::of_lead(services.clock.now(), kind, sequence, lead)
+    };
+    dialect::notify(&tx).await?;
+    event::append(&tx, token.workspace, vec![event]).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    services.wake.log();
+    Ok(())
+}
+
+/// Opts the contact of a message out of emails, at once and in every sequence. Said again, it changes
+/// nothing. Answers `false` where the token is for something else, or the workspace has no such message.
+///
+/// # Errors
+/// [`AppError::Store`] as the database has it; then nothing was changed.
+pub async fn opt_out(services: &Services, token: &Token) -> Result<bool, AppError> {
+    if token.mark != Mark::OptOut {
+        return Ok(false);
+    }
+    let (workspace, now) = (token.workspace, services.clock.now());
+    let tx = services.db.begin().await?;
+    let Some(message) = rows::message(&tx, workspace, token.execution).await? else {
+        return Ok(false);
+    };
+    // Nobody writes any more to somebody who was erased.
+    let email = rows::email_of(&tx, &message).await?;
+    let addresses: Vec<_> = email.map(|email| (Channel::Email, email)).into_iter().collect();
+    let (reason, by) = (Reason::Unsubscribed, Some(token.execution));
+    let events = suppression::suppress(&tx, workspace, &addresses, reason, by, now).await?;
+    if events.is_empty() {
+        tx.commit().await.map_err(StoreError::from)?;
+        return Ok(true);
+    }
+    dialect::notify(&tx).await?;
+    event::append(&tx, workspace, events).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    services.wake.log();
+    services.wake.due();
+    Ok(true)
+}
+
+/// Whether the workspace of a token for an opt-out has its message.
+///
+/// # Errors
+/// [`AppError::Store`] as the database has it.
+pub async fn is_for_opt_out(services: &Services, token: &Token) -> Result<bool, AppError> {
+    let found = rows::message(services.db.read(), token.workspace, token.execution).await?;
+    Ok(token.mark == Mark::OptOut && found.is_some())
+}
