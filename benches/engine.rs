@@ -217,6 +217,7 @@ fn email(number: usize, now: chrono::DateTime<chrono::Utc>) -> Email {
         html: Some(format!("<p>{}</p>", text())),
         in_reply_to: None,
         references: Vec::new(),
+        marker: None,
     }
 }
 

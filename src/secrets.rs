@@ -194,7 +194,7 @@ impl Secrets {
 }
 
 impl Secrets {
-    /// What a token says that [`Seal::seal`] has sealed; `None` for anything else.
+    /// What a token says that [`Seal::token`] has made; `None` for anything else.
     pub fn open_token(&self, text: &str) -> Option<Vec<u8>> {
         let mut bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (nonce, body) = bytes.split_at_mut_checked(NONCE_LEN)?;
@@ -207,7 +207,7 @@ impl Secrets {
 impl Seal for Secrets {
     /// AES-256-GCM under a nonce made of what is sealed (as RFC 8452 §3 motivates): the same bytes give the
     /// same token, and no nonce serves for two different ones.
-    fn seal(&self, plain: &[u8]) -> String {
+    fn token(&self, plain: &[u8]) -> String {
         let tag = hmac::sign(&self.token.1, plain);
         let mut nonce = [0; NONCE_LEN];
         for (place, byte) in nonce.iter_mut().zip(tag.as_ref()) {
@@ -310,10 +310,10 @@ mod tests {
     #[test]
     fn a_token_opens_as_it_was_sealed_and_not_otherwise() {
         let (secrets, other) = (Secrets::from_key([1; 32]), Secrets::from_key([2; 32]));
-        let text = secrets.seal(b"what it says");
-        assert_eq!(text, secrets.seal(b"what it says"), "always the same");
+        let text = secrets.token(b"what it says");
+        assert_eq!(text, secrets.token(b"what it says"), "always the same");
         assert!(!text.contains("what"));
-        assert_ne!(text, other.seal(b"what it says"));
+        assert_ne!(text, other.token(b"what it says"));
         assert_eq!(secrets.open_token(&text), Some(b"what it says".to_vec()));
         assert_eq!(other.open_token(&text), None);
         let (entropy, mut seen) = (Entropy::seeded(4), 0);

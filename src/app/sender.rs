@@ -251,7 +251,8 @@ fn tracking_url(written: &str) -> Result<BaseUrl, Refusal> {
     let path = &["trackingDomain"];
     let url = BaseUrl::parse(written).map_err(|error| Refusal::invalid(error.to_string(), path))?;
     if !url.is_secure() {
-        let message = "Contacts follow links of emails by https: give a host, or an address of https.";
+        let message =
+            "Contacts follow links of emails by https: give a host, or an address of https.";
         return Err(Refusal::invalid(message, path));
     }
     Ok(url)

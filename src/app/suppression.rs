@@ -1,6 +1,8 @@
 //! Addresses that must not be contacted any more, however that came about: in one place, with everything
 //! that follows for the leads of those who have them.
 
+pub mod list;
+
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
@@ -21,7 +23,9 @@ use crate::store::person::{Row, consent, erasure};
 use crate::store::{StoreError, task};
 
 /// Why an address must not be contacted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Display, EnumString, IntoStaticStr,
+)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Reason {
     /// Its owner has opted out.
@@ -86,6 +90,19 @@ pub async fn suppress(
     message: Option<ExecutionId>,
     now: DateTime<Utc>,
 ) -> Result<Vec<NewEvent>, StoreError> {
+    let (_, events) = counted(tx, workspace, addresses, reason, message, now).await?;
+    Ok(events)
+}
+
+/// As [`suppress`]; answers also how many of the addresses are new, or have a stronger reason now.
+async fn counted(
+    tx: &DatabaseTransaction,
+    workspace: WorkspaceId,
+    addresses: &[(Channel, String)],
+    reason: Reason,
+    message: Option<ExecutionId>,
+    now: DateTime<Utc>,
+) -> Result<(usize, Vec<NewEvent>), StoreError> {
     let message = match message {
         Some(id) => engagement::message(tx, workspace, id).await?,
         None => None,
@@ -115,7 +132,8 @@ pub async fn suppress(
         reason,
         now,
     };
-    closing.follow(&people, &entered, message.as_ref()).await
+    let events = closing.follow(&people, &entered, message.as_ref());
+    Ok((entered.len(), events.await?))
 }
 
 /// What is closed, and why.

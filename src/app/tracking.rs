@@ -114,7 +114,10 @@ pub async fn opt_out(services: &Services, token: &Token) -> Result<bool, AppErro
     };
     // Nobody writes any more to somebody who was erased.
     let email = rows::email_of(&tx, &message).await?;
-    let addresses: Vec<_> = email.map(|email| (Channel::Email, email)).into_iter().collect();
+    let addresses: Vec<_> = email
+        .map(|email| (Channel::Email, email))
+        .into_iter()
+        .collect();
     let (reason, by) = (Reason::Unsubscribed, Some(token.execution));
     let events = suppression::suppress(&tx, workspace, &addresses, reason, by, now).await?;
     if events.is_empty() {

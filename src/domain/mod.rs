@@ -39,6 +39,7 @@ pub mod scope;
 pub mod sender;
 pub mod sequence;
 pub mod settings;
+pub mod suppression;
 pub mod task;
 pub mod template;
 pub mod thread;

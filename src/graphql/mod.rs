@@ -29,6 +29,7 @@ mod schema;
 pub mod sender;
 pub mod sequence;
 pub mod settings;
+pub mod suppression;
 pub mod task;
 pub mod token;
 pub mod workflow;
@@ -58,6 +59,7 @@ pub struct Query(
     token::TokenQuery,
     audit::AuditQuery,
     workspace::WorkspaceQuery,
+    suppression::SuppressionQuery,
 );
 
 /// Everything that can be changed.
@@ -76,6 +78,7 @@ pub struct Mutation(
     task::TaskMutation,
     token::TokenMutation,
     workspace::WorkspaceMutation,
+    suppression::SuppressionMutation,
 );
 
 /// Everything that can be followed live.

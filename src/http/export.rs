@@ -1,4 +1,5 @@
-//! `/export/people.csv`, `/export/leads.csv`, `/export/executions.csv`: lists as files, however long.
+//! `/export/people.csv`, `/export/leads.csv`, `/export/executions.csv`, `/export/suppressions.csv`: lists as
+//! files, however long.
 //!
 //! A file is read from the database a chunk at a time, by its place in the list, and each chunk is written out
 //! before the next is read: memory does not depend on its length. Who goes away ends the work. Each export has
@@ -34,6 +35,7 @@ use crate::graphql::execution::ExecutionFilterInput;
 use crate::graphql::lead::LeadFilterInput;
 use crate::graphql::person::PersonFilterInput;
 use crate::graphql::problems::told;
+use crate::graphql::suppression::SuppressionFilterInput;
 use crate::store::{StoreError, execution};
 
 /// What a request says of the file.
@@ -205,7 +207,7 @@ impl Wrong {
         match self {
             Self::Filter(message) => (StatusCode::BAD_REQUEST, Code::BadUserInput, message),
             Self::Limited => {
-                let message = "People are exported with a token of the whole workspace, and yours is limited \
+                let message = "This list is exported with a token of the whole workspace, and yours is limited \
                                to some sequences; an admin makes one by tokenCreate without sequenceIds.";
                 (StatusCode::FORBIDDEN, Code::Forbidden, message.into())
             }
@@ -219,6 +221,7 @@ enum File {
     People,
     Leads,
     Executions,
+    Suppressions,
 }
 
 impl File {
@@ -227,6 +230,7 @@ impl File {
             "people.csv" => Some(Self::People),
             "leads.csv" => Some(Self::Leads),
             "executions.csv" => Some(Self::Executions),
+            "suppressions.csv" => Some(Self::Suppressions),
             _ => None,
         }
     }
@@ -237,6 +241,7 @@ impl File {
             Self::People => "peopleExport",
             Self::Leads => "leadsExport",
             Self::Executions => "executionsExport",
+            Self::Suppressions => "suppressionsExport",
         }
     }
 
@@ -252,13 +257,20 @@ impl File {
             Self::People => of_input::<PersonFilterInput>(name, value),
             Self::Leads => of_input::<LeadFilterInput>(name, value),
             Self::Executions => of_input::<ExecutionFilterInput>(name, value),
+            Self::Suppressions => of_input::<SuppressionFilterInput>(name, value),
         }
     }
 
     /// The list that a filter chooses, as far as the caller may see it.
     fn list(self, filter: Option<Value>, caller: &Caller) -> Result<List, Wrong> {
         Ok(match self {
-            Self::People if !caller.scope.is_all() => return Err(Wrong::Limited),
+            Self::People | Self::Suppressions if !caller.scope.is_all() => {
+                return Err(Wrong::Limited);
+            }
+            Self::Suppressions => {
+                let read = |input: SuppressionFilterInput, _: &[&str]| Ok(input.read());
+                List::Suppressions(given(filter, read)?, None)
+            }
             Self::People => {
                 let filter: PersonFilter = given(filter, PersonFilterInput::read)?;
                 List::People(filter, None)

@@ -27,7 +27,8 @@ use crate::domain::tracking::{CLICKED_AT, Mark, OPENED_AT, Token};
 pub(super) const ROBOTS: HeaderName = HeaderName::from_static("x-robots-tag");
 
 /// A GIF of one transparent pixel.
-const PIXEL: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\x00\x00\x00\
+const PIXEL: &[u8] =
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\x00\x00\x00\
     \x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b";
 
 /// So long a click waits for others of its message: machines follow all links at once.
@@ -58,13 +59,7 @@ async fn opened(
     };
     // Whoever asks for the head alone shows nothing to anybody.
     if method != Method::HEAD {
-        let noted = tracking::note(
-            http.services(),
-            &token,
-            Done::Opened,
-            agent(&headers),
-            None,
-        );
+        let noted = tracking::note(http.services(), &token, Done::Opened, agent(&headers), None);
         match noted.await {
             Ok(true) => {}
             Ok(false) => return answer::not_found(uri).await,
@@ -190,7 +185,9 @@ mod tests {
 
     #[test]
     fn clicks_of_a_moment_are_taken_together() {
-        let (clicks, id) = (Clicks::default(), |n| ExecutionId::from_uuid(Uuid::from_u128(n)));
+        let (clicks, id) = (Clicks::default(), |n| {
+            ExecutionId::from_uuid(Uuid::from_u128(n))
+        });
         assert_eq!(clicks.join(id(1), 4), Place::First);
         assert_eq!(clicks.join(id(2), 0), Place::First);
         for link in 0..40 {

@@ -72,7 +72,9 @@ async fn opt_out(
             return (status, format!("{error}\n")).into_response();
         }
     };
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
     if !says_so(kind.unwrap_or_default(), &taken.bytes) {
         return page(StatusCode::BAD_REQUEST, include_str!("opt_out/ask.html"));
     }
@@ -87,9 +89,14 @@ async fn opt_out(
 /// urlencoded or multipart form data.
 fn says_so(kind: &str, body: &[u8]) -> bool {
     let is_said = |name: &str, value: &str| {
-        name.eq_ignore_ascii_case("List-Unsubscribe") && value.trim().eq_ignore_ascii_case("One-Click")
+        name.eq_ignore_ascii_case("List-Unsubscribe")
+            && value.trim().eq_ignore_ascii_case("One-Click")
     };
-    if !kind.trim().to_ascii_lowercase().starts_with("multipart/form-data") {
+    if !kind
+        .trim()
+        .to_ascii_lowercase()
+        .starts_with("multipart/form-data")
+    {
         return url::form_urlencoded::parse(body).any(|(name, value)| is_said(&name, &value));
     }
     // There is one field, so that its parts need not be told from others by the boundary.
@@ -146,7 +153,10 @@ mod tests {
             (form, "List-Unsubscribe=Maybe"),
             (form, body),
             (multipart, "List-Unsubscribe=One-Click"),
-            (multipart, "--x\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\""),
+            (
+                multipart,
+                "--x\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"",
+            ),
             (multipart, "\u{0}\u{ff}"),
         ] {
             assert!(!says_so(kind, body.as_bytes()), "{kind} {body}");

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, FromQueryResult, Value};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Value};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -296,12 +296,13 @@ pub async fn due(
         .collect()
 }
 
-/// Joins the suppression of the LinkedIn page of the person `p`.
-fn on_linkedin() -> String {
-    let (channel, address) = (Channel::Linkedin, address_of(Channel::Linkedin));
+/// Whether the person `p` of the lead `l` must not be contacted on a channel: by its address or, of email, by
+/// the domain of it. Asked of each lead by the key of the list.
+fn is_suppressed(tx: &impl ConnectionTrait, channel: Channel) -> String {
+    let addresses = addresses_of(tx.get_database_backend(), channel);
     format!(
-        "LEFT JOIN suppression n ON n.workspace_id = l.workspace_id AND n.channel = '{channel}'
-              AND n.address = {address}"
+        "EXISTS (SELECT 1 FROM suppression AS s WHERE s.workspace_id = l.workspace_id
+                 AND s.channel = '{channel}' AND s.address IN ({addresses}))"
     )
 }
 
@@ -318,26 +319,23 @@ pub fn due_statement(
         .with(sequence.uuid())
         .with(now.timestamp_millis());
     let (which, channel) = source.leads(turn, limit, &mut arguments);
-    let address = address_of(channel);
-    let (linkedin, linkedin_suppressed) = match source {
-        Source::Own(_) => (on_linkedin(), "(n.address IS NOT NULL)"),
-        Source::Sender(..) | Source::Colleague(..) => (String::new(), "FALSE"),
+    let suppressed = is_suppressed(tx, channel);
+    let linkedin_suppressed = match source {
+        Source::Own(_) => is_suppressed(tx, Channel::Linkedin),
+        Source::Sender(..) | Source::Colleague(..) => "FALSE".to_owned(),
     };
     let statement = format!(
         "WITH due AS MATERIALIZED (
              SELECT * FROM lead AS d WHERE {which} ORDER BY {order} LIMIT {limit} {lock}
          )
          SELECT {LEAD_COLUMNS}, {PERSON_COLUMNS},
-                (s.address IS NOT NULL) AS suppressed,
+                {suppressed} AS suppressed,
                 {linkedin_suppressed} AS linkedin_suppressed,
                 e.id AS execution_id, e.status AS execution_status,
                 e.attempt AS execution_attempt, e.version_id AS execution_version,
                 e.variant AS execution_variant
          FROM due AS l
          JOIN person p ON p.id = l.person_id
-         LEFT JOIN suppression s ON s.workspace_id = l.workspace_id AND s.channel = '{channel}'
-              AND s.address = {address}
-         {linkedin}
          LEFT JOIN execution e ON e.lead_id = l.id AND e.step_key = l.step_key
          ORDER BY {order_of_answer}",
         order = source::longest_due("d"),
@@ -387,6 +385,16 @@ pub(super) const fn address_of(channel: Channel) -> &'static str {
         Channel::Linkedin => "p.linkedin_url",
         // Nobody can opt out of these.
         Channel::Task | Channel::Webhook => "NULL",
+    }
+}
+
+/// The entries of a list that stand for the person `p` on a channel, with commas: its address, and the domain
+/// of it.
+pub(super) fn addresses_of(backend: DbBackend, channel: Channel) -> String {
+    let address = address_of(channel);
+    match channel {
+        Channel::Email => format!("{address}, {}", dialect::domain_of(backend, address)),
+        _ => address.to_owned(),
     }
 }
 

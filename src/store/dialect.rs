@@ -190,6 +190,14 @@ pub fn unindexed(backend: DbBackend, column: &str) -> String {
     }
 }
 
+/// What stands behind the @ of an email key, of which there is one; nothing of use for another text.
+pub fn domain_of(backend: DbBackend, column: &str) -> String {
+    match backend {
+        DbBackend::Postgres => format!("split_part({column}, '@', 2)"),
+        _ => format!("substr({column}, instr({column}, '@') + 1)"),
+    }
+}
+
 /// The value under a key of a JSON object as text, whatever its type; NULL if it is not there or is
 /// null. Compares by code points.
 pub fn json_text(backend: DbBackend, column: &str, key: &str) -> String {

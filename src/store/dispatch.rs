@@ -59,6 +59,7 @@ pub async fn may_leave(
 ) -> Result<HashSet<ExecutionId>> {
     let mut arguments = Arguments::new().with(now.timestamp_millis());
     let these = arguments.among(connection, claimed.iter().map(|(_, id)| id.uuid()));
+    let domain = dialect::domain_of(connection.get_database_backend(), "p.email_key");
     let statement = format!(
         "SELECT e.id, e.status, e.worker_id, l.status AS lead_status,
             l.worker_id AS lead_worker, q.status AS sequence_status,
@@ -67,7 +68,8 @@ pub async fn may_leave(
             w.lease_until,
             EXISTS (SELECT 1 FROM suppression s WHERE s.workspace_id = l.workspace_id
                     AND s.channel = e.channel
-                    AND s.address = CASE e.channel WHEN 'EMAIL' THEN p.email_key ELSE p.phone END)
+                    AND s.address IN (CASE e.channel WHEN 'EMAIL' THEN p.email_key ELSE p.phone END,
+                                      CASE e.channel WHEN 'EMAIL' THEN {domain} END))
                 AS suppressed,
             e.sender_id IS NOT NULL AND COALESCE(l.quiet_until > $1, FALSE) AS is_quiet
          FROM execution e JOIN lead l ON l.id = e.lead_id JOIN person p ON p.id = l.person_id

@@ -412,7 +412,11 @@ pub async fn email_of(
         email_key: Option<String>,
     }
     let statement = "SELECT email_key FROM person WHERE id = $1";
-    let found: Option<Address> =
-        sql::one(connection, statement, Arguments::new().with(message.person_id)).await?;
+    let found: Option<Address> = sql::one(
+        connection,
+        statement,
+        Arguments::new().with(message.person_id),
+    )
+    .await?;
     Ok(found.and_then(|found| found.email_key))
 }

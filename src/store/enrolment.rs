@@ -10,7 +10,7 @@ use strum::IntoStaticStr;
 use uuid::Uuid;
 
 pub use self::preview::{Alike, Among, alike, sample};
-use super::claim::address_of;
+use super::claim::addresses_of;
 use super::lead::kept;
 use super::sequence::version::{self, Version};
 use super::sql::{self, Arguments};
@@ -161,12 +161,14 @@ const SUPPRESSED: [(Channel, &str); 5] = [
 
 /// Reads the [`Candidate`]s `p` for the sequence $2, for conditions to follow, of which one binds them to
 /// the workspace $1.
-fn candidates() -> String {
+fn candidates(connection: &impl ConnectionTrait) -> String {
+    let backend = connection.get_database_backend();
     let suppressed = SUPPRESSED.map(|(channel, column)| {
-        let address = address_of(channel);
+        let addresses = addresses_of(backend, channel);
+        // Of an address and its domain the one that says most of the person: the words are in this order.
         format!(
-            "(SELECT s.reason FROM suppression s WHERE s.workspace_id = p.workspace_id
-                  AND s.channel = '{channel}' AND s.address = {address}) AS {column}"
+            "(SELECT max(s.reason) FROM suppression s WHERE s.workspace_id = p.workspace_id
+                  AND s.channel = '{channel}' AND s.address IN ({addresses})) AS {column}"
         )
     });
     format!(
@@ -226,7 +228,7 @@ pub async fn matching(
     }
     let statement = format!(
         "{} WHERE {conditions} AND p.erased_at IS NULL ORDER BY p.id {}",
-        candidates(),
+        candidates(connection),
         dialect::for_key_share(connection, "p")
     );
     sql::all(connection, &statement, arguments).await
@@ -310,7 +312,7 @@ pub async fn by_filter(
     let statement = format!(
         "{} WHERE p.workspace_id = $1 AND p.erased_at IS NULL AND {conditions}
          ORDER BY p.id LIMIT {limit} {}",
-        candidates(),
+        candidates(connection),
         dialect::for_key_share(connection, "p")
     );
     sql::all(connection, &statement, arguments).await

@@ -26,6 +26,7 @@ pub mod scope;
 pub mod sender;
 pub mod sequence;
 pub mod sql;
+pub mod suppression;
 pub mod task;
 pub mod token;
 pub mod worker;

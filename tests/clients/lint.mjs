@@ -35,7 +35,7 @@ export const PASSED_OVER = {
     /^PageInfo: /,
     // What happened, and what was wrong.
     /^(AuditEntry|Blocker|BulkOutcome|BulkOutcomeCount|ExecutionError|ExecutionEvent|FlowProblem): /,
-    /^(TokenUse|UserError|WorkflowRun): /,
+    /^(Suppression|SuppressionProblem|TokenUse|UserError|WorkflowRun): /,
     // Counts and plans.
     /^(Engagement|FieldChange|FlowChange|Funnel|LeadCounts|MessageCounts|PublishPlan|StepChange|VersionChanges|VariantComparison|\w+Analytics): /,
     // What would be.
@@ -47,7 +47,7 @@ export const PASSED_OVER = {
     /^(OutboxTransport|SenderCheck|SenderFinding|SmtpTransport|TwilioTransport|WarmUp): /,
   ],
   "relay-edge-types": [
-    /^(AuditEntry|BulkOutcome|TokenUse|WorkflowRun)Edge: Edge type's field `node` must implement `Node` interface\.$/,
+    /^(AuditEntry|BulkOutcome|Suppression|TokenUse|WorkflowRun)Edge: Edge type's field `node` must implement `Node` interface\.$/,
     /: A list type should only wrap an edge type\.$/,
   ],
   "require-field-of-type-query-in-mutation-result": [/^/],

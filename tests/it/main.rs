@@ -72,6 +72,7 @@ mod store;
 mod suppressions;
 mod tidy;
 mod tokens;
+mod tracking;
 mod twilio;
 mod unbound;
 mod undo;

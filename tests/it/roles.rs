@@ -40,6 +40,7 @@ const ADMIN: &[&str] = &[
     "senderCreate",
     "senderCheck",
     "senderUpdate",
+    "suppressionRemove",
     "tokenCreate",
     "tokenRevoke",
     "tokens",
@@ -73,6 +74,7 @@ const EDITOR: &[&str] = &[
     "leadsRemove",
     "executionResolve",
     "taskComplete",
+    "suppressionsAdd",
 ];
 /// What everybody does who has a token.
 const VIEWER: &[&str] = &[
@@ -100,6 +102,7 @@ const VIEWER: &[&str] = &[
     "workspace",
     "executionEvents",
     "sequenceAnalytics",
+    "suppressions",
 ];
 
 both!(

@@ -127,6 +127,9 @@ const WHOLE: &[&str] = &[
     "tokenRevoke",
     "workspace",
     "workspaceUpdate",
+    "suppressions",
+    "suppressionsAdd",
+    "suppressionRemove",
 ];
 
 /// What a limited token is served, within its sequences.

@@ -37,6 +37,7 @@ fn mail(from: &str, to: &str) -> Composed {
         html: Some("<p>.a dot</p>".into()),
         in_reply_to: None,
         references: Vec::new(),
+        marker: None,
     })
     .unwrap()
 }

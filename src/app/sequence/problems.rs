@@ -32,7 +32,11 @@ pub fn facts(
     let senders: Vec<_> = senders.into_iter().collect();
     let unmarked = senders.iter().map(Borrow::borrow).filter(|sender| {
         let is_email = sender.channel == Channel::Email;
-        is_email && services.marks.base_of(sender.tracking_url.as_ref()).is_none()
+        is_email
+            && services
+                .marks
+                .base_of(sender.tracking_url.as_ref())
+                .is_none()
     });
     Facts {
         unmarked: unmarked.map(|sender: &Sender| sender.id).collect(),

@@ -17,6 +17,7 @@ fn email() -> Email {
         html: Some("<p>Hello Zoë,<br>how are you?</p>".into()),
         in_reply_to: None,
         references: Vec::new(),
+        marker: None,
     }
 }
 

@@ -23,8 +23,26 @@ const PROXIES_OF_READERS: [&str; 2] = ["googleimageproxy", "yahoomailproxy"];
 
 /// Words by which programs call themselves, also those that pretend to be browsers beside.
 const ROBOTS: [&str; 20] = [
-    "bot", "crawl", "spider", "slurp", "http://", "https://", "www.", "@", "headless", "scrap",
-    "fetch", "scan", "monitor", "preview", "validator", "archiv", "curl", "wget", "python", "java/",
+    "bot",
+    "crawl",
+    "spider",
+    "slurp",
+    "http://",
+    "https://",
+    "www.",
+    "@",
+    "headless",
+    "scrap",
+    "fetch",
+    "scan",
+    "monitor",
+    "preview",
+    "validator",
+    "archiv",
+    "curl",
+    "wget",
+    "python",
+    "java/",
 ];
 
 /// The products that browsers and mail readers name.

@@ -24,7 +24,11 @@ pub enum Machine {
 
 /// Which machine it was; none where it was the contact, as far as anybody can tell. `sent_at` is when the
 /// message was handed over, where that is known yet.
-pub fn machine(agent: Agent, sent_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<Machine> {
+pub fn machine(
+    agent: Agent,
+    sent_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Option<Machine> {
     match agent {
         Agent::Robot => Some(Machine::Robot),
         Agent::PrivacyProxy => Some(Machine::PrivacyProxy),

@@ -17,10 +17,10 @@ pub use self::base::{BaseUrl, BaseUrlError};
 pub use self::token::{Mark, Token};
 use super::id::{ExecutionId, WorkspaceId};
 
-/// Seals what tokens say.
+/// Makes tokens, which nobody else can read or make.
 pub trait Seal: Send + Sync + fmt::Debug {
-    /// The same text for the same bytes: letters, digits, `-` and `_`.
-    fn seal(&self, plain: &[u8]) -> String;
+    /// A token that says these bytes: the same for the same ones, of letters, digits, `-` and `_`.
+    fn token(&self, plain: &[u8]) -> String;
 }
 
 /// Where openings are noted, behind the base URL and before the token.
@@ -106,6 +106,6 @@ impl Marker {
             execution: self.execution,
             mark,
         };
-        format!("{}{place}{}", self.base, self.seal.seal(&token.bytes()))
+        format!("{}{place}{}", self.base, self.seal.token(&token.bytes()))
     }
 }

@@ -131,14 +131,15 @@ fn email(
 }
 
 /// What marks the email, where the address is known by which its marks are reached.
-fn marker(
-    step: &CompiledStep,
-    sender: &RunningSender,
-    at: &Circumstances<'_>,
-) -> Option<Marker> {
+fn marker(step: &CompiledStep, sender: &RunningSender, at: &Circumstances<'_>) -> Option<Marker> {
     let tracks = step.tracks();
     let execution = at.execution_id;
-    (at.marks?).marker(sender.tracking.as_ref(), sender.workspace, execution, tracks)
+    (at.marks?).marker(
+        sender.tracking.as_ref(),
+        sender.workspace,
+        execution,
+        tracks,
+    )
 }
 
 fn text(

@@ -4,7 +4,7 @@ use super::walk::lead_id;
 use crate::domain::id::{ExecutionId, PersonId, SenderId, SequenceId};
 use crate::graphql::scalar::DateTime;
 use crate::store::lead::status;
-use crate::store::{StoreError, execution, lead, person};
+use crate::store::{StoreError, execution, lead, person, suppression};
 
 /// The header of people: the fields that an import knows by the same names.
 pub(super) const PERSON: &[&str] = &[
@@ -136,6 +136,18 @@ pub(super) fn execution(row: &execution::Row) -> Vec<Option<String>> {
         Some(row.replies.to_string()),
         Some(row.bounced.to_string()),
         Some(row.unsubscribed.to_string()),
+    ]
+}
+
+/// The header of the list of addresses that must not be contacted: what its import knows.
+pub(super) const SUPPRESSION: &[&str] = &["channel", "address", "reason", "createdAt"];
+
+pub(super) fn suppression(row: &suppression::Row) -> Vec<Option<String>> {
+    vec![
+        Some(row.channel.clone()),
+        Some(row.address.clone()),
+        Some(row.reason.clone()),
+        Some(written(row.created_at)),
     ]
 }
 

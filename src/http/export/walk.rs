@@ -17,7 +17,7 @@ use crate::graphql::audit::record::Recording;
 use crate::graphql::error::Code;
 use crate::store::audit::Ending;
 use crate::store::lead::{Key, Part, Scope};
-use crate::store::{StoreError, execution, lead, person};
+use crate::store::{StoreError, execution, lead, person, suppression};
 
 /// So many rows are read at a time.
 const CHUNK: u64 = 500;
@@ -30,6 +30,8 @@ pub enum List {
     Leads(LeadFilter, Option<Key>),
     /// Executions, after this one.
     Executions(execution::Filter, Option<uuid::Uuid>),
+    /// Addresses that must not be contacted, after this one.
+    Suppressions(suppression::Filter, Option<suppression::Key>),
 }
 
 /// Why a file is cut off.
@@ -137,6 +139,9 @@ impl Source {
             List::People(filter, after) => self.people(filter, after, &mut lines).await?,
             List::Leads(filter, after) => self.leads(filter, after, &mut lines).await?,
             List::Executions(filter, after) => self.executions(filter, after, &mut lines).await?,
+            List::Suppressions(filter, after) => {
+                self.suppressions(filter, after, &mut lines).await?
+            }
         };
         Ok((header, lines, rest))
     }
@@ -210,6 +215,30 @@ impl Source {
         let last = rows.last().filter(|_| is_full(rows.len()));
         let rest = last.map(|last| List::Executions(filter, Some(last.id)));
         Ok((row::EXECUTION, rest))
+    }
+}
+
+impl Source {
+    async fn suppressions(
+        &self,
+        filter: suppression::Filter,
+        after: Option<suppression::Key>,
+        lines: &mut Lines,
+    ) -> Result<(&'static [&'static str], Option<List>), StoreError> {
+        let part = suppression::Part {
+            after,
+            limit: CHUNK,
+            ..suppression::Part::default()
+        };
+        let db = self.services.db.read();
+        let rows = suppression::page(db, self.caller.workspace, &filter, &part).await?;
+        for row in &rows {
+            lines.add(row::suppression(row));
+        }
+        let last = rows.last().filter(|_| is_full(rows.len()));
+        let next = last.map(|last| (last.channel.clone(), last.address.clone()));
+        let rest = next.map(|next| List::Suppressions(filter, Some(next)));
+        Ok((row::SUPPRESSION, rest))
     }
 }
 

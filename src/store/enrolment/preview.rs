@@ -72,7 +72,7 @@ pub async fn alike(
         "SELECT {columns}, count(*) AS count FROM (
              {} WHERE p.workspace_id = $1 AND p.erased_at IS NULL AND {conditions}
          ) AS c GROUP BY {columns}",
-        candidates()
+        candidates(connection)
     );
     let groups: Vec<Group> = sql::all(connection, &statement, arguments).await?;
     Ok(groups.into_iter().map(Alike::from).collect())

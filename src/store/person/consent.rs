@@ -10,6 +10,7 @@ use crate::domain::flow::Channel;
 use crate::domain::id::{PersonId, WorkspaceId};
 use crate::store::Result;
 use crate::store::claim::parse;
+use crate::store::dialect;
 use crate::store::sql::{self, Arguments};
 
 /// The channels that somebody can opt out of.
@@ -79,10 +80,13 @@ pub async fn suppressed(
                 [address.as_str().into(), <&str>::from(*channel).into()]
             }),
         );
+        // An address whose whole domain must not be contacted, must not.
+        let domain = dialect::domain_of(connection.get_database_backend(), "v.address");
         let statement = format!(
             "WITH v (address, channel) AS ({rows})
-             SELECT s.channel, s.address, s.reason FROM v JOIN suppression AS s
-                 ON s.workspace_id = $1 AND s.channel = v.channel AND s.address = v.address"
+             SELECT s.channel, v.address, s.reason FROM v JOIN suppression AS s
+                 ON s.workspace_id = $1 AND s.channel = v.channel
+                     AND s.address IN (v.address, {domain})"
         );
         let rows: Vec<Found> = sql::all(connection, &statement, arguments).await?;
         for row in rows {

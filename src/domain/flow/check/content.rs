@@ -42,14 +42,22 @@ impl Place<'_> {
     /// Only emails have an address where contacts opt out.
     fn no_unsubscribe_url(&mut self, written: Written<'_>, content: &TextContent) {
         for (field, tags) in content.fields() {
-            if tags.iter().any(|tag| tag.path == [UNSUBSCRIBE_URL] && !tag.has_default) {
+            if tags
+                .iter()
+                .any(|tag| tag.path == [UNSUBSCRIBE_URL] && !tag.has_default)
+            {
                 let message = format!(
                     "{UNSUBSCRIBE_URL} has a value in emails only ({}, {field}): leave it out, or \
                      give it a default.",
                     place(self, written.variant)
                 );
                 let path = written.path(field);
-                self.problem(written.severity(), FlowProblemCode::UnknownMergeTag, &path, message);
+                self.problem(
+                    written.severity(),
+                    FlowProblemCode::UnknownMergeTag,
+                    &path,
+                    message,
+                );
             }
         }
     }

@@ -61,7 +61,8 @@ impl Place<'_> {
 
     /// Whether contacts reach this server by what the email is marked with.
     pub(super) fn marks(&mut self, email: &EmailAction) {
-        let Some(sender) = (email.senders.iter()).find(|id| self.facts.unmarked.contains(id)) else {
+        let Some(sender) = (email.senders.iter()).find(|id| self.facts.unmarked.contains(id))
+        else {
             return;
         };
         let remedy = format!(
@@ -83,7 +84,8 @@ impl Place<'_> {
         for (position, variant) in email.variants.iter().enumerate() {
             let parts = [&variant.html, &variant.text];
             let has_tag = |part: &&Option<String>| {
-                part.as_deref().is_some_and(|text| text.contains(UNSUBSCRIBE_URL))
+                part.as_deref()
+                    .is_some_and(|text| text.contains(UNSUBSCRIBE_URL))
             };
             if variant.enabled && parts.iter().any(has_tag) {
                 let message = format!(

@@ -57,8 +57,13 @@ fn robots_of_the_test_data_are_kept_apart() {
     let file = format!("{corpora}/bots/crawler-user-agents.json");
     let text = std::fs::read_to_string(file).expect("the list is there");
     let list: Vec<serde_json::Value> = serde_json::from_str(&text).expect("a list");
-    let instances = list.iter().filter_map(|entry| entry["instances"].as_array());
-    let agents: Vec<&str> = instances.flatten().filter_map(|text| text.as_str()).collect();
+    let instances = list
+        .iter()
+        .filter_map(|entry| entry["instances"].as_array());
+    let agents: Vec<&str> = instances
+        .flatten()
+        .filter_map(|text| text.as_str())
+        .collect();
     let missed: Vec<&&str> = (agents.iter())
         .filter(|agent| Agent::of(agent) == Agent::Person)
         .collect();

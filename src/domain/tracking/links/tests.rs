@@ -11,7 +11,7 @@ use crate::domain::tracking::{BaseUrl, Marks, Seal, Token};
 struct Open;
 
 impl Seal for Open {
-    fn seal(&self, plain: &[u8]) -> String {
+    fn token(&self, plain: &[u8]) -> String {
         plain.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
@@ -112,7 +112,10 @@ fn without_targets(html: &str) -> String {
         out.push_str(before);
         let quote = behind.chars().next().filter(|c| matches!(c, '"' | '\''));
         let (skip, end) = match quote {
-            Some(quote) => (1, behind[1..].find(quote).map_or(behind.len(), |end| end + 2)),
+            Some(quote) => (
+                1,
+                behind[1..].find(quote).map_or(behind.len(), |end| end + 2),
+            ),
             None => (0, behind.find([' ', '>']).unwrap_or(behind.len())),
         };
         assert!(skip <= end);
@@ -152,10 +155,15 @@ fn newsletters_of_the_test_data_stay_the_same_but_for_their_links() {
                 "{}",
                 path.display()
             );
-            let text = |html: &str| html2text::from_read(html.as_bytes(), 10_000).map(|text| {
-                // What it lists of targets is not what is read.
-                text.lines().filter(|line| !line.starts_with('[')).collect::<Vec<_>>().join("\n")
-            });
+            let text = |html: &str| {
+                html2text::from_read(html.as_bytes(), 10_000).map(|text| {
+                    // What it lists of targets is not what is read.
+                    text.lines()
+                        .filter(|line| !line.starts_with('['))
+                        .collect::<Vec<_>>()
+                        .join("\n")
+                })
+            };
             assert_eq!(text(&bare).expect("is read"), text(&html).expect("is read"));
             documents += 1;
             links += targets(&marked).len();

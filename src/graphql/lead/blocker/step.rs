@@ -61,7 +61,9 @@ pub(super) async fn name_missing_tags(
         None => None,
     };
     // Whether there is any: which it is depends on the message.
-    let own = sender.as_ref().and_then(|sender| sender.tracking_url.as_ref());
+    let own = sender
+        .as_ref()
+        .and_then(|sender| sender.tracking_url.as_ref());
     let unsubscribe_url = ctx.services().marks.base_of(own);
     let data = MergeData {
         email: person.email.as_deref(),
