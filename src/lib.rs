@@ -10,6 +10,7 @@
 //! - [`app`]: use cases and their refusals.
 //! - [`bulk`]: mutations over many leads or people, a chunk at a time.
 //! - [`workflow`]: the rules that enrol by themselves, run.
+//! - [`inbound`]: what comes in by mail, and what is done about it.
 //! - [`graphql`], [`http`]: the API, and the protocols it is spoken over.
 //! - [`cli`], [`server`], [`telemetry`]: commands, the composition root, the log.
 
@@ -25,6 +26,7 @@ pub mod engine;
 pub mod entropy;
 pub mod graphql;
 pub mod http;
+pub mod inbound;
 pub mod secrets;
 pub mod server;
 pub mod store;

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::{hkdf, hmac};
+use ulid::Ulid;
 use uuid::Uuid;
 
 use crate::domain::id::WorkspaceId;
@@ -20,6 +21,9 @@ use crate::entropy::Entropy;
 pub const KEY_LEN: usize = 32;
 /// How many bytes of a signature a cursor carries: 128 bits cannot be guessed over a network.
 const SIGNATURE_LEN: usize = 16;
+/// How many characters 64 bits take in base 32: what an address has room for, and too many to guess by
+/// sending mails.
+const TAG_SIGNATURE_CHARS: usize = 13;
 /// The first part of a sealed text; another format gets another number.
 const FORMAT: &str = "v1";
 
@@ -178,6 +182,36 @@ impl Secrets {
         format!("whsec_{}", STANDARD.encode(key))
     }
 
+    /// Signs an id for an address that answers go to: letters and digits of which the case says nothing,
+    /// as mail servers change it. The id can be read by anybody; altered, or taken to another
+    /// workspace, it is refused.
+    pub fn tag(&self, workspace: WorkspaceId, id: Uuid) -> String {
+        let signature = Ulid::from(u128::from(self.tag_signature(workspace, id)));
+        let (id, signature) = (Ulid::from(id.as_u128()).to_string(), signature.to_string());
+        let signature = signature
+            .get(signature.len() - TAG_SIGNATURE_CHARS..)
+            .unwrap_or_default();
+        format!("{id}{signature}").to_ascii_lowercase()
+    }
+
+    /// The id that [`Secrets::tag`] signed for the same workspace; `None` for anything else.
+    pub fn read_tag(&self, workspace: WorkspaceId, tag: &str) -> Option<Uuid> {
+        let (id, signature) = tag.split_at_checked(ulid::ULID_LEN)?;
+        let id = Uuid::from_u128(Ulid::from_string(id).ok()?.into());
+        let leading = "0".repeat(ulid::ULID_LEN - TAG_SIGNATURE_CHARS);
+        let signature: u128 = Ulid::from_string(&format!("{leading}{signature}"))
+            .ok()?
+            .into();
+        // A comparison of two numbers takes the same time whatever they are.
+        (signature == u128::from(self.tag_signature(workspace, id))).then_some(id)
+    }
+
+    fn tag_signature(&self, workspace: WorkspaceId, id: Uuid) -> u64 {
+        let tag = hmac::sign(&self.sign, &signed(workspace, "reply-address", id.as_bytes()));
+        let cut = tag.as_ref().first_chunk().copied().unwrap_or_default();
+        u64::from_be_bytes(cut)
+    }
+
     /// The bytes that [`Secrets::sign`] signed in the same context; `None` for anything else.
     pub fn verify(&self, workspace: WorkspaceId, purpose: &str, text: &str) -> Option<Vec<u8>> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
@@ -224,8 +258,8 @@ impl Seal for Secrets {
 }
 
 /// The SHA-256 of a text, in hexadecimal: what is kept of a token.
-pub fn sha256_hex(text: &str) -> String {
-    hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
+pub fn sha256_hex(text: impl AsRef<[u8]>) -> String {
+    hex(ring::digest::digest(&ring::digest::SHA256, text.as_ref()).as_ref())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -360,6 +394,28 @@ mod tests {
             );
         }
         assert_eq!(secrets.verify(workspace, "leads", ""), None);
+    }
+
+    #[test]
+    fn a_tag_holds_in_its_workspace_in_any_case() {
+        let secrets = Secrets::from_key([1; 32]);
+        let (workspace, id) = places();
+        let tag = secrets.tag(workspace, id);
+        assert_eq!(tag.len(), 39);
+        assert_eq!(secrets.read_tag(workspace, &tag), Some(id));
+        let upper = tag.to_uppercase();
+        assert_eq!(secrets.read_tag(workspace, &upper), Some(id));
+        let elsewhere = WorkspaceId::from_uuid(Uuid::from_u128(3));
+        assert_eq!(secrets.read_tag(elsewhere, &tag), None);
+        for index in 0..tag.len() {
+            let mut altered = tag.clone().into_bytes();
+            altered[index] = if altered[index] == b'2' { b'3' } else { b'2' };
+            let altered = String::from_utf8(altered).expect("ASCII");
+            assert_eq!(secrets.read_tag(workspace, &altered), None, "at {index}");
+        }
+        for junk in ["", "é", &tag[..38], &format!("{tag}0"), &tag[..26]] {
+            assert_eq!(secrets.read_tag(workspace, junk), None, "{junk}");
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub mod bulk_seen;
 pub mod event;
 pub mod event_counter;
 pub mod execution;
+pub mod inbound_mailbox;
+pub mod inbound_message;
 pub mod instance;
 pub mod lane;
 pub mod lead;

@@ -2,8 +2,8 @@
 
 use std::slice;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use sea_orm::ConnectionTrait;
+use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use super::stopping::stop;
 use super::{AppError, Services, calendar};
@@ -15,10 +15,11 @@ use crate::domain::id::{
 use crate::domain::lead::{Happening, StopReason};
 use crate::domain::planning;
 use crate::domain::schedule::Calendar;
-use crate::domain::settings::Settings;
+use crate::domain::settings::{LocalTime, Settings};
+use crate::domain::zone::Zone;
 use crate::store::claim::LeadRow;
 use crate::store::engagement::{self, Count};
-use crate::store::{StoreError, claim, event, sequence};
+use crate::store::{StoreError, claim, event, person, sequence};
 
 /// What a contact did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +51,39 @@ pub async fn record(
     at: DateTime<Utc>,
 ) -> Result<bool, AppError> {
     let tx = services.db.begin().await?;
+    let told = record_within(services, &tx, workspace, (lead, execution), engagement, at).await?;
+    let Some(events) = told else {
+        return Ok(false);
+    };
+    event::append(&tx, workspace, events).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    services.wake.log();
+    // A condition may have waited for it.
+    services.wake.due();
+    Ok(true)
+}
+
+/// Records what a contact did at `at` within a transaction; answers the events that tell it, which are to be
+/// appended last, or `None` for a lead that the workspace does not have. What waits for it is to be woken
+/// after the commit.
+///
+/// # Errors
+/// [`AppError::Store`] as the database has it.
+pub async fn record_within(
+    services: &Services,
+    tx: &DatabaseTransaction,
+    workspace: WorkspaceId,
+    (lead, execution): (LeadId, Option<ExecutionId>),
+    engagement: Engagement,
+    at: DateTime<Utc>,
+) -> Result<Option<Vec<NewEvent>>, AppError> {
     let mut concerned = vec![lead];
     if engagement == Engagement::Replied {
-        concerned.extend(engagement::stopped_with(&tx, workspace, lead).await?);
+        concerned.extend(engagement::stopped_with(tx, workspace, lead).await?);
     }
-    let mut locked = engagement::lock_leads(&tx, workspace, &concerned).await?;
+    let mut locked = engagement::lock_leads(tx, workspace, &concerned).await?;
     let Some(own) = locked.iter().position(|one| one.lead.lead_id() == lead) else {
-        return Ok(false);
+        return Ok(None);
     };
     let engaged = locked.swap_remove(own);
     let settings: Settings = serde_json::from_value(engaged.settings)
@@ -69,7 +96,7 @@ pub async fn record(
         Engagement::AutoReplied { .. } => (None, EventKind::AutoReplied),
     };
     // What was done with a message is told of its step, wherever the lead is by now.
-    let message = engagement::engaging(&tx, lead, execution).await?;
+    let message = engagement::engaging(tx, lead, execution).await?;
     let channel = match message
         .as_ref()
         .and_then(|message| message.channel.as_deref())
@@ -88,7 +115,7 @@ pub async fn record(
             let sender = row.sender_id.map(SenderId::from_uuid);
             let whose = (sender, PersonId::from_uuid(row.person_id));
             let quiet = |calendar: &Calendar<'_>| quiet_until(&settings, until, at, calendar);
-            calendar::ask((services, &tx), workspace, &settings, whose, quiet).await?
+            calendar::ask((services, tx), workspace, &settings, whose, quiet).await?
         }
         Engagement::Opened | Engagement::Clicked | Engagement::Replied => None,
     };
@@ -108,33 +135,57 @@ pub async fn record(
     }];
     if engagement == Engagement::Replied && settings.stop_on_reply {
         let own = slice::from_mut(&mut row);
-        events.extend(stop(&tx, workspace, own, StopReason::Replied, at).await?);
+        events.extend(stop(tx, workspace, own, StopReason::Replied, at).await?);
     }
     let mut colleagues: Vec<LeadRow> = locked.into_iter().map(|one| one.lead).collect();
     let reason = StopReason::CompanyReplied;
-    events.extend(stop(&tx, workspace, &mut colleagues, reason, at).await?);
+    events.extend(stop(tx, workspace, &mut colleagues, reason, at).await?);
     if let Some(until) = quiet_until {
-        let due_at = due_at_back(services, &tx, workspace, &row, (engaged.version, until)).await?;
+        let due_at = due_at_back(services, tx, workspace, &row, (engaged.version, until)).await?;
         let happening = Happening::AutoReplied { until, due_at };
         // A lead that is over has nothing left to wait.
         if let Ok(quiet) = row.state()?.apply(&happening, at) {
             row.set_state_after(&happening, quiet);
             row.last_action_at = Some(at.timestamp_millis());
-            claim::save_leads(&tx, std::slice::from_ref(&row), None).await?;
+            claim::save_leads(tx, std::slice::from_ref(&row), None).await?;
         }
     }
     if let Some(count) = count {
-        engagement::count(&tx, row.id, count, at).await?;
+        engagement::count(tx, row.id, count, at).await?;
         if let Some(message) = &message {
-            engagement::count_of_message(&tx, message.id, count).await?;
+            engagement::count_of_message(tx, message.id, count).await?;
         }
     }
-    event::append(&tx, workspace, events).await?;
-    tx.commit().await.map_err(StoreError::from)?;
-    services.wake.log();
-    // A condition may have waited for it.
-    services.wake.due();
-    Ok(true)
+    Ok(Some(events))
+}
+
+/// When a day begins for a lead's contact, on the sequence's clock where the contact's is not known; `None`
+/// for a lead that the workspace does not have.
+///
+/// # Errors
+/// [`AppError::Store`] as the database has it.
+pub async fn day_begins(
+    services: &Services,
+    tx: &DatabaseTransaction,
+    workspace: WorkspaceId,
+    lead: LeadId,
+    day: NaiveDate,
+) -> Result<Option<DateTime<Utc>>, AppError> {
+    let locked = engagement::lock_leads(tx, workspace, &[lead]).await?;
+    let Some(engaged) = locked.into_iter().next() else {
+        return Ok(None);
+    };
+    let settings: Settings = serde_json::from_value(engaged.settings)
+        .map_err(|error| StoreError::corrupt("sequence's settings", error))?;
+    let contact = PersonId::from_uuid(engaged.lead.person_id);
+    let contact = person::find(tx, workspace, contact).await?;
+    let zone = |name: &str| services.zones.get(name);
+    let zone = contact
+        .and_then(|contact| contact.time_zone)
+        .and_then(|name| zone(&name))
+        .or_else(|| zone(&settings.time_zone))
+        .unwrap_or_else(Zone::utc);
+    Ok(Some(zone.instant_of(day, LocalTime::MIDNIGHT)))
 }
 
 /// A machine that states a later return than in a year is not believed.

@@ -14,6 +14,7 @@ mod name;
 pub mod opportunity;
 pub mod person;
 pub mod pipeline;
+pub mod returned;
 pub mod sender;
 pub mod sequence;
 mod services;

@@ -6,6 +6,7 @@
 mod carrier;
 pub mod dispatch;
 pub mod email;
+pub mod imap;
 mod letter;
 pub mod mime;
 mod outbox;

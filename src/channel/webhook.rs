@@ -73,11 +73,27 @@ impl WebhookSecret {
     }
 
     /// The signature of a request: `v1,` and the HMAC-SHA256 of its id, its time and its body.
-    pub fn sign(&self, id: &str, at: DateTime<Utc>, body: &str) -> String {
-        let signed = format!("{id}.{}.{body}", at.timestamp());
-        let tag = hmac::sign(&self.0, signed.as_bytes());
+    pub fn sign(&self, id: &str, at: DateTime<Utc>, body: impl AsRef<[u8]>) -> String {
+        let tag = hmac::sign(&self.0, &signed_bytes(id, at, body.as_ref()));
         format!("v1,{}", STANDARD.encode(tag))
     }
+
+    /// Whether one of these signatures, with spaces between them, is that of such a request. What
+    /// another one is made by is passed over: senders change their secrets.
+    pub fn is_signed(&self, id: &str, at: DateTime<Utc>, body: &[u8], signatures: &str) -> bool {
+        let signed = signed_bytes(id, at, body);
+        signatures
+            .split(' ')
+            .filter_map(|one| one.strip_prefix("v1,"))
+            .filter_map(|encoded| STANDARD.decode(encoded).ok())
+            .any(|tag| hmac::verify(&self.0, &signed, &tag).is_ok())
+    }
+}
+
+fn signed_bytes(id: &str, at: DateTime<Utc>, body: &[u8]) -> Vec<u8> {
+    let mut signed = format!("{id}.{}.", at.timestamp()).into_bytes();
+    signed.extend_from_slice(body);
+    signed
 }
 
 impl fmt::Debug for WebhookSecret {

@@ -72,6 +72,8 @@ kinds! {
     Token, TokenId, "token";
     /// An entry of the audit.
     Audit, AuditId, "audit";
+    /// A mail that came in.
+    Mail, MailId, "mail";
     /// One run of a worker process; a restart is another worker.
     Worker, WorkerId, "worker";
 }

@@ -22,6 +22,7 @@ pub mod http_url;
 pub mod id;
 pub mod import;
 pub mod inbound;
+pub mod inbox;
 pub mod lead;
 pub mod lead_filter;
 pub mod merge;

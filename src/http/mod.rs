@@ -13,6 +13,7 @@ mod fanout;
 mod graphiql;
 mod health;
 mod import;
+mod inbound;
 mod listen;
 mod marks;
 mod opt_out;
@@ -150,6 +151,7 @@ impl Http {
             .merge(graphiql::router())
             .route("/graphql", get(post::get).post(post::post))
             .route("/import/people", by_post(import::people))
+            .route("/inbound/mail", by_post(inbound::mail))
             .route("/export/{file}", get(export::get))
             .route("/healthz", get(health::health))
             .merge(marks::router())

@@ -60,6 +60,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["domain", "store", "app", "bulk", "clock", "wake"],
     ),
     (
+        "inbound",
+        &["domain", "store", "channel", "app", "clock", "secrets"],
+    ),
+    (
         "graphql",
         &[
             "domain", "store", "app", "bulk", "bus", "clock", "secrets", "zones", "entity",
@@ -68,7 +72,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "http",
         &[
-            "domain", "secrets", "store", "app", "bulk", "bus", "graphql",
+            "domain", "secrets", "store", "app", "bulk", "bus", "graphql", "inbound",
         ],
     ),
     ("server", EVERYTHING),

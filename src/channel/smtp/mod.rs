@@ -33,7 +33,7 @@ mod wire;
 pub use super::secret::Secret;
 pub(super) use carrier::SmtpCarrier;
 pub use pool::SmtpPool;
-pub(super) use wire::OUT_OF_REACH;
+pub(super) use wire::{Broken, OUT_OF_REACH, reach_host};
 
 /// How a connection is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

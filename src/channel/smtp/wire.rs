@@ -55,7 +55,7 @@ impl Reply {
 
 /// Why nothing more can be said or heard.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(in crate::channel) enum Broken {
     /// No reply in time.
     Timeout(Duration),
     /// The connection is over.
@@ -97,6 +97,43 @@ impl From<io::Error> for Broken {
     }
 }
 
+/// Connects by TCP to a host within `reach`, within `limit` in all. The address that is looked at is the
+/// one that is connected to: a name that leads elsewhere a moment later (DNS rebinding) gains
+/// nothing.
+pub(in crate::channel) async fn reach_host(
+    host: &str,
+    port: u16,
+    reach: &Reach,
+    limit: Duration,
+) -> Result<TcpStream, Broken> {
+    let connecting = async {
+        let mut last = None;
+        let found: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
+        let is_forbidden = |address: &SocketAddr| !reach.allows(address.ip());
+        if !found.is_empty() && found.iter().all(is_forbidden) {
+            return Err(Broken::OutOfReach);
+        }
+        let within = found.into_iter().filter(|address| !is_forbidden(address));
+        let addresses: Vec<_> = within.take(ADDRESSES_MAX).collect();
+        // One dead address of several leaves time for the others.
+        let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
+        for address in addresses {
+            match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = Some(Broken::from(error)),
+                Err(_) => last = Some(Broken::Timeout(share)),
+            }
+        }
+        Err(last.unwrap_or(Broken::Closed(None)))
+    };
+    let stream = timeout(limit, connecting)
+        .await
+        .map_err(|_| Broken::Timeout(limit))??;
+    // Without it, the end of what is sent waits for the acknowledgement of its beginning.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 #[derive(Debug)]
 enum Stream {
     Plain(TcpStream),
@@ -111,42 +148,15 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Connects by TCP to a host within `reach`, within `limit` in all. The address that is looked
-    /// at is the one that is connected to: a name that leads elsewhere a moment later (DNS
-    /// rebinding) gains nothing.
+    /// Connects by TCP to a host within `reach`, within `limit` in all.
     pub async fn connect(
         host: &str,
         port: u16,
         reach: &Reach,
         limit: Duration,
     ) -> Result<Self, Broken> {
-        let connecting = async {
-            let mut last = None;
-            let found: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
-            let is_forbidden = |address: &SocketAddr| !reach.allows(address.ip());
-            if !found.is_empty() && found.iter().all(is_forbidden) {
-                return Err(Broken::OutOfReach);
-            }
-            let within = found.into_iter().filter(|address| !is_forbidden(address));
-            let addresses: Vec<_> = within.take(ADDRESSES_MAX).collect();
-            // One dead address of several leaves time for the others.
-            let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
-            for address in addresses {
-                match timeout(share, TcpStream::connect(address)).await {
-                    Ok(Ok(stream)) => return Ok(stream),
-                    Ok(Err(error)) => last = Some(Broken::from(error)),
-                    Err(_) => last = Some(Broken::Timeout(share)),
-                }
-            }
-            Err(last.unwrap_or(Broken::Closed(None)))
-        };
-        let stream = timeout(limit, connecting)
-            .await
-            .map_err(|_| Broken::Timeout(limit))??;
-        // Without it, the end of a message waits for the acknowledgement of its beginning.
-        stream.set_nodelay(true)?;
         Ok(Self {
-            stream: Stream::Plain(stream),
+            stream: Stream::Plain(reach_host(host, port, reach, limit).await?),
             heard: Vec::with_capacity(1024),
         })
     }

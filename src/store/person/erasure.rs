@@ -105,6 +105,8 @@ async fn of_leads(tx: &impl ConnectionTrait, leads: &[LeadId]) -> Result<()> {
          WHERE lead_id {list}",
         "UPDATE task SET title = '{erased}', instructions = NULL, note = NULL
          WHERE lead_id {list}",
+        "UPDATE inbound_message SET from_address = NULL, subject = NULL, text = NULL
+         WHERE lead_id {list}",
         "DELETE FROM outbox_message
          WHERE execution_id IN (SELECT e.id FROM execution AS e WHERE e.lead_id {list})",
     ] {
@@ -168,6 +170,7 @@ async fn of_addresses(tx: &impl ConnectionTrait, person: &Row) -> Result<()> {
         ("bulk_operation", "idempotency_key", "NULL".to_owned()),
         ("bulk_operation", "error", format!("'{ERASED}'")),
         ("sender", "unhealthy_reason", format!("'{ERASED}'")),
+        ("inbound_mailbox", "reason", format!("'{ERASED}'")),
     ] {
         let mut arguments = Arguments::new().with(person.workspace_id);
         let holds = holding(&names, column, &mut arguments);
@@ -175,6 +178,14 @@ async fn of_addresses(tx: &impl ConnectionTrait, person: &Row) -> Result<()> {
             format!("UPDATE {table} SET {column} = {left} WHERE workspace_id = $1 AND ({holds})");
         sql::execute(tx, &statement, arguments).await?;
     }
+    // Mails that belonged to no lead.
+    let mut arguments = Arguments::new().with(person.workspace_id);
+    let holds = ["from_address", "subject"].map(|column| holding(&names, column, &mut arguments));
+    let statement = format!(
+        "DELETE FROM inbound_message WHERE workspace_id = $1 AND lead_id IS NULL AND ({})",
+        holds.join(" OR ")
+    );
+    sql::execute(tx, &statement, arguments).await?;
     if let Some(key) = &person.email_key {
         let statement = "DELETE FROM bulk_seen WHERE workspace_id = $1 AND email_key = $2";
         let arguments = Arguments::new()

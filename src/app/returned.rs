@@ -1,0 +1,133 @@
+//! What comes back of messages by mail: they could not be delivered, were called unwanted, or their
+//! contact asks for no more of them.
+
+use std::slice;
+
+use chrono::{DateTime, Utc};
+use sea_orm::DatabaseTransaction;
+use serde_json::json;
+
+use super::stopping::stop;
+use super::suppression::{Reason, suppress};
+use crate::domain::address::EmailAddress;
+use crate::domain::event::{EventKind, NewEvent};
+use crate::domain::flow::Channel;
+use crate::domain::id::{ExecutionId, SenderId, SequenceId, WorkspaceId};
+use crate::domain::inbound::Failure;
+use crate::domain::lead::StopReason;
+use crate::store::inbound::{self, Found};
+use crate::store::{StoreError, claim, dispatch, engagement};
+
+/// So many messages in a row that come back, though none for good, stop a lead.
+pub const SOFT_BOUNCES_MAX: usize = 3;
+/// How much of what a server said goes into the log, in characters.
+const SAID_CHARS_MAX: usize = 300;
+
+/// The form by which addresses are compared; `None` for what is none.
+pub fn key(address: &str) -> Option<String> {
+    let read = EmailAddress::parse(address).ok()?;
+    Some(read.key().to_owned())
+}
+
+/// A message could not be delivered. For good: its lead stops, and its address is suppressed. For now: the
+/// lead stops once [`SOFT_BOUNCES_MAX`] messages in a row came back. Answers the events, which the caller
+/// appends last.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn came_back(
+    tx: &DatabaseTransaction,
+    workspace: WorkspaceId,
+    (found, address): (Found, Option<&str>),
+    failure: &Failure,
+    now: DateTime<Utc>,
+) -> Result<Vec<NewEvent>, StoreError> {
+    let mut events = match failure.hard {
+        true => {
+            // What failed is what the report names: the person may have another address by now.
+            let named = failure.address.as_deref().and_then(key);
+            let addresses: Vec<_> = named
+                .or_else(|| address.map(str::to_owned))
+                .map(|address| (Channel::Email, address))
+                .into_iter()
+                .collect();
+            let message = found.execution;
+            suppress(tx, workspace, &addresses, Reason::Bounced, message, now).await?
+        }
+        false => softly(tx, workspace, found, now).await?,
+    };
+    let said: String = failure.message.chars().take(SAID_CHARS_MAX).collect();
+    let detail = json!({
+        "reason": if failure.hard { "HARD" } else { "SOFT" },
+        "code": failure.status,
+        "message": said,
+    });
+    for event in &mut events {
+        if event.kind == EventKind::Bounced && event.execution_id.is_some() {
+            event.detail = Some(detail.clone());
+        }
+    }
+    Ok(events)
+}
+
+/// A message came back, though the address may take the next one.
+async fn softly(
+    tx: &DatabaseTransaction,
+    workspace: WorkspaceId,
+    found: Found,
+    now: DateTime<Utc>,
+) -> Result<Vec<NewEvent>, StoreError> {
+    let Some(execution) = found.execution else {
+        return Ok(Vec::new());
+    };
+    let locked = engagement::lock_leads(tx, workspace, &[found.lead]).await?;
+    let message = engagement::message(tx, workspace, execution).await?;
+    let (Some(engaged), Some(message)) = (locked.into_iter().next(), message) else {
+        return Ok(Vec::new());
+    };
+    // A server may tell the same of a message more than once.
+    if message.bounced {
+        return Ok(Vec::new());
+    }
+    let mut lead = engaged.lead;
+    dispatch::note_bounced(tx, &[execution]).await?;
+    lead.bounced = true;
+    lead.last_action_at = Some(now.timestamp_millis());
+    claim::save_leads(tx, slice::from_ref(&lead), None).await?;
+    let sequence = SequenceId::from_uuid(lead.sequence_id);
+    let mut events = vec![NewEvent {
+        execution_id: Some(execution),
+        channel: Some(Channel::Email),
+        sender_id: message.sender_id.map(SenderId::from_uuid),
+        step_key: Some(message.step_key),
+        ..NewEvent::of_lead(now, EventKind::Bounced, sequence, found.lead)
+    }];
+    let in_a_row = inbound::bounced_in_a_row(tx, found.lead, SOFT_BOUNCES_MAX).await?;
+    if in_a_row >= SOFT_BOUNCES_MAX {
+        let own = slice::from_mut(&mut lead);
+        events.extend(stop(tx, workspace, own, StopReason::Bounced, now).await?);
+    }
+    Ok(events)
+}
+
+/// The owner of these addresses wants no more mail, and why that is known. With `message`, the execution by
+/// which it came about, its lead stops. Answers the events, which the caller appends last.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn unwanted(
+    tx: &DatabaseTransaction,
+    workspace: WorkspaceId,
+    addresses: impl IntoIterator<Item = String>,
+    reason: Reason,
+    message: Option<ExecutionId>,
+    now: DateTime<Utc>,
+) -> Result<Vec<NewEvent>, StoreError> {
+    let mut addresses: Vec<_> = addresses
+        .into_iter()
+        .map(|address| (Channel::Email, address))
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    suppress(tx, workspace, &addresses, reason, message, now).await
+}
