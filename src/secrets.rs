@@ -207,7 +207,10 @@ impl Secrets {
     }
 
     fn tag_signature(&self, workspace: WorkspaceId, id: Uuid) -> u64 {
-        let tag = hmac::sign(&self.sign, &signed(workspace, "reply-address", id.as_bytes()));
+        let tag = hmac::sign(
+            &self.sign,
+            &signed(workspace, "reply-address", id.as_bytes()),
+        );
         let cut = tag.as_ref().first_chunk().copied().unwrap_or_default();
         u64::from_be_bytes(cut)
     }

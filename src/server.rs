@@ -30,6 +30,7 @@ use crate::engine::{Engine, EngineConfig, EngineError};
 use crate::entropy::Entropy;
 use crate::graphql::CadenzaSchema;
 use crate::http::{self, Http};
+use crate::inbound;
 use crate::secrets::Secrets;
 use crate::store::{Db, StoreError, dialect, workspace};
 use crate::wake::Wake;
@@ -262,11 +263,13 @@ impl Server {
             engine_config,
         ));
         engine.join().await?;
-        let worker = Arc::clone(&engine);
+        let (worker, reader) = (Arc::clone(&engine), Arc::clone(&engine));
+        let mailboxes = inbound::reading::Reader::new(services.clone(), move || reader.worker());
         let workflows = workflow::Runner::new(services.clone());
         let runner = Runner::new(services, move || worker.worker());
         self.spawn(|shutdown| runner.run(shutdown));
         self.spawn(|shutdown| workflows.run(shutdown));
+        self.spawn(|shutdown| mailboxes.run(shutdown));
         self.spawn(|shutdown| async move {
             engine.run(shutdown).await;
             transports.close().await;

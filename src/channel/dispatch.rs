@@ -117,6 +117,11 @@ impl Transports {
         (!self.smtp_reach.may_allow(host)).then_some(OUT_OF_REACH)
     }
 
+    /// Where mail servers may be.
+    pub fn mail_reach(&self) -> &Reach {
+        &self.smtp_reach
+    }
+
     /// Looks whether a sender could send, without sending anything: what was found, in the order in
     /// which it was looked at, up to the first that failed. It ends within seconds.
     pub async fn check(&self, probe: &SenderProbe) -> Vec<Finding> {

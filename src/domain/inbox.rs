@@ -152,7 +152,13 @@ mod tests {
         let written = format!("<{id}@example.com>");
         assert_eq!(execution_of(&written), Some(id));
         assert_eq!(execution_of(&written.to_uppercase()), Some(id));
-        for other in ["", "<@>", "<x@example.com>", "exec_7", "<lead_1@example.com>"] {
+        for other in [
+            "",
+            "<@>",
+            "<x@example.com>",
+            "exec_7",
+            "<lead_1@example.com>",
+        ] {
             assert_eq!(execution_of(other), None, "{other}");
         }
     }
@@ -162,7 +168,10 @@ mod tests {
         let tagged_so = tagged("ana+x@example.com", "7");
         assert_eq!(tagged_so.as_deref(), Some("ana+x+7@example.com"));
         assert_eq!(tagged_so.as_deref().and_then(tag_of), Some("7"));
-        assert_eq!(tagged(&format!("{}@example.com", "a".repeat(60)), "12345"), None);
+        assert_eq!(
+            tagged(&format!("{}@example.com", "a".repeat(60)), "12345"),
+            None
+        );
         assert_eq!((tag_of("ana@example.com"), tag_of("")), (None, None));
     }
 

@@ -95,7 +95,8 @@ async fn take(
         services.clock.now(),
     )?;
     if !is_mail(&body.bytes) {
-        let detail = "The body is no mail: send it as it came (RFC 5322), beginning with its headers.";
+        let detail =
+            "The body is no mail: send it as it came (RFC 5322), beginning with its headers.";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
     let incoming = Incoming {
@@ -128,7 +129,8 @@ impl From<TakeError> for Problem {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
             }
             TakeError::Lost => {
-                let detail = "The mailbox is being read by another node; send this again in a moment.";
+                let detail =
+                    "The mailbox is being read by another node; send this again in a moment.";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             }
         }

@@ -107,7 +107,15 @@ mod tests {
     fn only_what_begins_with_a_header_is_a_mail() {
         assert!(is_mail(b"From: ana@example.com\r\n\r\nHello"));
         assert!(is_mail(b"From ana Mon Mar 2\nReceived: x\n"));
-        for junk in [&b""[..], b"{\"a\": 1}", b"hello", b": x", b"a b: c", b"\xff: x", b"\r\n\r\n"] {
+        for junk in [
+            &b""[..],
+            b"{\"a\": 1}",
+            b"hello",
+            b": x",
+            b"a b: c",
+            b"\xff: x",
+            b"\r\n\r\n",
+        ] {
             assert!(!is_mail(junk), "{junk:?}");
         }
     }

@@ -221,7 +221,10 @@ impl Taking<'_> {
         let text = Some(mail.text.as_str()).filter(|text| !text.is_empty());
         Kept {
             found,
-            from: mail.from.as_deref().map(|from| cut(from, ADDRESS_CHARS_MAX)),
+            from: mail
+                .from
+                .as_deref()
+                .map(|from| cut(from, ADDRESS_CHARS_MAX)),
             subject: Some(cut(&mail.subject, SUBJECT_CHARS_MAX)),
             text: text.filter(|_| of_contact && found.is_some()),
         }
@@ -235,7 +238,8 @@ impl Taking<'_> {
                 let until = match (matched, returns) {
                     (Some((found, _)), Some(day)) => {
                         let lead = found.lead;
-                        engagement::day_begins(self.services, tx, self.workspace, lead, *day).await?
+                        engagement::day_begins(self.services, tx, self.workspace, lead, *day)
+                            .await?
                     }
                     _ => None,
                 };

@@ -45,7 +45,8 @@ pub async fn file(
         .with(<&str>::from(mail.kind))
         .with(mail.sender.map(SenderId::uuid))
         .with(mail.at.timestamp_millis());
-    let statement = "INSERT INTO inbound_message (id, workspace_id, digest, class, sender_id, received_at)
+    let statement =
+        "INSERT INTO inbound_message (id, workspace_id, digest, class, sender_id, received_at)
          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (workspace_id, digest) DO NOTHING";
     Ok(sql::execute(tx, statement, arguments).await? == 1)
 }
@@ -59,7 +60,8 @@ pub async fn filed(
     workspace: WorkspaceId,
     digest: &str,
 ) -> Result<Option<Row>> {
-    let statement = "SELECT m.* FROM inbound_message AS m WHERE m.workspace_id = $1 AND m.digest = $2";
+    let statement =
+        "SELECT m.* FROM inbound_message AS m WHERE m.workspace_id = $1 AND m.digest = $2";
     let arguments = Arguments::new().with(workspace.uuid()).with(digest);
     sql::one(connection, statement, arguments).await
 }
@@ -87,7 +89,11 @@ pub async fn keep(tx: &impl ConnectionTrait, id: MailId, kept: &Kept<'_>) -> Res
         .with(id.uuid())
         .with(kept.found.map(|(_, by)| <&str>::from(by)))
         .with(found.map(|found| found.lead.uuid()))
-        .with(found.and_then(|found| found.execution).map(ExecutionId::uuid))
+        .with(
+            found
+                .and_then(|found| found.execution)
+                .map(ExecutionId::uuid),
+        )
         .with(kept.from)
         .with(kept.subject)
         .with(kept.text);
@@ -277,7 +283,8 @@ pub async fn is_of_a_person(
     workspace: WorkspaceId,
     email_key: &str,
 ) -> Result<bool> {
-    let statement = "SELECT count(*) AS n FROM person AS p WHERE p.workspace_id = $1 AND p.email_key = $2";
+    let statement =
+        "SELECT count(*) AS n FROM person AS p WHERE p.workspace_id = $1 AND p.email_key = $2";
     let arguments = Arguments::new().with(workspace.uuid()).with(email_key);
     Ok(sql::number(connection, statement, arguments).await? > 0)
 }
@@ -305,7 +312,10 @@ const DROPPED_MAX: u64 = 1_000;
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
-pub async fn drop_unmatched(connection: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<bool> {
+pub async fn drop_unmatched(
+    connection: &impl ConnectionTrait,
+    before: DateTime<Utc>,
+) -> Result<bool> {
     let statement = format!(
         "DELETE FROM inbound_message WHERE id IN (
              SELECT m.id FROM inbound_message AS m

@@ -57,7 +57,8 @@ pub async fn put(
     (inbox, secret): (&Inbox, &str),
     keeps_cursor: bool,
 ) -> Result<()> {
-    let place = serde_json::to_value(inbox).map_err(|error| StoreError::corrupt("mailbox", error))?;
+    let place =
+        serde_json::to_value(inbox).map_err(|error| StoreError::corrupt("mailbox", error))?;
     let arguments = Arguments::new()
         .with(sender.uuid())
         .with(workspace.uuid())

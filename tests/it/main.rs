@@ -38,6 +38,8 @@ mod import;
 mod import_corpus;
 mod import_ids;
 mod inbound_corpora;
+mod inbound;
+mod inbound_mail;
 mod lateness;
 mod lead_machine;
 mod leads;

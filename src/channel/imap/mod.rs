@@ -359,10 +359,7 @@ async fn encrypt(
 }
 
 /// Reads the server's first words.
-async fn greeted(
-    mut client: Client<Stream>,
-    limit: Duration,
-) -> Result<Client<Stream>, ImapError> {
+async fn greeted(mut client: Client<Stream>, limit: Duration) -> Result<Client<Stream>, ImapError> {
     let said = within(limit, async {
         client.read_response().await.map_err(Error::from)
     });
@@ -372,10 +369,7 @@ async fn greeted(
     Ok(client)
 }
 
-async fn log_in(
-    client: Client<Stream>,
-    config: &ImapConfig,
-) -> Result<Session<Stream>, ImapError> {
+async fn log_in(client: Client<Stream>, config: &ImapConfig) -> Result<Session<Stream>, ImapError> {
     let secret = config.secret.reveal();
     let done = match config.login {
         InboxLogin::Password => client.login(&config.username, secret).await,
