@@ -14,9 +14,11 @@ use crate::store::dialect;
 use crate::store::sender::{self, SENDERS_MAX, Sender};
 
 mod check;
+mod inbox;
 mod transport;
 
 pub use check::check;
+pub use inbox::InboxInput;
 pub use transport::{SmtpInput, TransportInput, TwilioInput};
 
 /// The longest name, label or user name, in characters.
@@ -57,6 +59,8 @@ pub struct Change {
     pub transport: Option<TransportInput>,
     /// The address by which the marks in its emails are reached: a host, or an address of https.
     pub tracking_domain: Option<Option<String>>,
+    /// Where answers arrive.
+    pub inbox: Option<Option<InboxInput>>,
 }
 
 /// Makes a sender, switched on.
@@ -69,9 +73,10 @@ pub async fn create(
     caller: &Caller,
     channel: Channel,
     address: &str,
-    change: Change,
+    mut change: Change,
 ) -> Result<Sender, AppError> {
     let now = services.clock.now();
+    let inbox = change.inbox.take().flatten();
     let mut draft = blank(services.entropy.id(now), now);
     let mut wrong = Vec::new();
     draft.channel = channel;
@@ -90,7 +95,15 @@ pub async fn create(
         return Err(Refusal::new(RefusalCode::Limit, message, &[]).into());
     }
     sender::insert(&tx, caller.workspace, &draft).await?;
+    if inbox.is_some() {
+        let wrong = inbox::apply(services, &tx, caller, &draft, inbox).await?;
+        if !wrong.is_empty() {
+            return Err(AppError::Refused(wrong));
+        }
+        dialect::notify(&tx).await?;
+    }
     tx.commit().await?;
+    services.wake.due();
     Ok(draft)
 }
 
@@ -103,18 +116,23 @@ pub async fn update(
     services: &Services,
     caller: &Caller,
     id: SenderId,
-    change: Change,
+    mut change: Change,
 ) -> Result<Sender, AppError> {
+    let inbox = change.inbox.take();
     let tx = services.db.begin().await?;
     let Some(before) = sender::lock(&tx, caller.workspace, id).await? else {
         return Err(not_there().into());
     };
     let mut changed = before.clone();
-    let wrong = apply(services, caller, &mut changed, change);
+    let mut wrong = apply(services, caller, &mut changed, change);
+    let is_same = changed == before && inbox.is_none();
+    if let Some(inbox) = inbox {
+        wrong.extend(inbox::apply(services, &tx, caller, &changed, inbox).await?);
+    }
     if !wrong.is_empty() {
         return Err(AppError::Refused(wrong));
     }
-    if changed == before {
+    if is_same {
         return Ok(before);
     }
     changed.revision += 1;

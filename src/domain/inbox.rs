@@ -27,9 +27,6 @@ pub struct Inbox {
     pub login: InboxLogin,
     /// The folder that is read.
     pub folder: String,
-    /// Whether emails of the sender ask for answers to an address of its own for each of them.
-    #[serde(default)]
-    pub signed_reply_to: bool,
 }
 
 impl Inbox {
@@ -184,7 +181,6 @@ mod tests {
             username: "ana".into(),
             login: InboxLogin::Password,
             folder: INBOX.into(),
-            signed_reply_to: false,
         };
         let mut other = inbox.clone();
         other.login = InboxLogin::Xoauth2;

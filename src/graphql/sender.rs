@@ -1,6 +1,7 @@
 //! Senders in the API: reading them. How they are made and changed is in [`mutation`].
 
 mod check;
+mod inbox;
 mod mutation;
 
 use std::collections::HashMap;
@@ -21,6 +22,8 @@ use crate::domain::tracking::BaseUrl;
 use crate::domain::zone::Zone;
 use crate::store;
 use crate::store::lane::{QuotaKey, QuotaKind};
+
+use self::inbox::{Inbox, InboxOf};
 
 pub use self::check::SenderCheckMutation;
 pub use self::mutation::SenderMutation;
@@ -113,6 +116,12 @@ impl Sender {
     /// server's own public URL.
     async fn tracking_domain(&self) -> Option<&str> {
         self.0.tracking_url.as_ref().map(BaseUrl::as_str)
+    }
+
+    /// Where answers to its emails arrive; null where none is read.
+    async fn inbox(&self, ctx: &Context<'_>) -> Result<Option<Inbox>> {
+        let found = ctx.loaders()?.load_one(InboxOf(self.0.id)).await?;
+        Ok(found.map(|inbox| Inbox::clone(&inbox)))
     }
 
     /// How many messages it has sent today, on its own clock.

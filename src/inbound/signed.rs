@@ -86,7 +86,8 @@ impl Signature<'_> {
     }
 }
 
-/// Whether this can be a mail at all: it begins with a line of a header (RFC 5322 §2.2).
+/// Whether this can be a mail at all: it begins with a line of a header (RFC 5322 §2.2), whose name is made
+/// of what the names in use are made of.
 pub fn is_mail(raw: &[u8]) -> bool {
     let mut lines = raw.split(|byte| *byte == b'\n').take(2);
     let mut first = lines.next().unwrap_or_default();
@@ -95,7 +96,7 @@ pub fn is_mail(raw: &[u8]) -> bool {
         first = lines.next().unwrap_or_default();
     }
     let name = first.split(|byte| *byte == b':').next().unwrap_or_default();
-    let is_name = |byte: &u8| matches!(byte, 33..=57 | 59..=126);
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     name.len() < first.len() && !name.is_empty() && name.trim_ascii_end().iter().all(is_name)
 }
 

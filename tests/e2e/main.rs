@@ -4,9 +4,11 @@
 mod analytics;
 mod chaos;
 mod client;
+mod inbound;
 mod kill;
 mod kill_bulk;
 mod kill_workflows;
+mod mail_world;
 mod main_job;
 mod process;
 mod sequence_files;

@@ -88,9 +88,19 @@ impl World {
 
     /// Serves with more flags.
     pub async fn serve_with(&self, flags: &[&str]) -> Server {
+        self.serve_as(flags, &[]).await
+    }
+
+    /// Serves where these variables are set.
+    pub async fn serve_in(&self, variables: &[(&str, &str)]) -> Server {
+        self.serve_as(&[], variables).await
+    }
+
+    async fn serve_as(&self, flags: &[&str], variables: &[(&str, &str)]) -> Server {
         let mut child = self
             .command(&["serve", "--listen", "127.0.0.1:0", "--lease-seconds", "2"])
             .args(flags)
+            .envs(variables.iter().copied())
             .stderr(Stdio::inherit())
             .spawn()
             .expect("the binary runs");

@@ -7,9 +7,9 @@ use crate::domain::http_url::HttpUrl;
 use crate::domain::sender::{SmtpSecurity, SmtpTransport, Transport, TwilioTransport};
 
 /// The longest host name (RFC 1035 §2.3.4).
-const HOST_CHARS_MAX: usize = 253;
+pub(super) const HOST_CHARS_MAX: usize = 253;
 /// The longest password or token, in characters.
-const PASSWORD_CHARS_MAX: usize = 1_000;
+pub(super) const PASSWORD_CHARS_MAX: usize = 1_000;
 /// The longest name of an account, in characters.
 const SID_CHARS_MAX: usize = 100;
 

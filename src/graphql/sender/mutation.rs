@@ -6,6 +6,7 @@ use async_graphql::{
     Context, ID, InputObject, MaybeUndefined, Object, OneofObject, Result, SimpleObject,
 };
 
+use super::inbox::InboxInput;
 use super::{Sender, SmtpSecurity};
 use crate::app::sender as app;
 use crate::app::{AppError, Role};
@@ -42,6 +43,8 @@ pub struct SenderCreateInput {
     /// The host by which links, openings and opt-outs of its emails reach this server, such as
     /// `go.example.com`, or an address of https with a path; left out, the server's own public URL.
     tracking_domain: Option<String>,
+    /// Where answers to its emails arrive, to be read by IMAP; left out, nowhere that is read.
+    inbox: Option<InboxInput>,
 }
 
 /// A sender to change; a field that is left out stays as it is.
@@ -70,6 +73,9 @@ pub struct SenderUpdateInput {
     /// The host by which links, openings and opt-outs of its emails reach this server; null, the server's
     /// own public URL. What was sent before stays reachable as long as the old host leads here.
     tracking_domain: MaybeUndefined<String>,
+    /// Where answers to its emails arrive, to be read by IMAP; it replaces what there is and is tried at
+    /// once. Null ends the reading.
+    inbox: MaybeUndefined<InboxInput>,
 }
 
 /// The growth of a young sender's daily cap.
@@ -217,6 +223,7 @@ impl SenderMutation {
             time_zone: input.time_zone.map(|name| name.0),
             transport: Some(input.transport.into()),
             tracking_domain: Some(input.tracking_domain),
+            inbox: Some(input.inbox.map(Into::into)),
         };
         let channel = input.channel.into();
         SenderPayload::of(
@@ -250,6 +257,7 @@ impl SenderMutation {
             time_zone: input.time_zone.map(|name| name.0),
             transport: input.transport.map(Into::into),
             tracking_domain: said(input.tracking_domain),
+            inbox: said(input.inbox.map_value(Into::into)),
         };
         SenderPayload::of(app::update(ctx.services(), caller, id, change).await)
     }

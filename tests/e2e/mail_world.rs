@@ -1,0 +1,174 @@
+//! Real servers for mail, as `.ci/mail-world` begins them, for one test.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+
+/// Who has a mailbox, with which password; the token of each is `token-of-` and the name.
+pub const ACCOUNTS: [(&str, &str); 3] = [("ada", "adapw"), ("bob", "bobpw"), ("carol", "carolpw")];
+
+/// Postfix and Dovecot; they end when this is dropped.
+pub struct MailWorld {
+    folder: tempfile::TempDir,
+    _script: Child,
+    pub smtp: u16,
+    pub imap: u16,
+    pub imaps: u16,
+}
+
+impl MailWorld {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        certify(folder.path());
+        let accounts: String = ACCOUNTS
+            .iter()
+            .map(|(name, password)| format!("{name} {password}\n"))
+            .collect();
+        std::fs::write(folder.path().join("accounts"), accounts).expect("writes");
+        let tokens = know_tokens().await;
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/mail-world");
+        let mut script = Command::new(script)
+            .arg(folder.path())
+            .arg(tokens.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the script begins");
+        let stdout = script.stdout.take().expect("piped");
+        let mut lines = BufReader::new(stdout).lines();
+        // What is missing is installed first.
+        let ready = tokio::time::timeout(Duration::from_secs(300), lines.next_line());
+        let ready = ready.await.expect("within five minutes");
+        let ready = ready.expect("text").expect("the servers begin");
+        let port = |name: &str| {
+            let mut words = ready.split_whitespace();
+            let port = words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+            port.expect("a port").parse().expect("a port")
+        };
+        Self {
+            smtp: port("smtp"),
+            imap: port("imap"),
+            imaps: port("imaps"),
+            folder,
+            _script: script,
+        }
+    }
+
+    /// The certificate of who has certified the servers.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join("tls/authority.pem")
+    }
+
+    /// The mails in somebody's mailbox, in no order; empty before the first.
+    pub fn mails(&self, name: &str) -> Vec<String> {
+        let mut mails = Vec::new();
+        for part in ["new", "cur"] {
+            let folder = self.folder.path().join("mail").join(name).join("Maildir");
+            let Ok(entries) = std::fs::read_dir(folder.join(part)) else {
+                continue;
+            };
+            for entry in entries {
+                let read = std::fs::read(entry.expect("an entry").path());
+                mails.push(String::from_utf8_lossy(&read.expect("readable")).into_owned());
+            }
+        }
+        mails
+    }
+
+    /// How many mails of somebody nobody has seen: Maildir keeps the flag in the name.
+    pub fn unseen(&self, name: &str) -> usize {
+        let folder = self.folder.path().join("mail").join(name).join("Maildir");
+        let names = ["new", "cur"].map(|part| std::fs::read_dir(folder.join(part)));
+        let entries = names.into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        names
+            .filter(|name| {
+                let name = name.to_string_lossy();
+                !name
+                    .rsplit_once(":2,")
+                    .is_some_and(|(_, flags)| flags.contains('S'))
+            })
+            .count()
+    }
+
+    /// Takes away what Dovecot knows of the order of somebody's mails: the folder is another one then.
+    pub fn forget_uids(&self, name: &str) {
+        let folder = self.folder.path().join("mail").join(name).join("Maildir");
+        for entry in std::fs::read_dir(folder).expect("there") {
+            let path = entry.expect("an entry").path();
+            let name = path
+                .file_name()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
+            if name.starts_with("dovecot") {
+                std::fs::remove_file(path).expect("goes");
+            }
+        }
+    }
+}
+
+/// A certificate for this machine, and who has signed it.
+fn certify(folder: &Path) {
+    let tls = folder.join("tls");
+    std::fs::create_dir(&tls).expect("a folder");
+    let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"));
+    let authority = authority.expect("an authority");
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(names).expect("parameters");
+    let certificate = params.signed_by(&key, &authority).expect("a certificate");
+    for (name, content) in [
+        ("authority.pem", authority.pem()),
+        ("cert.pem", certificate.pem()),
+        ("key.pem", key.serialize_pem()),
+    ] {
+        std::fs::write(tls.join(name), content).expect("writes");
+    }
+}
+
+/// A server that knows whose a token is, as Dovecot asks one.
+async fn know_tokens() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut heard = Vec::new();
+                while !heard.ends_with(b"\r\n\r\n") {
+                    match stream.read_buf(&mut heard).await {
+                        Ok(0) | Err(_) => return,
+                        Ok(_) => {}
+                    }
+                }
+                let heard = String::from_utf8_lossy(&heard).into_owned();
+                let known = ACCOUNTS
+                    .iter()
+                    .find(|(name, _)| heard.contains(&format!("token-of-{name}")));
+                let (status, body) = match known {
+                    Some((name, _)) => (
+                        "200 OK",
+                        format!(r#"{{"active":true,"email":"{name}@example.test"}}"#),
+                    ),
+                    None => ("401 Unauthorized", r#"{"active":false}"#.to_owned()),
+                };
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+                     Connection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                if let Err(error) = stream.write_all(answer.as_bytes()).await {
+                    eprintln!("an answer about a token was not wanted: {error}");
+                }
+            });
+        }
+    });
+    port
+}
