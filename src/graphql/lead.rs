@@ -5,6 +5,7 @@ mod blocker;
 mod filter;
 mod load;
 mod mutation;
+mod reply;
 mod selected;
 mod status;
 
@@ -18,6 +19,7 @@ pub(super) use self::filter::ends;
 pub use self::filter::{LeadFilterInput, LeadOrder};
 use self::load::{CountsOf, LeadsOf};
 pub use self::mutation::LeadMutation;
+use self::reply::{LastReplyOf, Reply};
 pub use self::selected::SelectionQuery;
 pub use self::status::{EnrolmentSource, LeadStatus, StopReason};
 use super::context::ContextExt;
@@ -170,6 +172,13 @@ impl Lead {
             unsubscribed: self.0.unsubscribed,
             last_engaged_at: self.0.last_engaged_at.map(DateTime::from_ms),
         }
+    }
+
+    /// What the contact wrote last; null where nothing was taken in, or its person is erased.
+    async fn last_reply(&self, ctx: &Context<'_>) -> Result<Option<Reply>> {
+        let lead = LastReplyOf(LeadId::from_uuid(self.0.id));
+        let found = ctx.loaders()?.load_one(lead).await?;
+        Ok(found.map(|reply| Reply::clone(&reply)))
     }
 
     /// When a step of it was last over, the contact last did something, or it stopped; null where

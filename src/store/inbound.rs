@@ -104,6 +104,28 @@ pub async fn keep(tx: &impl ConnectionTrait, id: MailId, kept: &Kept<'_>) -> Res
     Ok(())
 }
 
+/// What the contacts of these leads wrote last.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn last_replies(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    leads: &[LeadId],
+) -> Result<Vec<Row>> {
+    let mut arguments = Arguments::new().with(workspace.uuid());
+    let list = arguments.among(connection, leads.iter().map(|id| id.uuid()));
+    let of_workspace = dialect::unindexed(connection.get_database_backend(), "l.workspace_id");
+    let statement = format!(
+        "SELECT m.* FROM lead AS l JOIN inbound_message AS m ON m.id =
+             (SELECT r.id FROM inbound_message AS r
+              WHERE r.lead_id = l.id AND r.class IN ('REPLY', 'OPT_OUT')
+              ORDER BY r.id DESC LIMIT 1)
+         WHERE l.id {list} AND {of_workspace} = $1"
+    );
+    sql::all(connection, &statement, arguments).await
+}
+
 /// The lead that a mail is about, and the message where that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {

@@ -194,6 +194,7 @@ async fn answers_and_bounces(database: Database) {
     let told = client.run(told, json!({})).await;
     assert_eq!(told["events"].as_array().map(Vec::len), Some(3), "{told}");
     assert!(server.terminate().await, "a proper goodbye");
+    mail.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -248,4 +249,5 @@ async fn a_login_is_by_token_too_and_a_refused_one_is_told() {
         .await;
     assert_eq!(none["sender"]["inbox"], Value::Null);
     assert!(server.terminate().await, "a proper goodbye");
+    mail.end().await;
 }

@@ -15,7 +15,7 @@ pub const ACCOUNTS: [(&str, &str); 3] = [("ada", "adapw"), ("bob", "bobpw"), ("c
 /// Postfix and Dovecot; they end when this is dropped.
 pub struct MailWorld {
     folder: tempfile::TempDir,
-    _script: Child,
+    script: Child,
     pub smtp: u16,
     pub imap: u16,
     pub imaps: u16,
@@ -55,8 +55,16 @@ impl MailWorld {
             imap: port("imap"),
             imaps: port("imaps"),
             folder,
-            _script: script,
+            script,
         }
+    }
+
+    /// Ends the servers; without it they end by themselves a little later.
+    pub async fn end(mut self) {
+        drop(self.script.stdin.take());
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.script.wait()).await;
+        let ended = ended.expect("the servers end").expect("ends");
+        assert!(ended.success());
     }
 
     /// The certificate of who has certified the servers.

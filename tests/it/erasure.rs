@@ -210,6 +210,10 @@ async fn of_operations(h: &Harness) {
         "UPDATE bulk_operation SET error = 'no column ada.zzq@example.org'
          WHERE kind = 'IMPORT_PEOPLE'",
         "UPDATE sender SET unhealthy_reason = '421 later: <Ada.zzq@example.org>'",
+        "INSERT INTO inbound_message (id, workspace_id, digest, class, from_address, subject, received_at)
+         SELECT id, id, 'x', 'REPLY', 'ada.zzq@example.org', 'zzq', 0 FROM workspace",
+        "INSERT INTO inbound_mailbox (sender_id, workspace_id, place, secret, revision, state, reason, failures)
+         SELECT id, workspace_id, '{}', 'x', 1, 'FAILED', 'no <Ada.zzq@example.org>', 1 FROM sender",
     ] {
         crate::leads::run(h, statement, Arguments::new()).await;
     }

@@ -124,6 +124,13 @@ both!(an_answer_stops_its_lead_once, |h: Harness| async move {
     assert_eq!(fate(&h, &leads[0]).await, "STOPPED REPLIED");
     assert_eq!(fate(&h, &leads[1]).await, "PENDING ");
     assert_eq!(reply_texts(&h).await, ["Yes, please call me."]);
+    let query = "query($id: ID!) { lead(id: $id) { lastReply { receivedAt from subject text } } }";
+    let said = h.data(query, json!({ "id": leads[0] })).await["lead"]["lastReply"].take();
+    let expected = json!({ "receivedAt": said["receivedAt"], "from": "other@elsewhere.example",
+            "subject": "Re: Subject of hello", "text": "Yes, please call me." });
+    assert_eq!(said, expected);
+    let nothing = h.data(query, json!({ "id": leads[1] })).await;
+    assert_eq!(nothing["lead"]["lastReply"], Value::Null);
 
     // The same by another way, with other trace headers: nothing happens.
     let events = count(&h, "event").await;

@@ -40,6 +40,7 @@ mod import_ids;
 mod inbound_corpora;
 mod inbound;
 mod inbound_mail;
+mod inbox;
 mod lateness;
 mod lead_machine;
 mod leads;

@@ -64,6 +64,7 @@ pub enum InboxLogin {
     /// A password.
     Password,
     /// An access token of OAuth 2, by SASL XOAUTH2.
+    #[graphql(name = "XOAUTH2")]
     Xoauth2,
 }
 
