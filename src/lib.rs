@@ -9,6 +9,7 @@
 //! - [`bus`]: the event log, live.
 //! - [`app`]: use cases and their refusals.
 //! - [`bulk`]: mutations over many leads or people, a chunk at a time.
+//! - [`webhook`]: what other programs are told of the event log, delivered.
 //! - [`workflow`]: the rules that enrol by themselves, run.
 //! - [`inbound`]: what comes in by mail, and what is done about it.
 //! - [`graphql`], [`http`]: the API, and the protocols it is spoken over.
@@ -32,5 +33,6 @@ pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod wake;
+pub mod webhook;
 pub mod workflow;
 pub mod zones;

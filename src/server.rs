@@ -34,6 +34,7 @@ use crate::inbound;
 use crate::secrets::Secrets;
 use crate::store::{Db, StoreError, dialect, workspace};
 use crate::wake::Wake;
+use crate::webhook;
 use crate::workflow;
 use crate::zones::ZoneDatabase;
 
@@ -266,10 +267,14 @@ impl Server {
         let (worker, reader) = (Arc::clone(&engine), Arc::clone(&engine));
         let mailboxes = inbound::reading::Reader::new(services.clone(), move || reader.worker());
         let workflows = workflow::Runner::new(services.clone());
+        let worker_of_webhooks = Arc::clone(&engine);
+        let webhooks =
+            webhook::runner::Runner::new(services.clone(), move || worker_of_webhooks.worker());
         let runner = Runner::new(services, move || worker.worker());
         self.spawn(|shutdown| runner.run(shutdown));
         self.spawn(|shutdown| workflows.run(shutdown));
         self.spawn(|shutdown| mailboxes.run(shutdown));
+        self.spawn(|shutdown| webhooks.run(shutdown));
         self.spawn(|shutdown| async move {
             engine.run(shutdown).await;
             transports.close().await;

@@ -29,6 +29,7 @@ pub mod suppression;
 pub mod task;
 pub mod token_use;
 pub mod upload;
+pub mod webhook_subscription;
 pub mod worker;
 pub mod workflow;
 pub mod workflow_run;

@@ -5,6 +5,8 @@
 //! both databases. States are text guarded by CHECK. `UUID` and `JSON` below stand for the type
 //! that each database has for them.
 
+mod webhook;
+
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
@@ -44,6 +46,7 @@ const TABLES: &[&str] = &[
     "upload",
     "inbound_message",
     "inbound_mailbox",
+    "webhook_subscription",
     "instance",
 ];
 
@@ -651,7 +654,7 @@ impl MigrationTrait for Migration {
                 && words.next() == Some("TABLE")
                 && words.next().is_some_and(|table| BY_KEY.contains(&table))
         };
-        for statement in UP {
+        for statement in UP.iter().chain(webhook::UP) {
             let mut statement = statement
                 .replace(" UUID", &format!(" {uuid}"))
                 .replace(" JSON", &format!(" {json}"));

@@ -24,6 +24,7 @@ pub mod task;
 mod time_zone;
 pub mod token;
 pub mod tracking;
+pub mod webhook;
 pub mod workflow;
 pub mod workspace;
 

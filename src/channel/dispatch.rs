@@ -15,7 +15,7 @@ use super::outbox::Outbox;
 use super::smtp::{OUT_OF_REACH, SmtpCarrier};
 use super::twilio::TwilioCarrier;
 use super::web::{Web, WebConfig};
-use super::webhook::WebhookCarrier;
+use super::webhook::{Webhook, WebhookCarrier};
 use crate::domain::network::Reach;
 use crate::domain::outcome::{ErrorCode, Outcome};
 use crate::domain::sender::check::{CheckKind, Finding};
@@ -51,6 +51,7 @@ pub trait Channel: Send + Sync {
 pub struct Transports {
     carriers: Vec<Box<dyn Carrier>>,
     smtp_reach: Reach,
+    webhook: Webhook,
 }
 
 impl fmt::Debug for Transports {
@@ -103,11 +104,12 @@ impl Transports {
                 opener.clone(),
             )),
             Box::new(TwilioCarrier::new(web.clone(), opener.clone())),
-            Box::new(WebhookCarrier::new(web, opener)),
+            Box::new(WebhookCarrier::new(web.clone(), opener)),
         ];
         Self {
             carriers,
             smtp_reach,
+            webhook: Webhook::new(web),
         }
     }
 
@@ -120,6 +122,11 @@ impl Transports {
     /// Where mail servers may be.
     pub fn mail_reach(&self) -> &Reach {
         &self.smtp_reach
+    }
+
+    /// What calls the addresses of users.
+    pub fn webhook(&self) -> &Webhook {
+        &self.webhook
     }
 
     /// Looks whether a sender could send, without sending anything: what was found, in the order in

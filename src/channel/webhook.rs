@@ -133,22 +133,43 @@ impl Webhook {
     /// Calls a webhook once; it ends in bounded time. It is never ambiguous: what may have arrived
     /// may be repeated, under the same id.
     pub async fn send(&self, request: &WebhookRequest, secret: &WebhookSecret) -> Outcome {
-        let headers = match signed(request, secret) {
-            Ok(headers) => headers,
-            Err(why) => return not_called(why),
-        };
+        match self.post(request, std::slice::from_ref(secret)).await {
+            Ok(answer) => read(&answer),
+            Err(CallError::Request(why)) => not_called(why),
+            Err(CallError::Web(error)) => unanswered(error),
+        }
+    }
+
+    /// The same, with a signature by each of these secrets, and the answer as it came.
+    ///
+    /// # Errors
+    /// [`CallError`] where there is no answer.
+    pub async fn post(
+        &self,
+        request: &WebhookRequest,
+        secrets: &[WebhookSecret],
+    ) -> Result<WebAnswer, CallError> {
+        let headers = signed(request, secrets).map_err(CallError::Request)?;
         let posted = self
             .web
             .send(Method::POST, &request.url, headers, request.body.clone());
-        match posted.await {
-            Ok(answer) => read(&answer),
-            Err(error) => unanswered(error),
-        }
+        Ok(posted.await?)
     }
 }
 
-/// The headers of a request, with its signature.
-fn signed(request: &WebhookRequest, secret: &WebhookSecret) -> Result<HeaderMap, String> {
+/// Why there is no answer to a call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The request cannot be made.
+    #[error("{0}")]
+    Request(String),
+    /// Nobody answered.
+    #[error(transparent)]
+    Web(#[from] WebError),
+}
+
+/// The headers of a request, with its signatures.
+fn signed(request: &WebhookRequest, secrets: &[WebhookSecret]) -> Result<HeaderMap, String> {
     let mut headers = read_headers(&request.headers).map_err(|error| error.to_string())?;
     headers
         .entry(CONTENT_TYPE)
@@ -157,10 +178,12 @@ fn signed(request: &WebhookRequest, secret: &WebhookSecret) -> Result<HeaderMap,
     if id.is_empty() || id.contains('.') {
         return Err("The request's id is empty or holds a dot, and cannot be signed.".into());
     }
+    let signatures = secrets.iter().map(|secret| secret.sign(id, *at, body));
+    let signatures: Vec<String> = signatures.collect();
     for (name, value) in [
         ("webhook-id", id.clone()),
         ("webhook-timestamp", at.timestamp().to_string()),
-        ("webhook-signature", secret.sign(id, *at, body)),
+        ("webhook-signature", signatures.join(" ")),
     ] {
         let value = HeaderValue::from_str(&value);
         let value = value.map_err(|_| "The request's id is no text of a header.".to_owned())?;

@@ -65,6 +65,14 @@ pub enum EventKind {
     MachineOpened,
     /// A machine followed a link: it counts as no click.
     MachineClicked,
+    /// A webhook subscription was switched off, as its receiver is gone or takes nothing any more.
+    WebhookSwitchedOff,
+}
+
+/// How the place of an event in its workspace's log is written; of fixed width, so that texts are
+/// ordered as numbers are.
+pub fn cursor(seq: i64) -> String {
+    format!("evt_{seq:016x}")
 }
 
 /// An event before the log has given it its number.
@@ -135,6 +143,21 @@ impl NewEvent {
             step_key: None,
             channel: None,
             sender_id: Some(sender_id),
+            detail: Some(detail),
+        }
+    }
+
+    /// An event of the workspace as a whole.
+    pub fn of_workspace(at: DateTime<Utc>, kind: EventKind, detail: Value) -> Self {
+        Self {
+            at,
+            kind,
+            sequence_id: None,
+            lead_id: None,
+            execution_id: None,
+            step_key: None,
+            channel: None,
+            sender_id: None,
             detail: Some(detail),
         }
     }

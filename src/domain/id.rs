@@ -68,6 +68,8 @@ kinds! {
     Workflow, WorkflowId, "workflow";
     /// One run of a workflow for one person.
     WorkflowRun, WorkflowRunId, "run";
+    /// A subscription of another program to the event log.
+    Webhook, WebhookId, "webhook";
     /// An API token (its row, not its secret).
     Token, TokenId, "token";
     /// An entry of the audit.

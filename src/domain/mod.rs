@@ -45,5 +45,6 @@ pub mod task;
 pub mod template;
 pub mod thread;
 pub mod tracking;
+pub mod webhook;
 pub mod workflow;
 pub mod zone;

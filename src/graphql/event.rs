@@ -98,6 +98,9 @@ pub enum EventKind {
     /// A machine followed a link, as those do that look into messages for harm; it counts as no click, and
     /// no condition comes true by it. `machine` of `detail` says which kind.
     MachineClicked,
+    /// A webhook subscription was switched off, as its receiver is gone or has taken nothing for days;
+    /// `detail` names it (`webhookSubscriptionId`) and has the `reason` and the last failure (`message`).
+    WebhookSwitchedOff,
 }
 
 /// Which events; every field that is given must hold, and a list means any of its entries. An

@@ -32,6 +32,7 @@ pub mod settings;
 pub mod suppression;
 pub mod task;
 pub mod token;
+pub mod webhook;
 pub mod workflow;
 pub mod workspace;
 
@@ -56,6 +57,7 @@ pub struct Query(
     lead::SelectionQuery,
     execution::ExecutionQuery,
     task::TaskQuery,
+    webhook::WebhookQuery,
     token::TokenQuery,
     audit::AuditQuery,
     workspace::WorkspaceQuery,
@@ -76,6 +78,7 @@ pub struct Mutation(
     lead::LeadMutation,
     execution::ExecutionMutation,
     task::TaskMutation,
+    webhook::WebhookMutation,
     token::TokenMutation,
     workspace::WorkspaceMutation,
     suppression::SuppressionMutation,

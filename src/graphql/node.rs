@@ -18,6 +18,7 @@ use super::sender::{self, Sender};
 use super::sequence::{self, Sequence, SequenceVersion};
 use super::task::{self, Task};
 use super::token::{self, ApiToken};
+use super::webhook::{self, WebhookSubscription};
 use super::workflow::{self, Workflow};
 use super::workspace::{self, Workspace};
 use crate::domain::id::{Id, Kind, NotAnId};
@@ -75,6 +76,8 @@ pub enum Node {
     Workflow(Workflow),
     /// A bulk operation.
     BulkOperation(BulkOperation),
+    /// A webhook subscription.
+    WebhookSubscription(WebhookSubscription),
     /// An API token.
     ApiToken(ApiToken),
     /// A workspace.
@@ -139,6 +142,10 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
         },
         "bulk" => match maybe(id) {
             Some(id) => bulk::load(ctx, id).await?.map(Node::BulkOperation),
+            None => None,
+        },
+        "webhook" => match maybe(id) {
+            Some(id) => webhook::load(ctx, id).await?.map(Node::WebhookSubscription),
             None => None,
         },
         "token" => match maybe(id) {

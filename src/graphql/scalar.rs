@@ -125,8 +125,7 @@ pub struct NotACursor;
 
 impl std::fmt::Display for EventCursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Fixed width, so that texts are ordered as numbers are.
-        write!(f, "evt_{:016x}", self.0)
+        f.write_str(&crate::domain::event::cursor(self.0))
     }
 }
 

@@ -5,6 +5,7 @@
 //! commits: a reader that has seen number n has seen everything below it. (Numbers from a database
 //! sequence commit out of order, and a reader that trusts the highest one loses events.)
 
+use chrono::{DateTime, Utc};
 use entity::{event, event_counter};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect,
@@ -200,6 +201,55 @@ fn read(workspace: WorkspaceId, row: &QueryResult) -> Result<event::Model> {
         sender_id: dialect::column(row, 8)?,
         detail: dialect::column(row, 9)?,
     })
+}
+
+/// Events that were committed in another order than they happened in lie no further apart, in
+/// milliseconds.
+const OUT_OF_ORDER_MS: i64 = 60_000;
+
+/// The number before the first event that happened at `at` or later; that of the last event where there
+/// is none. It looks at few rows, however long the log is.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn before(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    at: DateTime<Utc>,
+) -> Result<i64> {
+    let last = last_seq(connection, workspace).await?;
+    let at = at.timestamp_millis();
+    // All up to `early` happened well before, and what follows `late` did not.
+    let (mut early, mut late) = (0, last);
+    while early < late {
+        let middle = early + (late - early) / 2;
+        let rows = sql::rows(
+            connection,
+            "SELECT seq, at FROM event WHERE workspace_id = $1 AND seq > $2 ORDER BY seq LIMIT 1",
+            Arguments::new().with(workspace.uuid()).with(middle),
+        )
+        .await?;
+        let found: Option<(i64, i64)> = match rows.first() {
+            Some(row) => Some((dialect::column(row, 0)?, dialect::column(row, 1)?)),
+            None => None,
+        };
+        match found {
+            Some((seq, happened)) if happened < at - OUT_OF_ORDER_MS => early = seq.min(late),
+            Some(_) | None => late = middle,
+        }
+    }
+    let first = sql::rows(
+        connection,
+        "SELECT seq FROM event WHERE workspace_id = $1 AND seq > $2 AND at >= $3
+         ORDER BY seq LIMIT 1",
+        Arguments::new().with(workspace.uuid()).with(early).with(at),
+    )
+    .await?;
+    let first: Option<i64> = match first.first() {
+        Some(row) => Some(dialect::column(row, 0)?),
+        None => None,
+    };
+    Ok(first.map_or(last, |first| first - 1))
 }
 
 /// Which events; each list that is given must hold the event's value.

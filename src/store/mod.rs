@@ -31,6 +31,7 @@ pub mod sql;
 pub mod suppression;
 pub mod task;
 pub mod token;
+pub mod webhook;
 pub mod worker;
 pub mod workflow;
 pub mod workspace;

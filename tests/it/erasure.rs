@@ -159,6 +159,8 @@ const WITHOUT_TRACES: &[&str] = &[
     "token_use",
     "upload",
     "worker",
+    // Addresses of receivers, and our own words about them.
+    "webhook_subscription",
     // What the team writes itself.
     "workflow",
     "workflow_run",

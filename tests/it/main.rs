@@ -86,5 +86,6 @@ mod walls;
 #[path = "../support/web_sink.rs"]
 mod web_sink;
 mod webhook;
+mod webhooks_out;
 mod workflows;
 mod workspace;

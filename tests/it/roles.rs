@@ -44,6 +44,13 @@ const ADMIN: &[&str] = &[
     "tokenCreate",
     "tokenRevoke",
     "tokens",
+    "webhookSubscriptionCreate",
+    "webhookSubscriptionDelete",
+    "webhookSubscriptionReplay",
+    "webhookSubscriptionRotateSecret",
+    "webhookSubscriptionTest",
+    "webhookSubscriptionUpdate",
+    "webhookSubscriptions",
     "workspaceUpdate",
 ];
 /// What an editor does, and no viewer.

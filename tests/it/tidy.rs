@@ -64,9 +64,16 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["domain", "store", "channel", "app", "clock", "secrets"],
     ),
     (
+        "webhook",
+        &[
+            "domain", "store", "channel", "app", "bulk", "clock", "entity",
+        ],
+    ),
+    (
         "graphql",
         &[
-            "domain", "store", "app", "bulk", "bus", "clock", "secrets", "zones", "entity",
+            "domain", "store", "app", "bulk", "webhook", "bus", "clock", "secrets", "zones",
+            "entity",
         ],
     ),
     (
@@ -118,6 +125,7 @@ const TIME_READERS: &[&str] = &[
     "src/http/stream.rs",
     "src/server.rs",
     "src/store/db.rs",
+    "src/webhook/runner.rs",
 ];
 /// The one file that may name the kinds of database.
 const DIALECT: &str = "src/store/dialect.rs";

@@ -122,6 +122,15 @@ pub async fn objects(h: &Harness, names: &[&str]) -> Objects {
             "workflow { id }",
         )
         .await;
+    let input = json!({ "url": format!("https://{}.example/", names[0]), "enabled": false });
+    let webhook = h
+        .mutate(
+            "webhookSubscriptionCreate",
+            "WebhookSubscriptionCreateInput",
+            input,
+            "webhookSubscription { id }",
+        )
+        .await;
     let input = json!({ "csv": format!("email\n{}-three@example.com\n", names[0]) });
     let bulk = import(h, input).await;
     finish(h).await;
@@ -159,6 +168,7 @@ pub async fn objects(h: &Harness, names: &[&str]) -> Objects {
         ("stage", text(stage)),
         ("opp", opportunity),
         ("workflow", text(&workflow["workflow"]["id"])),
+        ("webhook", text(&webhook["webhookSubscription"]["id"])),
         ("bulk", text(&bulk["id"])),
         ("token", h.admin.token.to_string()),
         ("ws", h.admin.workspace.to_string()),
@@ -182,7 +192,7 @@ pub struct Probe {
 
 const EVERY: &[&str] = &[
     "seq", "ver", "sender", "lead", "exec", "task", "person", "pipeline", "stage", "opp",
-    "workflow", "bulk", "token", "ws",
+    "workflow", "webhook", "bulk", "token", "ws",
 ];
 
 pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
@@ -208,6 +218,7 @@ pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
         (_, "stageId" | "stageIds") => &["stage"],
         (_, "id") if name.starts_with("opportunity") => &["opp"],
         (_, "id") if name.starts_with("workflow") => &["workflow"],
+        (_, "id") if name.starts_with("webhook") => &["webhook"],
         (
             "Mutation.leadsPause"
             | "Mutation.leadsResume"
@@ -342,6 +353,32 @@ fn mutation(name: &str, path: &str, ours: &Objects) -> Option<(String, Value)> {
             "WorkflowUpdateInput",
             "workflow { name }",
             json!({ "id": ours.id("workflow"), "name": "Eve" }),
+        ),
+        "webhookSubscriptionCreate" => (
+            "WebhookSubscriptionCreateInput",
+            "webhookSubscription { url }",
+            json!({ "url": "https://eve.example/", "enabled": false }),
+        ),
+        "webhookSubscriptionUpdate" => (
+            "WebhookSubscriptionUpdateInput",
+            "webhookSubscription { url }",
+            json!({ "id": ours.id("webhook"), "url": "https://eve.example/" }),
+        ),
+        "webhookSubscriptionReplay" => (
+            "WebhookSubscriptionReplayInput",
+            "webhookSubscription { url }",
+            json!({ "after": "evt_0000000000000000" }),
+        ),
+        "webhookSubscriptionDelete" => ("WebhookSubscriptionIdInput", "deletedId", json!({})),
+        "webhookSubscriptionTest" => (
+            "WebhookSubscriptionIdInput",
+            "delivered status failure",
+            json!({}),
+        ),
+        "webhookSubscriptionRotateSecret" => (
+            "WebhookSubscriptionIdInput",
+            "webhookSubscription { url }",
+            json!({}),
         ),
         "senderCheck" => ("SenderCheckInput", "sender { id }", json!({})),
         "senderUpdate" => (
@@ -498,6 +535,7 @@ async fn everything(h: &Harness) -> Value {
         pipelines { id name stages { id name } }
         opportunities(first: 250) { nodes { id name stage { id } updatedAt } }
         workflows { id name enabled filter sequence { id } enrolled updatedAt }
+        webhookSubscriptions { id url state cursor updatedAt }
         executions(first: 250) { nodes { id status error { code } } }
         events(first: 250) { cursor kind }
         tokens { nodes { id revokedAt } }

@@ -82,7 +82,7 @@ proptest! {
             id,
             at: DateTime::UNIX_EPOCH,
         };
-        if let Ok(made) = signed(&request, &secret()) {
+        if let Ok(made) = signed(&request, &[secret()]) {
             prop_assert!(made.len() <= 6, "{made:?}");
             for (name, value) in &made {
                 prop_assert!(!value.as_bytes().contains(&b'\n'), "{name}");
