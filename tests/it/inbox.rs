@@ -43,8 +43,8 @@ async fn updated(h: &Harness, id: &Value, inbox: Value) -> Value {
 
 async fn row(h: &Harness, id: &Value) -> Option<mailbox::Row> {
     let sender: SenderId = id.as_str().expect("an id").parse().expect("an id");
-    let found = mailbox::find_many(h.services.db.read(), h.admin.workspace, &[sender]);
-    found.await.expect("found").pop()
+    let found = mailbox::find_many(h.services.db.read(), h.admin.workspace, &[sender]).await;
+    found.expect("found").pop()
 }
 
 both!(an_inbox_is_set_up_and_changed, |h: Harness| async move {
