@@ -402,7 +402,8 @@ fn heading(lines: &[&str]) -> Option<usize> {
             return Some(at + 1);
         }
         // Where the sender comes first, the word or the whole date is on the same line.
-        if !opens && !has_word(&joined) && !(has_time(&joined) && has_year(&joined)) {
+        let goes_on = opens || has_word(&joined) || has_time(&joined) && has_year(&joined);
+        if !goes_on {
             return None;
         }
     }
