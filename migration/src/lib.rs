@@ -7,6 +7,7 @@ pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
 
 mod m20261123_000001_initial;
+mod sqlite_facts;
 
 /// Runs every migration that a database has not had yet, in order.
 pub struct Migrator;

@@ -5,10 +5,14 @@
 //! both databases. States are text guarded by CHECK. `UUID` and `JSON` below stand for the type
 //! that each database has for them.
 
+mod audit;
+mod inbound;
 mod webhook;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
+
+use crate::sqlite_facts;
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -485,33 +489,6 @@ const UP: &[&str] = &[
     "CREATE INDEX workflow_run_person ON workflow_run (person_id)",
     // How long the chain is that led to a lead.
     "CREATE INDEX workflow_run_lead ON workflow_run (lead_id) WHERE lead_id IS NOT NULL",
-    // Who did what. The token is named as it was then, and has no reference: the entry outlives it.
-    "CREATE TABLE audit_entry (
-        id UUID PRIMARY KEY,
-        workspace_id UUID NOT NULL REFERENCES workspace (id),
-        at BIGINT NOT NULL,
-        token_id UUID,
-        token_name TEXT NOT NULL,
-        role TEXT,
-        mutation TEXT NOT NULL,
-        input JSON NOT NULL,
-        objects JSON NOT NULL,
-        outcome TEXT NOT NULL
-            CHECK (outcome IN ('UNFINISHED', 'DONE', 'REFUSED', 'FAILED')),
-        codes JSON NOT NULL,
-        request_id TEXT
-    )",
-    "CREATE INDEX audit_entry_page ON audit_entry (workspace_id, id)",
-    "CREATE INDEX audit_entry_token ON audit_entry (workspace_id, token_id, id)",
-    "CREATE INDEX audit_entry_mutation ON audit_entry (workspace_id, mutation, id)",
-    // The same objects, to find the entries of one by.
-    "CREATE TABLE audit_object (
-        workspace_id UUID NOT NULL,
-        object_id TEXT NOT NULL,
-        entry_id UUID NOT NULL REFERENCES audit_entry (id) ON DELETE CASCADE,
-        PRIMARY KEY (workspace_id, object_id, entry_id)
-    )",
-    "CREATE INDEX audit_object_entry ON audit_object (entry_id)",
     // The email addresses of people whom the dry run of an import would have entered.
     "CREATE TABLE bulk_seen (
         operation_id UUID NOT NULL REFERENCES bulk_operation (id),
@@ -524,45 +501,6 @@ const UP: &[&str] = &[
         operation_id UUID PRIMARY KEY,
         workspace_id UUID NOT NULL REFERENCES workspace (id),
         touched_at BIGINT NOT NULL
-    )",
-    // The mails that came in, each once, whoever reads it how often. Of one that belongs to no lead
-    // only what tells it again is kept, and that for a time.
-    "CREATE TABLE inbound_message (
-        id UUID PRIMARY KEY,
-        workspace_id UUID NOT NULL REFERENCES workspace (id),
-        digest TEXT NOT NULL,
-        class TEXT NOT NULL CHECK (class IN
-            ('REPLY', 'AUTO_REPLY', 'BOUNCE', 'COMPLAINT', 'OPT_OUT', 'NOTICE')),
-        matched_by TEXT CHECK (matched_by IN ('MESSAGE_ID', 'REPLY_ADDRESS', 'ADDRESS')),
-        lead_id UUID REFERENCES lead (id),
-        execution_id UUID,
-        sender_id UUID,
-        from_address TEXT,
-        subject TEXT,
-        text TEXT,
-        received_at BIGINT NOT NULL,
-        UNIQUE (workspace_id, digest)
-    )",
-    "CREATE INDEX inbound_message_lead ON inbound_message (lead_id, id) WHERE lead_id IS NOT NULL",
-    "CREATE INDEX inbound_message_unmatched ON inbound_message (received_at)
-        WHERE matched_by IS NULL",
-    // The mailboxes that are read for senders: where each is, how far it was read, by whom.
-    "CREATE TABLE inbound_mailbox (
-        sender_id UUID PRIMARY KEY REFERENCES sender (id),
-        workspace_id UUID NOT NULL REFERENCES workspace (id),
-        place JSON NOT NULL,
-        secret TEXT NOT NULL,
-        revision INTEGER NOT NULL,
-        uid_validity BIGINT,
-        last_uid BIGINT,
-        read_at BIGINT,
-        worker_id UUID,
-        state TEXT NOT NULL CHECK (state IN ('WAITING', 'WATCHED', 'POLLED', 'FAILED')),
-        reason TEXT,
-        failures INTEGER NOT NULL,
-        retry_at BIGINT,
-        CHECK ((uid_validity IS NULL) = (last_uid IS NULL)),
-        CHECK ((reason IS NOT NULL) = (state = 'FAILED'))
     )",
 ];
 
@@ -592,52 +530,6 @@ const UP_POSTGRES: &[&str] = &[
     "ALTER TABLE sender SET (fillfactor = 50)",
 ];
 
-/// What SQLite's planner is told of the indexes of large tables that begin with the workspace, in the form of
-/// its `sqlite_stat1`: rows, rows of one workspace, rows of one workspace and one second value, …. It takes a
-/// workspace for ten rows else, and reads all of it to find a few leads by their ids. These are facts of
-/// any installation (most have one workspace), so that plans never change by themselves; nothing
-/// else is told, and nothing runs ANALYZE.
-const FACTS_SQLITE: &[(&str, &str, &str)] = &[
-    ("person", "person_company", "1000000 1000000 10 1"),
-    ("person", "person_page", "1000000 1000000 1"),
-    ("person", "person_email", "1000000 1000000 1"),
-    ("opportunity", "opportunity_page", "1000000 1000000 1"),
-    ("lead", "lead_due_page", "1000000 1000000 10 1"),
-    ("lead", "lead_last_action", "1000000 1000000 10 1"),
-    ("lead", "lead_page", "1000000 1000000 10 1"),
-    ("execution", "execution_page", "1000000 1000000 1"),
-    ("task", "task_open", "1000000 1000000 1"),
-    ("task", "task_page", "1000000 1000000 1"),
-    ("event", "sqlite_autoindex_event_1", "1000000 1000000 1"),
-    (
-        "audit_entry",
-        "audit_entry_mutation",
-        "1000000 1000000 10 1",
-    ),
-    ("audit_entry", "audit_entry_token", "1000000 1000000 10 1"),
-    ("audit_entry", "audit_entry_page", "1000000 1000000 1"),
-];
-
-/// Tells SQLite the facts: its table for them comes with an ANALYZE, here of a table that is empty.
-async fn tell_facts(connection: &SchemaManagerConnection<'_>) -> Result<(), DbErr> {
-    connection
-        .execute_unprepared("ANALYZE event_counter")
-        .await?;
-    connection
-        .execute_unprepared("DELETE FROM sqlite_stat1")
-        .await?;
-    for (table, index, numbers) in FACTS_SQLITE {
-        let statement = format!(
-            "INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('{table}', '{index}', '{numbers}')"
-        );
-        connection.execute_unprepared(&statement).await?;
-    }
-    connection
-        .execute_unprepared("ANALYZE sqlite_schema")
-        .await?;
-    Ok(())
-}
-
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
@@ -654,7 +546,12 @@ impl MigrationTrait for Migration {
                 && words.next() == Some("TABLE")
                 && words.next().is_some_and(|table| BY_KEY.contains(&table))
         };
-        for statement in UP.iter().chain(webhook::UP) {
+        for statement in UP
+            .iter()
+            .chain(audit::UP)
+            .chain(inbound::UP)
+            .chain(webhook::UP)
+        {
             let mut statement = statement
                 .replace(" UUID", &format!(" {uuid}"))
                 .replace(" JSON", &format!(" {json}"));
@@ -668,7 +565,7 @@ impl MigrationTrait for Migration {
                 connection.execute_unprepared(statement).await?;
             }
         } else {
-            tell_facts(connection).await?;
+            sqlite_facts::tell(connection).await?;
         }
         Ok(())
     }
