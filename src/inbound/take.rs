@@ -108,7 +108,7 @@ pub async fn take_in(
 ) -> Result<Taken, TakeError> {
     let raw = Arc::clone(&incoming.raw);
     // A large mail takes a while to read; one that cannot be read costs itself alone.
-    let read = tokio::task::spawn_blocking(move || (mail::read(&raw), digest(&raw)));
+    let read = tokio::task::spawn_blocking(move || (mail::read(&raw), sha256_hex(&*raw)));
     let (mail, of_bytes) = read.await.map_err(|_| TakeError::Unreadable)?;
     let digest = match &mail.message_id {
         Some(id) => {
@@ -133,10 +133,6 @@ pub async fn take_in(
             ended => return ended,
         }
     }
-}
-
-fn digest(raw: &[u8]) -> String {
-    sha256_hex(raw)
 }
 
 struct Taking<'a> {
@@ -232,7 +228,10 @@ impl Taking<'_> {
 
     async fn follow(&self, tx: &DatabaseTransaction) -> Result<Followed, TakeError> {
         match &self.mail.class {
-            Class::Reply => self.answered(tx, |_| Engagement::Replied).await,
+            Class::Reply => {
+                let matched = self.of_author(tx).await?;
+                self.engaged(tx, matched, Engagement::Replied).await
+            }
             Class::AutoReply { returns } => {
                 let matched = self.of_author(tx).await?;
                 let until = match (matched, returns) {
@@ -253,18 +252,6 @@ impl Taking<'_> {
                 matched: self.by_what_it_names(tx).await?,
                 events: Vec::new(),
             }),
-        }
-    }
-
-    async fn answered(
-        &self,
-        tx: &DatabaseTransaction,
-        engagement: impl FnOnce(Found) -> Engagement,
-    ) -> Result<Followed, TakeError> {
-        let matched = self.of_author(tx).await?;
-        match matched {
-            Some((found, _)) => self.engaged(tx, matched, engagement(found)).await,
-            None => Ok(Followed::default()),
         }
     }
 

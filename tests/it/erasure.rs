@@ -213,7 +213,8 @@ async fn of_operations(h: &Harness) {
          WHERE kind = 'IMPORT_PEOPLE'",
         "UPDATE sender SET unhealthy_reason = '421 later: <Ada.zzq@example.org>'",
         "INSERT INTO inbound_message (id, workspace_id, digest, class, from_address, subject, received_at)
-         SELECT id, id, 'x', 'REPLY', 'ada.zzq@example.org', 'zzq', 0 FROM workspace",
+         SELECT id, id, 'x', 'REPLY', 'ada.zzq@example.org', 'zzq', 0 FROM workspace
+         WHERE name = 'ours'",
         "INSERT INTO inbound_mailbox (sender_id, workspace_id, place, secret, revision, state, reason, failures)
          SELECT id, workspace_id, '{}', 'x', 1, 'FAILED', 'no <Ada.zzq@example.org>', 1 FROM sender",
     ] {
