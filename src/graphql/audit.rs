@@ -81,7 +81,8 @@ impl AuditEntry {
     }
 
     /// The mutation: "sequencePublish"; `peopleImport` also for a file that came to `/import/people`. For
-    /// a list that was taken from `/export/…`: `peopleExport`, `leadsExport` or `executionsExport`.
+    /// a list that was taken from `/export/…`: `peopleExport`, `leadsExport`, `executionsExport`
+    /// or `suppressionsExport`.
     async fn mutation(&self) -> &str {
         &self.0.mutation
     }
