@@ -331,7 +331,10 @@ both!(
         later(&h, Duration::minutes(10));
         settle(&h, &receiver).await;
         assert_eq!(receiver.in_order(), ["bob@mail.example.com Subject of one"]);
-        assert_eq!(ran(&seen(&h, &leads[0]).await), ["one SKIPPED SUPPRESSED"]);
+        // Whether or not it was hers that was claimed, and so has its variant.
+        let hers = ran(&seen(&h, &leads[0]).await);
+        assert_eq!(hers.len(), 1);
+        assert_eq!(hers[0].replace(" a ", " "), "one SKIPPED SUPPRESSED");
         // Nobody of the domain is enrolled.
         let query = "query($id: ID!) { person(id: $id) { optedOut } }";
         let found = h.data(query, json!({ "id": people[2] })).await;
@@ -341,6 +344,8 @@ both!(
         done(&h, "sequencePublish", json!({ "id": sequence })).await;
         let sequence = sequence.as_str().expect("an id");
         let operation = enrol(&h, sequence, json!({ "ids": [people[2], people[1]] })).await;
-        assert_eq!(codes(&operation), ["SUPPRESSED", "DONE"]);
+        let mut outcomes = codes(&operation);
+        outcomes.sort_unstable();
+        assert_eq!(outcomes, ["DONE", "SUPPRESSED"]);
     }
 );
