@@ -170,7 +170,6 @@ pub struct SuppressionQuery;
 impl SuppressionQuery {
     /// The addresses and domains that must not be contacted, by channel and address. A file of them is at
     /// `/export/suppressions.csv`.
-    #[expect(clippy::too_many_arguments, reason = "a page's four, and the filter")]
     async fn suppressions(
         &self,
         ctx: &Context<'_>,

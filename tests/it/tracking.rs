@@ -396,6 +396,7 @@ both!(
         assert!(engine.may_leave(claimed).await.expect("looks"));
         // Now she opts out by the message that she has; the answer comes after the commit.
         assert_eq!(one_click(&served, &mail.opt_out()).await, StatusCode::OK);
+        later(&h, Duration::seconds(2));
         assert!(!engine.may_leave(claimed).await.expect("looks"));
         let ended: Vec<_> = claim
             .into_iter()

@@ -103,7 +103,8 @@ fn the_image_stands_once_at_the_end_of_the_body() {
     assert_eq!(marker.mark("<p>x"), marker.mark("<p>x"), "always the same");
 }
 
-/// The document with what stands in `href` taken out.
+/// The document with what stands in `href` taken out, and without white space: between the attributes of a tag
+/// that is written anew there is one space.
 fn without_targets(html: &str) -> String {
     let mut out = String::new();
     let mut rest = html;
@@ -122,6 +123,7 @@ fn without_targets(html: &str) -> String {
         rest = &behind[end..];
     }
     out.push_str(rest);
+    out.retain(|c| !c.is_whitespace());
     out
 }
 
@@ -146,6 +148,9 @@ fn newsletters_of_the_test_data_stay_the_same_but_for_their_links() {
                 continue;
             }
             let html = std::fs::read_to_string(&path).expect("is read");
+            // Where they would merge a URL stands one.
+            let html = html.replace("_url}}", "?a=1&amp;b=2");
+            let html = html.replace("\"{{", "\"https://app.example/");
             let marked = marker.mark(&html);
             assert_eq!(marked.matches(&pixel).count(), 1, "{}", path.display());
             let bare = marked.replacen(&pixel, "", 1);
@@ -170,5 +175,5 @@ fn newsletters_of_the_test_data_stay_the_same_but_for_their_links() {
         }
     }
     println!("{documents} documents, {links} links");
-    assert!(documents > 50 && links > 100, "{documents} {links}");
+    assert!(documents > 50 && links > 200, "{documents} {links}");
 }
