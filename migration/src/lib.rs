@@ -6,8 +6,11 @@
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
 
+mod audit;
+mod inbound;
 mod m20261123_000001_initial;
 mod sqlite_facts;
+mod webhook;
 
 /// Runs every migration that a database has not had yet, in order.
 pub struct Migrator;

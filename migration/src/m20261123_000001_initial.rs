@@ -5,14 +5,10 @@
 //! both databases. States are text guarded by CHECK. `UUID` and `JSON` below stand for the type
 //! that each database has for them.
 
-mod audit;
-mod inbound;
-mod webhook;
-
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
-use crate::sqlite_facts;
+use crate::{audit, inbound, sqlite_facts, webhook};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;

@@ -1,6 +1,6 @@
 //! What comes in by mail, and where it is read.
 
-pub(super) const UP: &[&str] = &[
+pub(crate) const UP: &[&str] = &[
     // The mails that came in, each once, whoever reads it how often. Of one that belongs to no lead
     // only what tells it again is kept, and that for a time.
     "CREATE TABLE inbound_message (

@@ -1,6 +1,6 @@
 //! Subscriptions of other programs to the event log.
 
-pub(super) const UP: &[&str] = &[
+pub(crate) const UP: &[&str] = &[
     // What other programs are told of the log, each from its own place on. `turn` counts whoever had it:
     // only the last one goes on.
     "CREATE TABLE webhook_subscription (

@@ -1,6 +1,6 @@
 //! Who did what.
 
-pub(super) const UP: &[&str] = &[
+pub(crate) const UP: &[&str] = &[
     // Who did what. The token is named as it was then, and has no reference: the entry outlives it.
     "CREATE TABLE audit_entry (
         id UUID PRIMARY KEY,
