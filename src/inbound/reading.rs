@@ -88,11 +88,12 @@ impl Reader {
                     "looking for mailboxes to read failed; it is tried again"
                 );
             }
+            let clock = self.services.clock.clone();
             let soon = async {
-                tokio::time::sleep(LOOK.0).await;
+                clock.sleep_real(LOOK.0).await;
                 tokio::select! {
                     changed = due.changed() => changed.is_ok(),
-                    () = tokio::time::sleep(LOOK.1) => true,
+                    () = clock.sleep_real(LOOK.1) => true,
                 }
             };
             let ended = tokio::select! {

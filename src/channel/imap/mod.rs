@@ -250,7 +250,8 @@ impl Mailbox {
     pub async fn wait(mut self, limit: Duration) -> Result<(Self, Heard), ImapError> {
         self.left.allow(ANSWER_BYTES_MAX);
         if !self.has_idle {
-            tokio::time::sleep(limit).await;
+            // Nothing ends it but the time.
+            drop(timeout(limit, std::future::pending::<()>()).await);
             return Ok((self, Heard::Nothing));
         }
         let step = self.timeouts.command;
