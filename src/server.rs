@@ -211,6 +211,7 @@ impl Server {
             connections_max: EngineConfig::default().sends_per_sender,
             smtp_reach: config.smtp_reach.clone(),
             web: config.web.clone(),
+            public_url: config.public_url.clone(),
         };
         let secrets = Arc::new(secrets);
         let services = Services::new(db, clock, entropy, zones, secrets, transports)

@@ -9,11 +9,12 @@ use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::{Answer, CompiledFlow, Flow};
-use crate::domain::id::{ExecutionId, PersonId, SenderId, SequenceId, VersionId};
+use crate::domain::id::{ExecutionId, PersonId, SenderId, SequenceId, VersionId, WorkspaceId};
 use crate::domain::lead::{Happening, LeadStatus, Onward};
 use crate::domain::outcome::ErrorCode;
 use crate::domain::planning;
 use crate::domain::schedule::Calendar;
+use crate::domain::scope::SequenceScope;
 use crate::domain::thread::Thread;
 use crate::store::claim::{LeadRow, save_leads};
 use crate::store::dispatch::{self, OpenExecution, Settled};
@@ -32,7 +33,51 @@ pub async fn resolve(
     id: ExecutionId,
     was_sent: bool,
 ) -> Result<Row, AppError> {
-    let workspace = caller.workspace;
+    let by = By {
+        workspace: caller.workspace,
+        scope: &caller.scope,
+        name: &caller.name,
+    };
+    settle(services, by, id, was_sent).await
+}
+
+/// Notes that the message of an UNCONFIRMED execution left, as `by` knows; of any other one it changes nothing.
+///
+/// # Errors
+/// [`AppError::Store`] as the database has it.
+pub async fn note_left(
+    services: &Services,
+    workspace: WorkspaceId,
+    id: ExecutionId,
+    by: &str,
+) -> Result<(), AppError> {
+    let by = By {
+        workspace,
+        scope: &SequenceScope::All,
+        name: by,
+    };
+    match settle(services, by, id, true).await {
+        // It is not there, or somebody has settled it meanwhile.
+        Ok(_) | Err(AppError::Refused(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Who settles.
+#[derive(Clone, Copy)]
+struct By<'a> {
+    workspace: WorkspaceId,
+    scope: &'a SequenceScope,
+    name: &'a str,
+}
+
+async fn settle(
+    services: &Services,
+    by: By<'_>,
+    id: ExecutionId,
+    was_sent: bool,
+) -> Result<Row, AppError> {
+    let workspace = by.workspace;
     let tx = services.db.begin().await?;
     let missing = || {
         let message = "There is no execution with this id: take the id from an answer of this API.";
@@ -43,7 +88,7 @@ pub async fn resolve(
         .await?
         .filter(|seen| {
             let sequence = SequenceId::from_uuid(seen.sequence_id);
-            caller.scope.admits(sequence)
+            by.scope.admits(sequence)
         })
         .ok_or_else(missing)?;
     // Where the lead goes must be read from the version that is published when it is written.
@@ -70,7 +115,7 @@ pub async fn resolve(
     }
     let mut settling = Settling {
         services,
-        caller,
+        by,
         now: services.clock.now(),
         events: Vec::new(),
     };
@@ -95,7 +140,7 @@ pub async fn resolve(
 
 struct Settling<'a> {
     services: &'a Services,
-    caller: &'a Caller,
+    by: By<'a>,
     now: DateTime<Utc>,
     events: Vec<NewEvent>,
 }
@@ -119,7 +164,7 @@ impl Settling<'_> {
             finished_at: Some(done_at),
         };
         dispatch::settle(tx, &[settled], None).await?;
-        let detail = json!({ "settledBy": self.caller.name });
+        let detail = json!({ "settledBy": self.by.name });
         self.execution_event(&open, EventKind::ExecutionSent, detail);
         let plan = self.plan(tx, &open, row, done_at).await?;
         let mut lead = open.lead.clone();
@@ -173,7 +218,7 @@ impl Settling<'_> {
             .is_err()
             .then(|| (ErrorCode::Interrupted.as_str(), message.to_owned()));
         if let Some((code, message)) = &error {
-            let detail = json!({ "code": code, "message": message, "settledBy": self.caller.name });
+            let detail = json!({ "code": code, "message": message, "settledBy": self.by.name });
             self.execution_event(&open, EventKind::ExecutionFailed, detail);
         }
         let settled = Settled {
@@ -206,7 +251,7 @@ impl Settling<'_> {
         tx: &impl ConnectionTrait,
         id: Option<VersionId>,
     ) -> Result<Option<CompiledFlow>, AppError> {
-        let found = sequence::version::find_many(tx, self.caller.workspace, id.as_slice()).await?;
+        let found = sequence::version::find_many(tx, self.by.workspace, id.as_slice()).await?;
         found.first().map(|found| compiled(&found.flow)).transpose()
     }
 
@@ -218,7 +263,7 @@ impl Settling<'_> {
         row: &Row,
         done_at: DateTime<Utc>,
     ) -> Result<Plan, AppError> {
-        let workspace = self.caller.workspace;
+        let workspace = self.by.workspace;
         let ran = VersionId::from_uuid(row.version_id);
         let current = open.current_version.unwrap_or(ran);
         let versions = sequence::version::find_many(tx, workspace, &[ran, current]).await?;

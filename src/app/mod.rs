@@ -22,6 +22,7 @@ mod stopping;
 pub mod suppression;
 pub mod task;
 mod time_zone;
+pub mod texting;
 pub mod token;
 pub mod tracking;
 pub mod webhook;

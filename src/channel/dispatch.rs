@@ -19,6 +19,7 @@ use super::webhook::{Webhook, WebhookCarrier};
 use crate::domain::network::Reach;
 use crate::domain::outcome::{ErrorCode, Outcome};
 use crate::domain::sender::check::{CheckKind, Finding};
+use crate::domain::tracking::BaseUrl;
 
 /// Whoever waits for a check is answered within this.
 const CHECK_WITHIN: Duration = Duration::from_secs(25);
@@ -71,6 +72,8 @@ pub struct TransportConfig {
     pub smtp_reach: Reach,
     /// Where requests may go, and for how long.
     pub web: WebConfig,
+    /// The address by which providers reach this server; `None`, by none.
+    pub public_url: Option<BaseUrl>,
 }
 
 impl Default for TransportConfig {
@@ -80,6 +83,7 @@ impl Default for TransportConfig {
             connections_max: 8,
             smtp_reach: Reach::Anywhere,
             web: WebConfig::default(),
+            public_url: None,
         }
     }
 }
@@ -92,6 +96,7 @@ impl Transports {
             connections_max,
             smtp_reach,
             web,
+            public_url,
         } = config;
         let web = Web::new(web);
         let opener = Opener::new(open_secret);
@@ -103,7 +108,7 @@ impl Transports {
                 smtp_reach.clone(),
                 opener.clone(),
             )),
-            Box::new(TwilioCarrier::new(web.clone(), opener.clone())),
+            Box::new(TwilioCarrier::new(web.clone(), opener.clone(), public_url)),
             Box::new(WebhookCarrier::new(web.clone(), opener)),
         ];
         Self {

@@ -24,6 +24,7 @@ use crate::domain::sender::TWILIO_BASE_URL;
 
 mod carrier;
 mod check;
+pub mod signature;
 
 pub(super) use carrier::TwilioCarrier;
 
@@ -40,6 +41,8 @@ pub struct TwilioAccount {
     pub account_sid: String,
     /// What it logs in with.
     pub auth_token: Secret,
+    /// Where it tells how far the message is; `None`, nowhere.
+    pub status_callback: Option<String>,
 }
 
 impl TwilioAccount {
@@ -88,7 +91,7 @@ impl Twilio {
         let url = format!("{}/Messages.json", account.url());
         match self
             .web
-            .send(Method::POST, &url, headers, form(message))
+            .send(Method::POST, &url, headers, form(account, message))
             .await
         {
             Ok(answer) => read(&answer),
@@ -108,13 +111,16 @@ fn headers(account: &TwilioAccount, message: &TextMessage) -> Option<HeaderMap> 
     Some(headers)
 }
 
-fn form(message: &TextMessage) -> String {
+fn form(account: &TwilioAccount, message: &TextMessage) -> String {
     let prefix = if message.whatsapp { "whatsapp:" } else { "" };
-    form_urlencoded::Serializer::new(String::new())
-        .append_pair("From", &format!("{prefix}{}", message.from))
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("From", &format!("{prefix}{}", message.from))
         .append_pair("To", &format!("{prefix}{}", message.to))
-        .append_pair("Body", &message.body)
-        .finish()
+        .append_pair("Body", &message.body);
+    if let Some(address) = &account.status_callback {
+        form.append_pair("StatusCallback", address);
+    }
+    form.finish()
 }
 
 /// What the API says of a message, or of its refusal.

@@ -43,6 +43,7 @@ pub mod settings;
 pub mod suppression;
 pub mod task;
 pub mod template;
+pub mod texting;
 pub mod thread;
 pub mod tracking;
 pub mod webhook;

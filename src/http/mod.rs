@@ -27,6 +27,7 @@ mod run;
 mod shares;
 pub mod socket;
 pub mod stream;
+mod twilio;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -156,6 +157,7 @@ impl Http {
             .route("/healthz", get(health::health))
             .merge(marks::router())
             .merge(opt_out::router())
+            .merge(twilio::router())
             .fallback(answer::not_found)
             .method_not_allowed_fallback(answer::method_not_allowed)
             .layer(self.0.origins.layer())

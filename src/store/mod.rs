@@ -30,6 +30,7 @@ pub mod sequence;
 pub mod sql;
 pub mod suppression;
 pub mod task;
+pub mod texting;
 pub mod token;
 pub mod webhook;
 pub mod worker;

@@ -102,6 +102,25 @@ impl TryFrom<sender::Model> for Sender {
     }
 }
 
+/// The sender with this id, of whichever workspace, and whose it is: for requests that show by a signature
+/// with the sender's own secret that they may know.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn of_any(
+    connection: &impl ConnectionTrait,
+    id: SenderId,
+) -> Result<Option<(WorkspaceId, Sender)>> {
+    let found = sender::Entity::find_by_id(id.uuid())
+        .one(connection)
+        .await?;
+    let Some(row) = found else {
+        return Ok(None);
+    };
+    let workspace = WorkspaceId::from_uuid(row.workspace_id);
+    Ok(Some((workspace, row.try_into()?)))
+}
+
 fn row(workspace: WorkspaceId, sender: &Sender) -> Result<sender::Model> {
     let corrupt = |error: serde_json::Error| StoreError::corrupt("sender", error);
     Ok(sender::Model {

@@ -74,6 +74,7 @@ mod steps;
 mod store;
 mod suppressions;
 mod tidy;
+mod texting;
 mod tokens;
 mod tracking;
 mod twilio;

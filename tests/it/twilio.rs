@@ -36,6 +36,7 @@ fn account(base_url: String) -> TwilioAccount {
         base_url: Some(base_url),
         account_sid: SID.into(),
         auth_token: Secret::new(TOKEN),
+        status_callback: None,
     }
 }
 

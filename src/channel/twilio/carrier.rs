@@ -5,22 +5,38 @@ use tokio_util::sync::CancellationToken;
 use super::{Twilio, TwilioAccount};
 use crate::channel::carrier::{Carrier, Doing, Opener, Route, SenderProbe, SenderRoute, misfit};
 use crate::channel::letter::{Prepared, Sent};
+use crate::channel::text::TextMessage;
 use crate::channel::web::Web;
 use crate::domain::outcome::{Outcome, Phase};
 use crate::domain::sender::check::Finding;
 use crate::domain::sender::{Transport, TwilioTransport};
+use crate::domain::texting::INBOUND_AT;
+use crate::domain::tracking::BaseUrl;
 
 /// Sends text and WhatsApp messages for senders.
 pub(in crate::channel) struct TwilioCarrier {
     twilio: Twilio,
     opener: Opener,
+    public_url: Option<BaseUrl>,
 }
 
 impl TwilioCarrier {
-    /// Sends by these requests.
-    pub fn new(web: Web, opener: Opener) -> Self {
+    /// Sends by these requests; how far messages are is told to `public_url`.
+    pub fn new(web: Web, opener: Opener, public_url: Option<BaseUrl>) -> Self {
         let twilio = Twilio::new(web);
-        Self { twilio, opener }
+        Self {
+            twilio,
+            opener,
+            public_url,
+        }
+    }
+
+    /// Where the provider tells how far a message of a sender is: the address names both, and is signed
+    /// with what it tells. Providers take none that is not of the Internet at large.
+    fn status_callback(&self, route: &SenderRoute, text: &TextMessage) -> Option<String> {
+        let base = self.public_url.as_ref().filter(|base| base.is_secure())?;
+        let (sender, execution) = (route.sender, &text.idempotency_key);
+        Some(format!("{base}{INBOUND_AT}{sender}/{execution}"))
     }
 
     fn account(
@@ -35,6 +51,7 @@ impl TwilioCarrier {
             base_url: transport.base_url.clone(),
             account_sid: transport.account_sid.clone(),
             auth_token,
+            status_callback: None,
         })
     }
 }
@@ -54,7 +71,10 @@ impl Carrier for TwilioCarrier {
                 return misfit().into();
             };
             match self.account(sender, transport) {
-                Ok(account) => self.twilio.send(&account, text).await.into(),
+                Ok(mut account) => {
+                    account.status_callback = self.status_callback(sender, text);
+                    self.twilio.send(&account, text).await.into()
+                }
                 Err(outcome) => outcome.into(),
             }
         }))
