@@ -35,5 +35,5 @@ pub struct Email {
     pub references: Vec<String>,
     /// What marks it, and by which its contact opts out; none where this server is not reached from
     /// outside.
-    pub marker: Option<Marker>,
+    pub marker: Option<Box<Marker>>,
 }

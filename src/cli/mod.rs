@@ -67,7 +67,7 @@ struct LogArgs {
 enum Command {
     /// Serve the API and send what is due
     #[command(after_help = serve::EXAMPLES)]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Show a believable workspace on a fast clock, sending nothing outside
     #[command(after_help = demo::EXAMPLES)]
     Demo(demo::DemoArgs),
@@ -123,7 +123,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()?;
     match command {
-        Command::Serve(arguments) => runtime.block_on(serve::run(arguments))?,
+        Command::Serve(arguments) => runtime.block_on(serve::run(*arguments))?,
         Command::Demo(arguments) => runtime.block_on(demo::run(arguments))?,
         Command::Sequence(command) => return runtime.block_on(sequence::run(command)),
         Command::Analytics(command) => return runtime.block_on(analytics::run(command)),

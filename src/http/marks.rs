@@ -163,9 +163,9 @@ impl Http {
         let http = self.clone();
         self.0.sockets.spawn(async move {
             if place == Place::First {
-                tokio::select! {
-                    () = http.0.shutdown.cancelled() => {}
-                    () = tokio::time::sleep(CLICKS_WITHIN) => {}
+                let end = http.0.shutdown.cancelled();
+                match tokio::time::timeout(CLICKS_WITHIN, end).await {
+                    Ok(()) | Err(_) => {}
                 }
             }
             let found = machine_at_once(http.0.clicks.take(token.execution));

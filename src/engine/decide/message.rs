@@ -125,7 +125,7 @@ fn email(
                 .as_ref()
                 .and_then(|thread| thread.references.last().cloned()),
             references: thread.map(|thread| thread.references).unwrap_or_default(),
-            marker,
+            marker: marker.map(Box::new),
         }),
     }))
 }
