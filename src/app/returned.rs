@@ -30,35 +30,33 @@ pub fn key(address: &str) -> Option<String> {
 }
 
 /// A message could not be delivered. For good: its lead stops, and its address is suppressed. For now: the
-/// lead stops once [`SOFT_BOUNCES_MAX`] messages in a row came back. Answers the events, which the caller
-/// appends last.
+/// lead stops once [`SOFT_BOUNCES_MAX`] messages in a row came back. Anybody can write a report: it is
+/// believed to be for good only where it returns the message (`is_returned`), whose id nobody else knows, and
+/// names no other address than its contact's. Answers the events, which the caller appends last.
 ///
 /// # Errors
 /// [`StoreError`] as the database has it.
 pub async fn came_back(
     tx: &DatabaseTransaction,
     workspace: WorkspaceId,
-    (found, address): (Found, Option<&str>),
+    (found, address, is_returned): (Found, Option<&str>, bool),
     failure: &Failure,
     now: DateTime<Utc>,
 ) -> Result<Vec<NewEvent>, StoreError> {
-    let mut events = match failure.hard {
-        true => {
-            // What failed is what the report names: the person may have another address by now.
-            let named = failure.address.as_deref().and_then(key);
-            let addresses: Vec<_> = named
-                .or_else(|| address.map(str::to_owned))
-                .map(|address| (Channel::Email, address))
-                .into_iter()
-                .collect();
+    let named = failure.address.as_deref().and_then(key);
+    let names_another = named.is_some() && named.as_deref() != address;
+    let hard = failure.hard && is_returned && !names_another;
+    let mut events = match (hard, address) {
+        (true, Some(address)) => {
+            let addresses = [(Channel::Email, address.to_owned())];
             let message = found.execution;
             suppress(tx, workspace, &addresses, Reason::Bounced, message, now).await?
         }
-        false => softly(tx, workspace, found, now).await?,
+        _ => softly(tx, workspace, found, now).await?,
     };
     let said: String = failure.message.chars().take(SAID_CHARS_MAX).collect();
     let detail = json!({
-        "reason": if failure.hard { "HARD" } else { "SOFT" },
+        "reason": if hard { "HARD" } else { "SOFT" },
         "code": failure.status,
         "message": said,
     });

@@ -115,6 +115,21 @@ async fn counted(
         true => Vec::new(),
         false => erasure::lock(tx, workspace, &people).await?,
     };
+    // Before the addresses are entered, as whoever records a message has them in this order.
+    let ids: Vec<PersonId> = (people.iter())
+        .map(|row| PersonId::from_uuid(row.id))
+        .collect();
+    let leads = match ids.is_empty() {
+        true => Vec::new(),
+        false => erasure::lock_leads(tx, workspace, &ids).await?,
+    };
+    // Read anew: another one may have told the same before these were locked.
+    let message = match message {
+        Some(before) => {
+            engagement::message(tx, workspace, ExecutionId::from_uuid(before.id)).await?
+        }
+        None => None,
+    };
     // Whoever is erased has no address to be kept from; who has opted out stays so.
     let of_erased = message.as_ref().is_some_and(|message| {
         (people.iter()).any(|row| row.id == message.person_id && row.erased_at.is_some())
@@ -132,7 +147,7 @@ async fn counted(
         reason,
         now,
     };
-    let events = closing.follow(&people, &entered, message.as_ref());
+    let events = closing.follow((&people, leads), &entered, message.as_ref());
     Ok((entered.len(), events.await?))
 }
 
@@ -148,18 +163,11 @@ impl Closing<'_> {
     /// What follows for people, leads and the message.
     async fn follow(
         &self,
-        people: &[Row],
+        (people, mut leads): (&[Row], Vec<LeadRow>),
         entered: &[(Channel, String)],
         message: Option<&Message>,
     ) -> Result<Vec<NewEvent>, StoreError> {
         let (tx, workspace) = (self.tx, self.workspace);
-        let ids: Vec<PersonId> = (people.iter())
-            .map(|row| PersonId::from_uuid(row.id))
-            .collect();
-        let mut leads = match ids.is_empty() {
-            true => Vec::new(),
-            false => erasure::lock_leads(tx, workspace, &ids).await?,
-        };
         let mut events = Vec::new();
         match message {
             Some(message) => events.extend(self.mark(message, &mut leads).await?),

@@ -16,7 +16,7 @@ use super::engagement::{self, Engagement};
 use super::returned::SOFT_BOUNCES_MAX;
 use super::stopping::stop;
 use super::suppression::{Reason, suppress};
-use super::{AppError, Services, execution};
+use super::{AppError, Services, deadlock, execution};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
@@ -160,6 +160,10 @@ struct Failed<'a> {
 
 impl Failed<'_> {
     async fn take_in(&self) -> Result<(), AppError> {
+        deadlock::repeated(|| self.take_in_once()).await
+    }
+
+    async fn take_in_once(&self) -> Result<(), AppError> {
         let (workspace, id) = (self.workspace, self.id);
         // Taken, and given up afterwards.
         let outcome = Outcome::refused_by_api(200, self.code, "", None);
@@ -280,6 +284,14 @@ pub async fn take_in(
     (workspace, sender): (WorkspaceId, &Sender),
     incoming: Incoming<'_>,
 ) -> Result<bool, AppError> {
+    deadlock::repeated(|| take_in_once(services, (workspace, sender), incoming)).await
+}
+
+async fn take_in_once(
+    services: &Services,
+    (workspace, sender): (WorkspaceId, &Sender),
+    incoming: Incoming<'_>,
+) -> Result<bool, AppError> {
     let now = services.clock.now();
     let id: MailId = services.entropy.id(now);
     let kind = match incoming.keyword {
@@ -287,7 +299,7 @@ pub async fn take_in(
         Some(Keyword::Start) => MailKind::Notice,
         None => MailKind::Reply,
     };
-    let digest = sha256_hex(&format!("text\n{}\n{}", sender.id, incoming.sid));
+    let digest = sha256_hex(format!("text\n{}\n{}", sender.id, incoming.sid));
     let tx = services.db.begin().await?;
     let mail = NewMail {
         id,
@@ -319,9 +331,16 @@ pub async fn take_in(
         }
         _ => Vec::new(),
     };
-    // Of what belongs to no lead nothing is kept but that it came.
-    let text: String = incoming.text.chars().take(TEXT_CHARS_MAX).collect();
-    if let Some(found) = found {
+    // Of what belongs to no lead, or to somebody erased, nothing is kept but that it came.
+    let is_erased = match found {
+        Some(found) => inbound::address_of(&tx, found.lead).await?.is_none(),
+        None => true,
+    };
+    let text: String = (incoming.text.chars())
+        .filter(|letter| *letter != '\0')
+        .take(TEXT_CHARS_MAX)
+        .collect();
+    if let Some(found) = found.filter(|_| !is_erased) {
         let kept = Kept {
             found: Some((found, MatchedBy::Address)),
             from: Some(incoming.from),

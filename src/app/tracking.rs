@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::engagement::{self, Engagement};
 use super::suppression::{self, Reason};
-use super::{AppError, Services};
+use super::{AppError, Services, deadlock};
 use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::Channel;
@@ -107,6 +107,10 @@ pub async fn opt_out(services: &Services, token: &Token) -> Result<bool, AppErro
     if token.mark != Mark::OptOut {
         return Ok(false);
     }
+    deadlock::repeated(|| opt_out_once(services, token)).await
+}
+
+async fn opt_out_once(services: &Services, token: &Token) -> Result<bool, AppError> {
     let (workspace, now) = (token.workspace, services.clock.now());
     let tx = services.db.begin().await?;
     let Some(message) = rows::message(&tx, workspace, token.execution).await? else {

@@ -127,7 +127,10 @@ fn write(email: &Email, from: &Address, to: &Address) -> Result<Vec<u8>, Compose
         "OOF, AutoReply".into(),
     ));
 
-    if let Some(marker) = &email.marker {
+    // One click is for https alone (RFC 8058 §3.1).
+    if let Some(marker) =
+        (email.marker.as_ref()).filter(|marker| marker.unsubscribe_url().starts_with("https:"))
+    {
         // RFC 2369 §3.2, and RFC 8058 for who opts out by one click in the mail reader.
         let url = format!("<{}>", marker.unsubscribe_url());
         let one_click = "List-Unsubscribe=One-Click".to_owned();

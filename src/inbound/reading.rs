@@ -48,6 +48,9 @@ const DROP_EVERY: Duration = Duration::from_secs(60 * 60);
 const READ_AGAIN: Days = Days::new(2);
 /// The longest reason that is kept, in characters.
 const REASON_CHARS_MAX: usize = 500;
+/// A mail that the server refuses to hand out is passed over after so many failures in a row: some servers
+/// never do with one that is broken.
+const REFUSALS_MAX: u32 = 8;
 
 /// Names this node, as the engine does.
 type Worker = Arc<dyn Fn() -> WorkerId + Send + Sync>;
@@ -234,15 +237,19 @@ impl Reading<'_> {
             true => (InboxState::Watched, IDLE),
             false => (InboxState::Polled, POLL),
         };
-        let mut cursor = self.begin(&mut mailbox).await?;
-        let is_ours = mailbox::note_well(self.services.db.write(), self.held, state).await?;
-        if !is_ours {
-            return Err(ReadError::Lost);
-        }
-        *failures = 0;
+        let mut cursor = self.begin(&mut mailbox, *failures).await?;
+        let mut is_new = true;
         loop {
             let found = mailbox.beyond(cursor.uid).await?;
-            cursor = self.read(&mut mailbox, cursor, found).await?;
+            cursor = self.read(&mut mailbox, (cursor, *failures), found).await?;
+            // Only now: a mail that cannot be read makes whoever tries it wait longer each time.
+            if is_new {
+                let db = self.services.db.write();
+                if !mailbox::note_well(db, self.held, state).await? {
+                    return Err(ReadError::Lost);
+                }
+                (is_new, *failures) = (false, 0);
+            }
             (mailbox, _) = tokio::select! {
                 waited = mailbox.wait(wait) => waited?,
                 error = self.lost() => return Err(error),
@@ -252,7 +259,7 @@ impl Reading<'_> {
 
     /// Where reading begins: where it ended the last time; at the end of the folder the first time; and in
     /// one that was made anew, with what arrived since.
-    async fn begin(&self, mailbox: &mut Mailbox) -> Result<Cursor, ReadError> {
+    async fn begin(&self, mailbox: &mut Mailbox, failures: u32) -> Result<Cursor, ReadError> {
         let end = Cursor {
             validity: mailbox.validity,
             uid: mailbox.uid_next.saturating_sub(1),
@@ -264,7 +271,7 @@ impl Reading<'_> {
                 let day = day.checked_sub_days(READ_AGAIN).unwrap_or(day);
                 let found = mailbox.since(day).await?;
                 let start = Cursor { uid: 0, ..end };
-                let cursor = self.read(mailbox, start, found).await?;
+                let cursor = self.read(mailbox, (start, failures), found).await?;
                 match cursor.uid >= end.uid {
                     true => Ok(cursor),
                     false => self.advance(end).await,
@@ -282,19 +289,24 @@ impl Reading<'_> {
         }
     }
 
-    /// Takes in these mails, in order.
+    /// Takes in these mails, in order. One that the server refuses to hand out is tried again after each of
+    /// [`REFUSALS_MAX`] failures in a row, and then passed over.
     async fn read(
         &self,
         mailbox: &mut Mailbox,
-        mut cursor: Cursor,
+        (mut cursor, failures): (Cursor, u32),
         found: Vec<u32>,
     ) -> Result<Cursor, ReadError> {
         for uid in found {
             let next = Cursor { uid, ..cursor };
-            let raw = mailbox.fetch(uid).await?;
-            cursor = match raw {
-                Some(raw) => self.take(raw, next).await?,
-                None => self.advance(next).await?,
+            cursor = match mailbox.fetch(uid).await {
+                Ok(Some(raw)) => self.take(raw, next).await?,
+                Ok(None) => self.advance(next).await?,
+                Err(ImapError::Refused(said)) if failures >= REFUSALS_MAX => {
+                    tracing::error!(sender.id = %self.held.sender, uid, said, "a mail is passed over");
+                    self.advance(next).await?
+                }
+                Err(error) => return Err(error.into()),
             };
         }
         Ok(cursor)

@@ -178,7 +178,14 @@ impl Taking<'_> {
         }
         let followed = self.follow(&tx).await?;
         let matched = followed.matched;
-        inbound::keep(&tx, id, &self.kept(matched)).await?;
+        // Of somebody who is erased nothing is kept but that a mail came.
+        let is_erased = match matched {
+            Some((found, _)) => inbound::address_of(&tx, found.lead).await?.is_none(),
+            None => false,
+        };
+        if !is_erased {
+            inbound::keep(&tx, id, &self.kept(matched)).await?;
+        }
         event::append(&tx, self.workspace, followed.events).await?;
         tx.commit().await.map_err(StoreError::from)?;
         services.wake.log();
@@ -360,7 +367,7 @@ impl Taking<'_> {
             let Some(address) = inbound::address_of(tx, found.lead).await? else {
                 continue;
             };
-            let of = (found, address.as_deref());
+            let of = (found, address.as_deref(), by == MatchedBy::MessageId);
             let events = returned::came_back(tx, self.workspace, of, failure, self.now).await?;
             followed.events.extend(events);
             followed.matched.get_or_insert((found, by));
@@ -379,8 +386,8 @@ impl Taking<'_> {
             let Some((found, by)) = self.reported(tx, original, address).await? else {
                 continue;
             };
-            let own = inbound::address_of(tx, found.lead).await?.flatten();
-            let addresses = own.into_iter().chain(address.and_then(key));
+            // Whatever else it names: anybody can write a complaint.
+            let addresses = inbound::address_of(tx, found.lead).await?.flatten();
             let (workspace, message) = (self.workspace, found.execution);
             let reason = Reason::Complained;
             let events = returned::unwanted(tx, workspace, addresses, reason, message, self.now);

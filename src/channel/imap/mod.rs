@@ -125,7 +125,9 @@ impl From<Error> for ImapError {
             Error::ConnectionLost => {
                 Self::Connection("The server closed the connection.".to_owned())
             }
-            other => Self::Connection(format!("The connection failed: {other}.")),
+            Error::Io(error) => Self::Connection(format!("The connection failed: {error}.")),
+            // What the library says of it repeats what the server sent, which may be a mail.
+            _ => Self::Connection("What the server said cannot be understood.".to_owned()),
         }
     }
 }
@@ -150,6 +152,8 @@ pub struct Mailbox {
     pub validity: u32,
     /// The UID that the next mail gets at least.
     pub uid_next: u32,
+    /// Whether it had any mail when it was opened.
+    has_mails: bool,
 }
 
 impl Mailbox {
@@ -181,6 +185,7 @@ impl Mailbox {
             has_idle,
             validity,
             uid_next,
+            has_mails: opened.exists > 0,
         })
     }
 
@@ -208,10 +213,13 @@ impl Mailbox {
     /// # Errors
     /// [`ImapError`] where the connection is over.
     pub async fn since(&mut self, day: NaiveDate) -> Result<Vec<u32>, ImapError> {
-        self.search(&format!("SINCE {}", day.format("%-d-%b-%Y")))
+        // The last mail comes with them, which is taken in once, however often it is read.
+        self.search(&format!("OR UID * SINCE {}", day.format("%-d-%b-%Y")))
             .await
     }
 
+    /// Every query is to answer the last mail of a folder, too: the library does not tell a refusal from an
+    /// answer without mails, and what is refused must not be taken for gone.
     async fn search(&mut self, query: &str) -> Result<Vec<u32>, ImapError> {
         self.left.allow(ANSWER_BYTES_MAX);
         while self.session.unsolicited_responses.try_recv().is_ok() {}
@@ -219,6 +227,9 @@ impl Mailbox {
         within(self.timeouts.command, self.session.noop()).await?;
         let found = within(self.timeouts.fetch, self.session.uid_search(query)).await?;
         let mut found: Vec<u32> = found.into_iter().collect();
+        if found.is_empty() && self.has_mails {
+            return Err(ImapError::Refused("it does not list its mails".to_owned()));
+        }
         found.sort_unstable();
         Ok(found)
     }
@@ -226,7 +237,8 @@ impl Mailbox {
     /// The beginning of a mail, at most [`MAIL_BYTES_MAX`] of it; `None` where it is gone.
     ///
     /// # Errors
-    /// [`ImapError`] where the connection is over.
+    /// [`ImapError::Refused`] where the mail is there and the server does not hand it out; otherwise where the
+    /// connection is over.
     pub async fn fetch(&mut self, uid: u32) -> Result<Option<Vec<u8>>, ImapError> {
         self.left.allow(ANSWER_BYTES_MAX);
         let query = format!("(UID BODY.PEEK[]<0.{MAIL_BYTES_MAX}>)");
@@ -240,7 +252,12 @@ impl Mailbox {
             .iter()
             .filter(|answer| answer.uid == Some(uid))
             .find_map(|answer| answer.body());
-        Ok(body.map(<[u8]>::to_vec))
+        let body = body.map(<[u8]>::to_vec);
+        if body.is_none() && self.search(&format!("UID {uid},*")).await?.contains(&uid) {
+            let said = format!("it does not hand out the mail with the UID {uid}");
+            return Err(ImapError::Refused(said));
+        }
+        Ok(body)
     }
 
     /// Waits until the server tells of something, at most for `limit`; without IDLE, just as long.
