@@ -2,6 +2,7 @@
 //!
 //! A mark is all that whoever comes has to show: it is sealed, and says of which message it is.
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::engagement::{self, Engagement};
@@ -49,19 +50,43 @@ pub async fn note(
     };
     let sent_at = message.finished_at.map(from_ms);
     if let Some(machine) = found.or_else(|| hit::machine(agent, sent_at, now)) {
-        note_machine(services, token, &message, done, machine).await?;
+        if message.may_note() {
+            note_machine(services, token, &message, done, machine).await?;
+        }
         return Ok(true);
     }
     let (count, engagement) = match done {
         Done::Opened => (Count::Opens, Engagement::Opened),
         Done::Clicked => (Count::Clicks, Engagement::Clicked),
     };
-    if rows::is_to_count(db.write(), token.execution, count, now).await? {
-        let (workspace, execution) = (token.workspace, Some(token.execution));
-        let lead = LeadId::from_uuid(message.lead_id);
-        engagement::record(services, workspace, lead, execution, engagement, now).await?;
+    if message.may_count(count, now) {
+        let counted = || count_once(services, token, &message, (count, engagement), now);
+        deadlock::repeated(counted).await?;
     }
     Ok(true)
+}
+
+/// Counts an opening or a click, and all that follows from it, unless it is not to be counted.
+async fn count_once(
+    services: &Services,
+    token: &Token,
+    message: &Message,
+    (count, engagement): (Count, Engagement),
+    now: DateTime<Utc>,
+) -> Result<(), AppError> {
+    let tx = services.db.begin().await?;
+    if !rows::is_to_count(&tx, token.execution, count, now).await? {
+        return Ok(());
+    }
+    let (workspace, lead) = (token.workspace, LeadId::from_uuid(message.lead_id));
+    let which = (lead, Some(token.execution));
+    let told = engagement::record_within(services, &tx, workspace, which, engagement, now).await?;
+    event::append(&tx, workspace, told.unwrap_or_default()).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    services.wake.log();
+    // A condition may have waited for it.
+    services.wake.due();
+    Ok(())
 }
 
 async fn note_machine(

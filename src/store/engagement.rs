@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::analytics::MESSAGE_CHANNELS;
 use super::claim::{LEAD_COLUMNS, LeadRow, parse};
 use super::sql::{self, Arguments};
-use super::{Result, StoreError, dialect};
+use super::{Result, StoreError, dialect, lane};
 use crate::domain::event::EventKind;
 use crate::domain::id::{ExecutionId, LeadId, PersonId, VersionId, WorkspaceId};
 use crate::domain::settings;
@@ -47,10 +47,11 @@ pub async fn lock_leads(
     for chunk in sql::chunks(&ids) {
         let mut arguments = Arguments::new().with(workspace.uuid());
         let ids = arguments.among(tx, chunk.iter().map(|id| id.uuid()));
+        let which = format!("l.id {ids} AND l.workspace_id = $1");
+        lane::keep_sequences_of(tx, &which, arguments.clone()).await?;
         // In one order, so that nobody waits in a circle.
         let statement = format!(
-            "SELECT {LEAD_COLUMNS} FROM lead l WHERE l.id {ids} AND l.workspace_id = $1
-             ORDER BY l.id {}",
+            "SELECT {LEAD_COLUMNS} FROM lead l WHERE {which} ORDER BY l.id {}",
             dialect::for_update(tx, "l")
         );
         leads.extend(sql::all(tx, &statement, arguments).await?);
@@ -100,13 +101,14 @@ pub async fn lock_leads_of(
     workspace: WorkspaceId,
     person: PersonId,
 ) -> Result<Vec<EngagedLead>> {
+    let which = "l.person_id = $1 AND l.workspace_id = $2 AND l.status IN ('ACTIVE', 'PAUSED')";
+    let arguments = Arguments::new().with(person.uuid()).with(workspace.uuid());
+    lane::keep_sequences_of(tx, which, arguments.clone()).await?;
     // In one order, so that nobody waits in a circle.
     let statement = format!(
-        "SELECT {LEAD_COLUMNS} FROM lead l WHERE l.person_id = $1 AND l.workspace_id = $2
-             AND l.status IN ('ACTIVE', 'PAUSED') ORDER BY l.id {}",
+        "SELECT {LEAD_COLUMNS} FROM lead l WHERE {which} ORDER BY l.id {}",
         dialect::for_update(tx, "l")
     );
-    let arguments = Arguments::new().with(person.uuid()).with(workspace.uuid());
     let leads = sql::all(tx, &statement, arguments).await?;
     with_settings(tx, leads).await
 }
@@ -306,9 +308,30 @@ pub struct Message {
     pub bounced: bool,
     /// Whether it is known that the contact opted out by it.
     pub unsubscribed: bool,
+    opens: i32,
+    clicks: i32,
+    opened_at: Option<i64>,
+    clicked_at: Option<i64>,
+    machine_hits: i32,
 }
 
 impl Message {
+    /// Whether an opening or a click may be counted now, as far as was read: [`is_to_count`] decides. Most of
+    /// those that may not cost no writer its turn.
+    pub fn may_count(&self, count: Count, now: DateTime<Utc>) -> bool {
+        let (counted, last) = match count {
+            Count::Opens => (self.opens, self.opened_at),
+            Count::Clicks => (self.clicks, self.clicked_at),
+            Count::Replies => return true,
+        };
+        counted < COUNTED_MAX && last.is_none_or(|last| last <= now.timestamp_millis() - APART_MS)
+    }
+
+    /// The same of a machine's visit: [`is_to_note`] decides.
+    pub const fn may_note(&self) -> bool {
+        self.machine_hits < MACHINES_MAX
+    }
+
     /// Whom it went to.
     pub const fn person(&self) -> PersonId {
         PersonId::from_uuid(self.person_id)
@@ -325,7 +348,8 @@ pub async fn message(
     execution: ExecutionId,
 ) -> Result<Option<Message>> {
     let statement = "SELECT e.id, e.lead_id, l.person_id, e.sequence_id, e.step_key, e.channel,
-             e.sender_id, e.finished_at, e.bounced, e.unsubscribed
+             e.sender_id, e.finished_at, e.bounced, e.unsubscribed, e.opens, e.clicks,
+             e.opened_at, e.clicked_at, e.machine_hits
          FROM execution AS e JOIN lead AS l ON l.id = e.lead_id
          WHERE e.id = $1 AND e.workspace_id = $2";
     let arguments = Arguments::new()
