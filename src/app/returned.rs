@@ -12,14 +12,14 @@ use super::suppression::{Reason, suppress};
 use crate::domain::address::EmailAddress;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::Channel;
-use crate::domain::id::{ExecutionId, SenderId, SequenceId, WorkspaceId};
+use crate::domain::id::{ExecutionId, LeadId, WorkspaceId};
 use crate::domain::inbound::Failure;
 use crate::domain::lead::StopReason;
-use crate::store::inbound::{self, Found};
+use crate::store::inbound::Found;
 use crate::store::{StoreError, claim, dispatch, engagement};
 
 /// So many messages in a row that come back, though none for good, stop a lead.
-pub const SOFT_BOUNCES_MAX: usize = 3;
+const SOFT_BOUNCES_MAX: usize = 3;
 /// How much of what a server said goes into the log, in characters.
 const SAID_CHARS_MAX: usize = 300;
 
@@ -52,33 +52,43 @@ pub async fn came_back(
             let message = found.execution;
             suppress(tx, workspace, &addresses, Reason::Bounced, message, now).await?
         }
-        _ => softly(tx, workspace, found, now).await?,
+        _ => match found.execution {
+            Some(execution) => {
+                let which = (found.lead, execution, Channel::Email);
+                softly(tx, workspace, which, now).await?
+            }
+            None => Vec::new(),
+        },
     };
     let said: String = failure.message.chars().take(SAID_CHARS_MAX).collect();
-    let detail = json!({
-        "reason": if hard { "HARD" } else { "SOFT" },
-        "code": failure.status,
-        "message": said,
-    });
-    for event in &mut events {
-        if event.kind == EventKind::Bounced && event.execution_id.is_some() {
-            event.detail = Some(detail.clone());
-        }
-    }
+    explain(&mut events, hard, failure.status.as_deref(), &said);
     Ok(events)
 }
 
-/// A message came back, though the address may take the next one.
-async fn softly(
+/// Writes down why a message came back with the event that tells it.
+pub(super) fn explain(events: &mut [NewEvent], hard: bool, code: Option<&str>, message: &str) {
+    for event in events {
+        if event.kind == EventKind::Bounced && event.execution_id.is_some() {
+            event.detail = Some(json!({
+                "reason": if hard { "HARD" } else { "SOFT" }, "code": code, "message": message,
+            }));
+        }
+    }
+}
+
+/// A message of a lead came back, though the address may take the next one. Answers the events, which the
+/// caller appends last.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub(super) async fn softly(
     tx: &DatabaseTransaction,
     workspace: WorkspaceId,
-    found: Found,
+    (lead, execution, channel): (LeadId, ExecutionId, Channel),
     now: DateTime<Utc>,
 ) -> Result<Vec<NewEvent>, StoreError> {
-    let Some(execution) = found.execution else {
-        return Ok(Vec::new());
-    };
-    let locked = engagement::lock_leads(tx, workspace, &[found.lead]).await?;
+    let locked = engagement::lock_leads(tx, workspace, &[lead]).await?;
+    // Read now that nobody else can say the same of it.
     let message = engagement::message(tx, workspace, execution).await?;
     let (Some(engaged), Some(message)) = (locked.into_iter().next(), message) else {
         return Ok(Vec::new());
@@ -87,22 +97,15 @@ async fn softly(
     if message.bounced {
         return Ok(Vec::new());
     }
-    let mut lead = engaged.lead;
+    let mut row = engaged.lead;
     dispatch::note_bounced(tx, &[execution]).await?;
-    lead.bounced = true;
-    lead.last_action_at = Some(now.timestamp_millis());
-    claim::save_leads(tx, slice::from_ref(&lead), None).await?;
-    let sequence = SequenceId::from_uuid(lead.sequence_id);
-    let mut events = vec![NewEvent {
-        execution_id: Some(execution),
-        channel: Some(Channel::Email),
-        sender_id: message.sender_id.map(SenderId::from_uuid),
-        step_key: Some(message.step_key),
-        ..NewEvent::of_lead(now, EventKind::Bounced, sequence, found.lead)
-    }];
-    let in_a_row = inbound::bounced_in_a_row(tx, found.lead, SOFT_BOUNCES_MAX).await?;
+    row.bounced = true;
+    row.last_action_at = Some(now.timestamp_millis());
+    claim::save_leads(tx, slice::from_ref(&row), None).await?;
+    let mut events = vec![message.event(now, EventKind::Bounced)?];
+    let in_a_row = engagement::bounced_in_a_row(tx, lead, channel, SOFT_BOUNCES_MAX).await?;
     if in_a_row >= SOFT_BOUNCES_MAX {
-        let own = slice::from_mut(&mut lead);
+        let own = slice::from_mut(&mut row);
         events.extend(stop(tx, workspace, own, StopReason::Bounced, now).await?);
     }
     Ok(events)

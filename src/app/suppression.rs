@@ -7,14 +7,13 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use sea_orm::DatabaseTransaction;
-use serde_json::json;
 use strum::{Display, EnumString, IntoStaticStr};
 
-use super::person::consent::{channels_ahead, ends};
+use super::person::consent::{channels_ahead, ends, told};
 use super::stopping;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::Channel;
-use crate::domain::id::{ExecutionId, LeadId, PersonId, SenderId, SequenceId, WorkspaceId};
+use crate::domain::id::{ExecutionId, LeadId, PersonId, WorkspaceId};
 use crate::domain::lead::StopReason;
 use crate::store::claim::{self, LeadRow};
 use crate::store::dispatch;
@@ -233,18 +232,7 @@ impl Closing<'_> {
             }
             Reason::Complained | Reason::Manual => {}
         }
-        let channel = message.channel.as_deref().map(|word| {
-            word.parse()
-                .map_err(|_| StoreError::corrupt("channel", word))
-        });
-        let sequence = SequenceId::from_uuid(message.sequence_id);
-        Ok(Some(NewEvent {
-            execution_id: Some(id),
-            step_key: Some(message.step_key.clone()),
-            channel: channel.transpose()?,
-            sender_id: message.sender_id.map(SenderId::from_uuid),
-            ..NewEvent::of_lead(self.now, kind, sequence, LeadId::from_uuid(message.lead_id))
-        }))
+        message.event(self.now, kind).map(Some)
     }
 
     /// What is told of people of whom it became known otherwise than by a message.
@@ -253,20 +241,8 @@ impl Closing<'_> {
             return Vec::new();
         };
         let of_person = |person: &Row| {
-            let (id, now) = (PersonId::from_uuid(person.id), self.now);
-            let channels = closed(person, entered).into_iter();
-            let told = channels.map(move |channel| NewEvent {
-                at: now,
-                kind,
-                sequence_id: None,
-                lead_id: None,
-                execution_id: None,
-                step_key: None,
-                channel: Some(channel),
-                sender_id: None,
-                detail: Some(json!({ "personId": id })),
-            });
-            told.collect::<Vec<_>>()
+            let id = PersonId::from_uuid(person.id);
+            told(id, kind, &closed(person, entered), self.now)
         };
         people.iter().flat_map(of_person).collect()
     }

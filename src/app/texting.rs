@@ -5,31 +5,26 @@
 
 pub mod signed;
 
-use std::slice;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::DatabaseTransaction;
-use serde_json::json;
 
 use super::engagement::{self, Engagement};
-use super::returned::SOFT_BOUNCES_MAX;
-use super::stopping::stop;
 use super::suppression::{Reason, suppress};
-use super::{AppError, Services, deadlock, execution};
+use super::{AppError, Services, deadlock, execution, returned};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::Channel;
-use crate::domain::id::{ExecutionId, LeadId, MailId, SenderId, SequenceId, WorkspaceId};
+use crate::domain::id::{ExecutionId, LeadId, MailId, SenderId, WorkspaceId};
 use crate::domain::inbox::{MailKind, MatchedBy};
-use crate::domain::lead::StopReason;
 use crate::domain::outcome::{Outcome, Scope};
 use crate::domain::texting::{Keyword, Receipt};
 use crate::secrets::sha256_hex;
 use crate::store::engagement as rows;
 use crate::store::inbound::{self, Kept, NewMail};
 use crate::store::sender::Sender;
-use crate::store::{StoreError, claim, dialect, dispatch, event, texting};
+use crate::store::{StoreError, dialect, event, texting};
 
 /// Somebody who answers no lead that is under way answers a message of these last days.
 const RECENT: TimeDelta = TimeDelta::days(90);
@@ -125,22 +120,7 @@ async fn arrived(
     let Some(message) = rows::message(&tx, workspace, id).await? else {
         return Ok(());
     };
-    let channel = message.channel.as_deref().map(|word| {
-        word.parse()
-            .map_err(|_| StoreError::corrupt("channel", word))
-    });
-    let event = NewEvent {
-        execution_id: Some(id),
-        channel: channel.transpose()?,
-        sender_id: message.sender_id.map(SenderId::from_uuid),
-        step_key: Some(message.step_key),
-        ..NewEvent::of_lead(
-            services.clock.now(),
-            EventKind::ExecutionDelivered,
-            SequenceId::from_uuid(message.sequence_id),
-            LeadId::from_uuid(message.lead_id),
-        )
-    };
+    let event = message.event(services.clock.now(), EventKind::ExecutionDelivered)?;
     event::append(&tx, workspace, vec![event]).await?;
     tx.commit().await?;
     services.wake.log();
@@ -191,13 +171,7 @@ impl Failed<'_> {
             }
             None => "The provider took the message and could not deliver it.".to_owned(),
         };
-        for event in &mut events {
-            if event.kind == EventKind::Bounced && event.execution_id == Some(id) {
-                event.detail = Some(json!({
-                    "reason": if is_hard { "HARD" } else { "SOFT" }, "code": code, "message": message,
-                }));
-            }
-        }
+        returned::explain(&mut events, is_hard, code.as_deref(), &message);
         if let Some(error) = outcome.error_code() {
             texting::note_error(&tx, workspace, id, (error.as_str(), &message)).await?;
         }
@@ -219,35 +193,8 @@ impl Failed<'_> {
         let Some(message) = rows::message(tx, workspace, id).await? else {
             return Ok(Vec::new());
         };
-        let lead = LeadId::from_uuid(message.lead_id);
-        let locked = rows::lock_leads(tx, workspace, &[lead]).await?;
-        // Read again, now that nobody else can say the same of it.
-        let message = rows::message(tx, workspace, id).await?;
-        let (Some(engaged), Some(message)) = (locked.into_iter().next(), message) else {
-            return Ok(Vec::new());
-        };
-        if message.bounced {
-            return Ok(Vec::new());
-        }
-        let mut row = engaged.lead;
-        dispatch::note_bounced(tx, &[id]).await?;
-        row.bounced = true;
-        row.last_action_at = Some(self.now.timestamp_millis());
-        claim::save_leads(tx, slice::from_ref(&row), None).await?;
-        let sequence = SequenceId::from_uuid(row.sequence_id);
-        let mut events = vec![NewEvent {
-            execution_id: Some(id),
-            channel: Some(self.channel),
-            sender_id: message.sender_id.map(SenderId::from_uuid),
-            step_key: Some(message.step_key),
-            ..NewEvent::of_lead(self.now, EventKind::Bounced, sequence, lead)
-        }];
-        let in_a_row = texting::bounced_in_a_row(tx, lead, self.channel, SOFT_BOUNCES_MAX).await?;
-        if in_a_row >= SOFT_BOUNCES_MAX {
-            let own = slice::from_mut(&mut row);
-            events.extend(stop(tx, workspace, own, StopReason::Bounced, self.now).await?);
-        }
-        Ok(events)
+        let which = (LeadId::from_uuid(message.lead_id), id, self.channel);
+        returned::softly(tx, workspace, which, self.now).await
     }
 }
 

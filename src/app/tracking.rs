@@ -9,9 +9,9 @@ use super::engagement::{self, Engagement};
 use super::suppression::{self, Reason};
 use super::{AppError, Services, deadlock};
 use crate::clock::from_ms;
-use crate::domain::event::{EventKind, NewEvent};
+use crate::domain::event::EventKind;
 use crate::domain::flow::Channel;
-use crate::domain::id::{ExecutionId, LeadId, SenderId, SequenceId};
+use crate::domain::id::LeadId;
 use crate::domain::tracking::agent::Agent;
 use crate::domain::tracking::hit::{self, Machine};
 use crate::domain::tracking::{Mark, Token};
@@ -104,18 +104,8 @@ async fn note_machine(
         Done::Opened => EventKind::MachineOpened,
         Done::Clicked => EventKind::MachineClicked,
     };
-    let (sequence, lead) = (
-        SequenceId::from_uuid(message.sequence_id),
-        LeadId::from_uuid(message.lead_id),
-    );
-    let event = NewEvent {
-        execution_id: Some(ExecutionId::from_uuid(message.id)),
-        step_key: Some(message.step_key.clone()),
-        channel: Some(Channel::Email),
-        sender_id: message.sender_id.map(SenderId::from_uuid),
-        detail: Some(json!({ "machine": <&str>::from(machine) })),
-        ..NewEvent::of_lead(services.clock.now(), kind, sequence, lead)
-    };
+    let event = message.event(services.clock.now(), kind)?;
+    let event = event.with_detail(json!({ "machine": <&str>::from(machine) }));
     dialect::notify(&tx).await?;
     event::append(&tx, token.workspace, vec![event]).await?;
     tx.commit().await.map_err(StoreError::from)?;

@@ -102,15 +102,8 @@ impl NewEvent {
     /// An event of a sequence as a whole.
     pub fn of_sequence(at: DateTime<Utc>, kind: EventKind, sequence_id: SequenceId) -> Self {
         Self {
-            at,
-            kind,
             sequence_id: Some(sequence_id),
-            lead_id: None,
-            execution_id: None,
-            step_key: None,
-            channel: None,
-            sender_id: None,
-            detail: None,
+            ..Self::of(at, kind)
         }
     }
 
@@ -135,20 +128,21 @@ impl NewEvent {
         detail: Value,
     ) -> Self {
         Self {
-            at,
-            kind,
-            sequence_id: None,
-            lead_id: None,
-            execution_id: None,
-            step_key: None,
-            channel: None,
             sender_id: Some(sender_id),
-            detail: Some(detail),
+            ..Self::of_workspace(at, kind, detail)
         }
     }
 
     /// An event of the workspace as a whole.
     pub fn of_workspace(at: DateTime<Utc>, kind: EventKind, detail: Value) -> Self {
+        Self {
+            detail: Some(detail),
+            ..Self::of(at, kind)
+        }
+    }
+
+    /// An event of which nothing else is told.
+    const fn of(at: DateTime<Utc>, kind: EventKind) -> Self {
         Self {
             at,
             kind,
@@ -158,7 +152,7 @@ impl NewEvent {
             step_key: None,
             channel: None,
             sender_id: None,
-            detail: Some(detail),
+            detail: None,
         }
     }
 

@@ -10,8 +10,11 @@ use super::analytics::MESSAGE_CHANNELS;
 use super::claim::{LEAD_COLUMNS, LeadRow, parse};
 use super::sql::{self, Arguments};
 use super::{Result, StoreError, dialect, lane};
-use crate::domain::event::EventKind;
-use crate::domain::id::{ExecutionId, LeadId, PersonId, VersionId, WorkspaceId};
+use crate::domain::event::{EventKind, NewEvent};
+use crate::domain::flow::Channel;
+use crate::domain::id::{
+    ExecutionId, LeadId, PersonId, SenderId, SequenceId, VersionId, WorkspaceId,
+};
 use crate::domain::settings;
 
 /// A lead with what deciding about an engagement takes.
@@ -332,6 +335,22 @@ impl Message {
         self.machine_hits < MACHINES_MAX
     }
 
+    /// What has happened to it.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] where the database holds something else.
+    pub fn event(&self, at: DateTime<Utc>, kind: EventKind) -> Result<NewEvent> {
+        let sequence = SequenceId::from_uuid(self.sequence_id);
+        let channel = self.channel.as_deref().map(|word| parse("channel", word));
+        Ok(NewEvent {
+            execution_id: Some(ExecutionId::from_uuid(self.id)),
+            step_key: Some(self.step_key.clone()),
+            channel: channel.transpose()?,
+            sender_id: self.sender_id.map(SenderId::from_uuid),
+            ..NewEvent::of_lead(at, kind, sequence, LeadId::from_uuid(self.lead_id))
+        })
+    }
+
     /// Whom it went to.
     pub const fn person(&self) -> PersonId {
         PersonId::from_uuid(self.person_id)
@@ -356,6 +375,34 @@ pub async fn message(
         .with(execution.uuid())
         .with(workspace.uuid());
     sql::one(connection, statement, arguments).await
+}
+
+/// How many of the latest messages on a channel to the person of a lead came back one after the other,
+/// counted to `at_most`.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn bounced_in_a_row(
+    connection: &impl ConnectionTrait,
+    lead: LeadId,
+    channel: Channel,
+    at_most: usize,
+) -> Result<usize> {
+    #[derive(FromQueryResult)]
+    struct Returned {
+        bounced: bool,
+    }
+    let statement = format!(
+        "SELECT e.bounced FROM lead AS own JOIN lead AS l ON l.person_id = own.person_id
+             JOIN execution AS e ON e.lead_id = l.id
+         WHERE own.id = $1 AND e.channel = $2 AND e.status IN ('SENT', 'DELIVERED', 'UNCONFIRMED')
+         ORDER BY e.id DESC LIMIT {at_most}"
+    );
+    let arguments = Arguments::new()
+        .with(lead.uuid())
+        .with(<&str>::from(channel));
+    let rows: Vec<Returned> = sql::all(connection, &statement, arguments).await?;
+    Ok(rows.iter().take_while(|row| row.bounced).count())
 }
 
 /// Whether the log tells already that this happened to a message.

@@ -270,32 +270,6 @@ pub async fn address_of(tx: &impl ConnectionTrait, lead: LeadId) -> Result<Optio
         .map(|whose| whose.email_key))
 }
 
-/// How many of the latest emails to the person of a lead came back one after the other, counted to
-/// `at_most`.
-///
-/// # Errors
-/// [`super::StoreError`] as the database has it.
-pub async fn bounced_in_a_row(
-    connection: &impl ConnectionTrait,
-    lead: LeadId,
-    at_most: usize,
-) -> Result<usize> {
-    let statement = format!(
-        "SELECT e.bounced FROM lead AS own JOIN lead AS l ON l.person_id = own.person_id
-             JOIN execution AS e ON e.lead_id = l.id
-         WHERE own.id = $1 AND e.channel = 'EMAIL' AND e.status IN ('SENT', 'DELIVERED', 'UNCONFIRMED')
-         ORDER BY e.id DESC LIMIT {at_most}"
-    );
-    let rows: Vec<Returned> =
-        sql::all(connection, &statement, Arguments::new().with(lead.uuid())).await?;
-    Ok(rows.iter().take_while(|row| row.bounced).count())
-}
-
-#[derive(FromQueryResult)]
-struct Returned {
-    bounced: bool,
-}
-
 /// Whether the workspace knows somebody with this address.
 ///
 /// # Errors

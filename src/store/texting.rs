@@ -7,7 +7,6 @@ use uuid::Uuid;
 use super::Result;
 use super::inbound::Found;
 use super::sql::{self, Arguments};
-use crate::domain::flow::Channel;
 use crate::domain::id::{ExecutionId, LeadId, SenderId, WorkspaceId};
 
 /// The message by this sender that somebody with this number answers: the latest to a lead that is under
@@ -81,32 +80,4 @@ pub async fn note_error(
         .with(message);
     sql::execute(tx, statement, arguments).await?;
     Ok(())
-}
-
-/// How many of the latest messages on a channel to the person of a lead came back one after the other,
-/// counted to `at_most`.
-///
-/// # Errors
-/// [`super::StoreError`] as the database has it.
-pub async fn bounced_in_a_row(
-    connection: &impl ConnectionTrait,
-    lead: LeadId,
-    channel: Channel,
-    at_most: usize,
-) -> Result<usize> {
-    #[derive(FromQueryResult)]
-    struct Returned {
-        bounced: bool,
-    }
-    let statement = format!(
-        "SELECT e.bounced FROM lead AS own JOIN lead AS l ON l.person_id = own.person_id
-             JOIN execution AS e ON e.lead_id = l.id
-         WHERE own.id = $1 AND e.channel = $2 AND e.status IN ('SENT', 'DELIVERED', 'UNCONFIRMED')
-         ORDER BY e.id DESC LIMIT {at_most}"
-    );
-    let arguments = Arguments::new()
-        .with(lead.uuid())
-        .with(<&str>::from(channel));
-    let rows: Vec<Returned> = sql::all(connection, &statement, arguments).await?;
-    Ok(rows.iter().take_while(|row| row.bounced).count())
 }

@@ -60,7 +60,7 @@ async fn opt_out_once(
     if closed.is_empty() {
         return Ok(person);
     }
-    let mut events = told(id, &closed, now);
+    let mut events = told(id, EventKind::Unsubscribed, &closed, now);
     events.extend(close(services, &tx, workspace, &person, &closed).await?);
     dialect::notify(&tx).await?;
     event::append(&tx, workspace, events).await?;
@@ -70,18 +70,16 @@ async fn opt_out_once(
     Ok(person)
 }
 
-/// The events that say so.
-pub(super) fn told(person: PersonId, closed: &[Channel], now: DateTime<Utc>) -> Vec<NewEvent> {
+/// The events of what has happened to a person on these channels, by no message.
+pub(in crate::app) fn told(
+    person: PersonId,
+    kind: EventKind,
+    closed: &[Channel],
+    now: DateTime<Utc>,
+) -> Vec<NewEvent> {
     let told = closed.iter().map(|&channel| NewEvent {
-        at: now,
-        kind: EventKind::Unsubscribed,
-        sequence_id: None,
-        lead_id: None,
-        execution_id: None,
-        step_key: None,
         channel: Some(channel),
-        sender_id: None,
-        detail: Some(json!({ "personId": person })),
+        ..NewEvent::of_workspace(now, kind, json!({ "personId": person }))
     });
     told.collect()
 }

@@ -4,7 +4,7 @@ use sea_orm::DatabaseTransaction;
 
 use super::{ATTRIBUTES_BYTES_MAX, gone, stopping};
 use crate::app::{AppError, Caller, Refusal, RefusalCode, Services, deadlock, workflow};
-use crate::domain::event::NewEvent;
+use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::flow::Channel;
 use crate::domain::id::{PersonId, SequenceId, WorkspaceId};
 use crate::domain::lead::StopReason;
@@ -84,7 +84,8 @@ async fn merge_once(
         .collect();
     let closed = consent::opt_out(&tx, workspace, &closing, now).await?;
     if !closed.is_empty() {
-        events.extend(super::consent::told(survivor, &closed, now));
+        let kind = EventKind::Unsubscribed;
+        events.extend(super::consent::told(survivor, kind, &closed, now));
         events.extend(super::consent::close(services, &tx, workspace, &merged, &closed).await?);
     }
     person::release_leads(&tx, workspace, &[merged.id], now).await?;
