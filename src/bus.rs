@@ -39,6 +39,10 @@ const KEPT: usize = 128;
 /// The log is looked at this often even if no bell rings: another node may have written, and its
 /// bell may have been lost.
 const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
+/// How long those who listen are left alone before it is looked how far they are, and after how many looks
+/// without progress they are waited for no longer.
+const WAITED_FOR: Duration = Duration::from_millis(1);
+const STILL_AT_MOST: usize = 5;
 /// The pauses after failures, first and longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MOST: Duration = Duration::from_secs(10);
@@ -191,7 +195,12 @@ impl Bus {
     }
 
     async fn tail(&self, workspace: WorkspaceId, mut reached: i64) -> Result<()> {
+        let mut patience = Patience::default();
         loop {
+            let listened = self.lines().get(&workspace).map(|line| line.rows.clone());
+            if let Some(listened) = listened {
+                patience.wait(&listened, KEPT).await;
+            }
             let rows = log::after(self.0.db.read(), workspace, reached, PAGE).await?;
             let whole_page = u64::try_from(rows.len()).is_ok_and(|count| count == PAGE);
             let mut lines = self.lines();
@@ -211,6 +220,35 @@ impl Bus {
             tail.reached = reached;
             if !whole_page {
                 return Ok(());
+            }
+        }
+    }
+}
+
+/// Lets who broadcasts wait for those who listen, so that a reader who keeps up does not fall behind only
+/// because there is much at once: it would read the log once more for itself. Nobody is waited for
+/// who does not come forward.
+#[derive(Debug, Default)]
+pub struct Patience {
+    /// How often nobody is waited for any more.
+    lost_for: usize,
+}
+
+impl Patience {
+    /// Waits until at most half of the `kept` last broadcasts are unheard by somebody.
+    pub async fn wait<T>(&mut self, broadcast: &broadcast::Sender<T>, kept: usize) {
+        if let Some(left) = self.lost_for.checked_sub(1) {
+            self.lost_for = left;
+            return;
+        }
+        let (mut unheard, mut still) = (broadcast.len(), 0);
+        while unheard > kept / 2 {
+            pause_for(WAITED_FOR).await;
+            let before = std::mem::replace(&mut unheard, broadcast.len());
+            still = if unheard < before { 0 } else { still + 1 };
+            if still >= STILL_AT_MOST {
+                self.lost_for = kept;
+                return;
             }
         }
     }

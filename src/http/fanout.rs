@@ -20,6 +20,7 @@ use tokio::task::AbortHandle;
 use self::results::{Numbered, results};
 use super::payload::Payload;
 use crate::app::{Caller, Role, Services};
+use crate::bus::Patience;
 use crate::domain::id::WorkspaceId;
 use crate::domain::scope::SequenceScope;
 use crate::graphql::CadenzaSchema;
@@ -203,6 +204,7 @@ impl Group {
                 last: None,
             };
             let last = &mut ending.last;
+            let mut patience = Patience::default();
             while let Some(handful) = results.next().await {
                 let mut events = Vec::with_capacity(handful.len());
                 for (seq, payload) in handful {
@@ -212,6 +214,7 @@ impl Group {
                     }
                 }
                 if let Some((seq, _)) = events.last() {
+                    patience.wait(&sending, KEPT).await;
                     // Before they are sent: whoever begins to listen in between reads the log up to
                     // them, where it would else miss them.
                     sent.fetch_max(*seq, Ordering::SeqCst);
