@@ -271,8 +271,8 @@ async fn furnish(url: &str, port: u16) -> Furnished {
     )
     .await;
     run(
-        "INSERT INTO sender (id, workspace_id, name, channel, address, enabled, time_zone, min_gap_ms, gap_jitter_ms, transport, revision, next_free_at, failures, created_at, updated_at)
-         VALUES ($1, $2, 'Bench', 'EMAIL', 'bench@bench.example', $3, 'UTC', 0, 0, $4, 1, 0, 0, $5, $5)",
+        "INSERT INTO sender (id, workspace_id, name, channel, address, enabled, time_zone, min_gap_ms, gap_jitter_ms, transport, tagged_replies, revision, next_free_at, failures, created_at, updated_at)
+         VALUES ($1, $2, 'Bench', 'EMAIL', 'bench@bench.example', $3, 'UTC', 0, 0, $4, FALSE, 1, 0, 0, $5, $5)",
         vec![sender.uuid().into(), workspace.uuid().into(), true.into(), transport.into(), ms.into()],
     )
     .await;

@@ -13,7 +13,7 @@ use ring::{hkdf, hmac};
 use ulid::Ulid;
 use uuid::Uuid;
 
-use crate::domain::id::WorkspaceId;
+use crate::domain::id::{ExecutionId, WorkspaceId};
 use crate::domain::tracking::Seal;
 use crate::entropy::Entropy;
 
@@ -182,19 +182,7 @@ impl Secrets {
         format!("whsec_{}", STANDARD.encode(key))
     }
 
-    /// Signs an id for an address that answers go to: letters and digits of which the case says nothing,
-    /// as mail servers change it. The id can be read by anybody; altered, or taken to another
-    /// workspace, it is refused.
-    pub fn tag(&self, workspace: WorkspaceId, id: Uuid) -> String {
-        let signature = Ulid::from(u128::from(self.tag_signature(workspace, id)));
-        let (id, signature) = (Ulid::from(id.as_u128()).to_string(), signature.to_string());
-        let signature = signature
-            .get(signature.len() - TAG_SIGNATURE_CHARS..)
-            .unwrap_or_default();
-        format!("{id}{signature}").to_ascii_lowercase()
-    }
-
-    /// The id that [`Secrets::tag`] signed for the same workspace; `None` for anything else.
+    /// The id that [`Seal::tag`] signed for the same workspace; `None` for anything else.
     pub fn read_tag(&self, workspace: WorkspaceId, tag: &str) -> Option<Uuid> {
         let (id, signature) = tag.split_at_checked(ulid::ULID_LEN)?;
         let id = Uuid::from_u128(Ulid::from_string(id).ok()?.into());
@@ -257,6 +245,19 @@ impl Seal for Secrets {
         let mut bytes = nonce.to_vec();
         bytes.append(&mut sealed);
         URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Signs an id for an address that answers go to: letters and digits of which the case says nothing,
+    /// as mail servers change it. The id can be read by anybody; altered, or taken to another
+    /// workspace, it is refused.
+    fn tag(&self, workspace: WorkspaceId, message: ExecutionId) -> String {
+        let id = message.uuid();
+        let signature = Ulid::from(u128::from(self.tag_signature(workspace, id)));
+        let (id, signature) = (Ulid::from(id.as_u128()).to_string(), signature.to_string());
+        let signature = signature
+            .get(signature.len() - TAG_SIGNATURE_CHARS..)
+            .unwrap_or_default();
+        format!("{id}{signature}").to_ascii_lowercase()
     }
 }
 
@@ -403,7 +404,7 @@ mod tests {
     fn a_tag_holds_in_its_workspace_in_any_case() {
         let secrets = Secrets::from_key([1; 32]);
         let (workspace, id) = places();
-        let tag = secrets.tag(workspace, id);
+        let tag = secrets.tag(workspace, ExecutionId::from_uuid(id));
         assert_eq!(tag.len(), 39);
         assert_eq!(secrets.read_tag(workspace, &tag), Some(id));
         let upper = tag.to_uppercase();

@@ -60,6 +60,8 @@ pub struct Config {
     pub web: WebConfig,
     /// Where mail servers may be.
     pub smtp_reach: Reach,
+    /// The name servers that are asked about the domains of senders; empty, those of the machine.
+    pub name_servers: Vec<SocketAddr>,
     /// How this server introduces itself to mail servers; without it, by the machine's name.
     pub hello_name: Option<String>,
     /// The address by which contacts reach this server; none, emails are neither tracked nor do they say
@@ -212,6 +214,7 @@ impl Server {
             smtp_reach: config.smtp_reach.clone(),
             web: config.web.clone(),
             public_url: config.public_url.clone(),
+            name_servers: config.name_servers.clone(),
         };
         let secrets = Arc::new(secrets);
         let services = Services::new(db, clock, entropy, zones, secrets, transports)

@@ -8,6 +8,7 @@ pub mod bulk_input;
 pub mod bulk_operation;
 pub mod bulk_outcome;
 pub mod bulk_seen;
+pub mod dkim_key;
 pub mod event;
 pub mod event_counter;
 pub mod execution;

@@ -15,6 +15,8 @@ pub struct Model {
     pub channel: String,
     #[sea_orm(column_type = "Text")]
     pub address: String,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub domain: Option<String>,
     pub enabled: bool,
     #[sea_orm(column_type = "Text")]
     pub time_zone: String,
@@ -30,6 +32,9 @@ pub struct Model {
     pub secret: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
     pub tracking_url: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub reply_to: Option<String>,
+    pub tagged_replies: bool,
     pub revision: i32,
     pub next_free_at: i64,
     #[sea_orm(nullable)]

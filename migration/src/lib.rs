@@ -11,6 +11,7 @@ mod inbound;
 mod m20261123_000001_initial;
 mod sqlite_facts;
 mod webhook;
+mod workflow;
 
 /// Runs every migration that a database has not had yet, in order.
 pub struct Migrator;

@@ -8,7 +8,7 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
-use crate::{audit, inbound, sqlite_facts, webhook};
+use crate::{audit, inbound, sqlite_facts, webhook, workflow};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -23,6 +23,7 @@ const TABLES: &[&str] = &[
     "stage",
     "opportunity",
     "suppression",
+    "dkim_key",
     "sender",
     "sequence",
     "sequence_version",
@@ -171,12 +172,27 @@ const UP: &[&str] = &[
         created_at BIGINT NOT NULL,
         PRIMARY KEY (workspace_id, channel, address)
     )",
+    // At most one key of a domain signs at a time; another is published before it takes over.
+    "CREATE TABLE dkim_key (
+        id UUID PRIMARY KEY,
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        domain TEXT NOT NULL,
+        selector TEXT NOT NULL,
+        secret TEXT NOT NULL,
+        public_key TEXT NOT NULL,
+        enabled BOOLEAN NOT NULL,
+        created_at BIGINT NOT NULL,
+        updated_at BIGINT NOT NULL,
+        UNIQUE (workspace_id, domain, selector)
+    )",
+    "CREATE UNIQUE INDEX dkim_key_signs ON dkim_key (workspace_id, domain) WHERE enabled",
     "CREATE TABLE sender (
         id UUID PRIMARY KEY,
         workspace_id UUID NOT NULL REFERENCES workspace (id),
         name TEXT NOT NULL,
         channel TEXT NOT NULL,
         address TEXT NOT NULL,
+        domain TEXT,
         enabled BOOLEAN NOT NULL,
         time_zone TEXT NOT NULL,
         daily_cap INTEGER CHECK (daily_cap >= 0),
@@ -186,6 +202,8 @@ const UP: &[&str] = &[
         transport JSON NOT NULL,
         secret TEXT,
         tracking_url TEXT,
+        reply_to TEXT,
+        tagged_replies BOOLEAN NOT NULL,
         revision INTEGER NOT NULL,
         next_free_at BIGINT NOT NULL,
         unhealthy_until BIGINT,
@@ -439,52 +457,6 @@ const UP: &[&str] = &[
         message TEXT NOT NULL,
         PRIMARY KEY (operation_id, ordinal)
     )",
-    "CREATE TABLE workflow (
-        id UUID PRIMARY KEY,
-        workspace_id UUID NOT NULL REFERENCES workspace (id),
-        name TEXT NOT NULL,
-        trigger TEXT NOT NULL CHECK (trigger IN ('PERSON_CREATED', 'PERSON_UPDATED',
-            'OPPORTUNITY_CREATED', 'OPPORTUNITY_STAGE_CHANGED')),
-        filter JSON,
-        stage_ids JSON,
-        sequence_id UUID NOT NULL REFERENCES sequence (id),
-        enabled BOOLEAN NOT NULL,
-        enrolled BIGINT NOT NULL CHECK (enrolled >= 0),
-        created_at BIGINT NOT NULL,
-        updated_at BIGINT NOT NULL,
-        CHECK (stage_ids IS NULL OR trigger IN ('OPPORTUNITY_CREATED', 'OPPORTUNITY_STAGE_CHANGED'))
-    )",
-    "CREATE INDEX workflow_list ON workflow (workspace_id, id)",
-    // What every change of a person and of an opportunity asks.
-    "CREATE INDEX workflow_enabled ON workflow (workspace_id, trigger) WHERE enabled",
-    // What a workflow has to run for. The person may be gone by then.
-    "CREATE TABLE workflow_trigger (
-        workflow_id UUID NOT NULL REFERENCES workflow (id),
-        id UUID NOT NULL,
-        workspace_id UUID NOT NULL REFERENCES workspace (id),
-        person_id UUID NOT NULL,
-        depth INTEGER NOT NULL CHECK (depth >= 0),
-        PRIMARY KEY (workflow_id, id)
-    )",
-    // What goes over to another person when two are merged.
-    "CREATE INDEX workflow_trigger_person ON workflow_trigger (person_id)",
-    // What came of each of them, under the same id. The person may be erased since.
-    "CREATE TABLE workflow_run (
-        workflow_id UUID NOT NULL REFERENCES workflow (id),
-        id UUID NOT NULL,
-        workspace_id UUID NOT NULL REFERENCES workspace (id),
-        person_id UUID NOT NULL,
-        code TEXT NOT NULL,
-        message TEXT NOT NULL,
-        lead_id UUID,
-        depth INTEGER NOT NULL CHECK (depth >= 0),
-        at BIGINT NOT NULL,
-        PRIMARY KEY (workflow_id, id),
-        CHECK ((lead_id IS NOT NULL) = (code = 'DONE'))
-    )",
-    "CREATE INDEX workflow_run_person ON workflow_run (person_id)",
-    // How long the chain is that led to a lead.
-    "CREATE INDEX workflow_run_lead ON workflow_run (lead_id) WHERE lead_id IS NOT NULL",
     // The email addresses of people whom the dry run of an import would have entered.
     "CREATE TABLE bulk_seen (
         operation_id UUID NOT NULL REFERENCES bulk_operation (id),
@@ -544,6 +516,7 @@ impl MigrationTrait for Migration {
         };
         for statement in UP
             .iter()
+            .chain(workflow::UP)
             .chain(audit::UP)
             .chain(inbound::UP)
             .chain(webhook::UP)

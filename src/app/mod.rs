@@ -7,6 +7,7 @@
 pub mod analytics;
 mod calendar;
 mod deadlock;
+pub mod dkim;
 pub mod engagement;
 pub mod execution;
 pub mod given_up;

@@ -59,6 +59,10 @@ pub struct Change {
     pub transport: Option<TransportInput>,
     /// The address by which the marks in its emails are reached: a host, or an address of https.
     pub tracking_domain: Option<Option<String>>,
+    /// Where answers are asked for, where that is not the sender's address.
+    pub reply_to: Option<Option<String>>,
+    /// Whether answers are asked for at an address with a tag.
+    pub tagged_replies: Option<bool>,
     /// Where answers arrive.
     pub inbox: Option<Option<InboxInput>>,
 }
@@ -187,6 +191,8 @@ fn blank(id: SenderId, now: DateTime<Utc>) -> Sender {
         transport: Transport::Outbox { label: None },
         secret: None,
         tracking_url: None,
+        reply_to: None,
+        tagged_replies: false,
         revision: 1,
         next_free_at: now,
         unhealthy_until: None,
@@ -262,7 +268,33 @@ fn apply(
             Err(refusal) => wrong.push(refusal),
         }
     }
+    if let Some(written) = change.reply_to {
+        match written.map(|written| reply_to(&written)).transpose() {
+            Ok(address) => sender.reply_to = address,
+            Err(refusal) => wrong.push(refusal),
+        }
+    }
+    if let Some(tagged) = change.tagged_replies {
+        sender.tagged_replies = tagged;
+    }
+    if sender.channel != Channel::Email {
+        for (is_given, field) in [
+            (sender.reply_to.is_some(), "replyTo"),
+            (sender.tagged_replies, "taggedReplies"),
+        ] {
+            if is_given {
+                let message = format!("Only a sender for EMAIL has {field}: leave it out.");
+                wrong.push(Refusal::invalid(message, &[field]));
+            }
+        }
+    }
     wrong
+}
+
+fn reply_to(written: &str) -> Result<String, Refusal> {
+    let address = EmailAddress::parse(written);
+    let address = address.map_err(|error| Refusal::invalid(error.to_string(), &["replyTo"]))?;
+    Ok(address.as_str().to_owned())
 }
 
 fn tracking_url(written: &str) -> Result<BaseUrl, Refusal> {

@@ -1,11 +1,13 @@
 //! What every use case works with.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::analytics::Analytics;
 use super::token::access::Access;
 use crate::bus::Bus;
 use crate::channel::dispatch::{Route, TransportConfig, Transports};
+use crate::channel::dkim::SigningKey;
 use crate::clock::Clock;
 use crate::domain::tracking::{BaseUrl, Marks};
 use crate::entropy::Entropy;
@@ -90,7 +92,11 @@ impl Services {
             entropy,
             Arc::new(ZoneDatabase::bundled()),
             secrets,
-            TransportConfig::default(),
+            TransportConfig {
+                // Nobody answers there.
+                name_servers: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9))],
+                ..TransportConfig::default()
+            },
         )
         .at(BaseUrl::parse("https://go.cadenza.example").ok())
     }
@@ -99,6 +105,11 @@ impl Services {
 /// Transports that open with these keys what was sealed for senders, and make with them what requests
 /// are signed with.
 pub fn transports_with(config: TransportConfig, secrets: Arc<Secrets>) -> Transports {
+    let of_keys = Arc::clone(&secrets);
+    let open_key = move |workspace, key: &SigningKey| {
+        let opened = of_keys.open(workspace, key.id.uuid(), &key.sealed);
+        opened.map_err(|error| error.to_string())
+    };
     let open = move |route: &Route| match route {
         Route::Sender(route) => {
             let sealed = route.secret.as_deref();
@@ -108,5 +119,5 @@ pub fn transports_with(config: TransportConfig, secrets: Arc<Secrets>) -> Transp
         }
         Route::Webhook(workspace) => Ok(Some(secrets.webhook_secret(*workspace))),
     };
-    Transports::new(config, Box::new(open))
+    Transports::new(config, Box::new(open), Box::new(open_key))
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::dkim::SigningKey;
 use super::letter::{Prepared, Sent};
 use super::secret::Secret;
 use crate::domain::id::{SenderId, WorkspaceId};
@@ -54,6 +55,8 @@ pub struct SenderRoute {
     pub transport: Transport,
     /// The sealed password.
     pub secret: Option<String>,
+    /// The key by which its emails are signed, where they are.
+    pub signing_key: Option<SigningKey>,
 }
 
 /// A sender to look at.

@@ -3,6 +3,8 @@
 //! The engine knows only [`Channel`]; which kind carries a message is found by asking each.
 
 use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -10,12 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::carrier::{Carrier, Doing, Opener, misfit};
 pub use super::carrier::{OpenSecret, Route, SenderProbe, SenderRoute};
+use super::dkim::{OpenKey, Signer, Signers, SigningKey};
+use super::dns::Dns;
 pub use super::letter::{Kept, Letter, Prepared, Sent};
 use super::outbox::Outbox;
 use super::smtp::{OUT_OF_REACH, SmtpCarrier};
 use super::twilio::TwilioCarrier;
 use super::web::{Web, WebConfig};
 use super::webhook::{Webhook, WebhookCarrier};
+use crate::domain::id::WorkspaceId;
 use crate::domain::network::Reach;
 use crate::domain::outcome::{ErrorCode, Outcome};
 use crate::domain::sender::check::{CheckKind, Finding};
@@ -29,12 +34,12 @@ pub type Sending<'a> = Doing<'a, Sent>;
 
 /// Sends messages.
 pub trait Channel: Send + Sync {
-    /// Makes a message ready, so that nothing slow is left to do between the last look and the
-    /// wire.
+    /// Makes a message ready to leave by this route, so that nothing slow is left to do between the
+    /// last look and the wire.
     ///
     /// # Errors
     /// The outcome, where the message cannot be made: it certainly did not leave.
-    fn prepare(&self, letter: &Letter) -> Result<Prepared, Box<Outcome>> {
+    fn prepare(&self, _route: &Route, letter: &Letter) -> Result<Prepared, Box<Outcome>> {
         letter.prepare()
     }
 
@@ -51,8 +56,10 @@ pub trait Channel: Send + Sync {
 /// Every kind of transport that there is.
 pub struct Transports {
     carriers: Vec<Box<dyn Carrier>>,
+    signers: Signers,
     smtp_reach: Reach,
     webhook: Webhook,
+    dns: Dns,
 }
 
 impl fmt::Debug for Transports {
@@ -74,6 +81,8 @@ pub struct TransportConfig {
     pub web: WebConfig,
     /// The address by which providers reach this server; `None`, by none.
     pub public_url: Option<BaseUrl>,
+    /// The name servers that are asked; empty, those of the machine.
+    pub name_servers: Vec<SocketAddr>,
 }
 
 impl Default for TransportConfig {
@@ -84,26 +93,32 @@ impl Default for TransportConfig {
             smtp_reach: Reach::Anywhere,
             web: WebConfig::default(),
             public_url: None,
+            name_servers: Vec::new(),
         }
     }
 }
 
 impl Transports {
-    /// Transports that work so, and learn secrets by `open_secret`.
-    pub fn new(config: TransportConfig, open_secret: Box<OpenSecret>) -> Self {
+    /// Transports that work so, and learn secrets by `open_secret` and keys by `open_key`.
+    pub fn new(
+        config: TransportConfig,
+        open_secret: Box<OpenSecret>,
+        open_key: Box<OpenKey>,
+    ) -> Self {
         let TransportConfig {
             hello_name,
             connections_max,
             smtp_reach,
             web,
             public_url,
+            name_servers,
         } = config;
         let web = Web::new(web);
         let opener = Opener::new(open_secret);
         let carriers: Vec<Box<dyn Carrier>> = vec![
             Box::new(Outbox),
             Box::new(SmtpCarrier::new(
-                hello_name,
+                hello_name.clone(),
                 connections_max,
                 smtp_reach.clone(),
                 opener.clone(),
@@ -113,8 +128,10 @@ impl Transports {
         ];
         Self {
             carriers,
+            signers: Signers::new(open_key),
             smtp_reach,
             webhook: Webhook::new(web),
+            dns: Dns::new(hello_name, name_servers),
         }
     }
 
@@ -127,6 +144,19 @@ impl Transports {
     /// Where mail servers may be.
     pub fn mail_reach(&self) -> &Reach {
         &self.smtp_reach
+    }
+
+    /// What the DNS says of a domain.
+    pub fn dns(&self) -> &Dns {
+        &self.dns
+    }
+
+    /// Signs by this key.
+    ///
+    /// # Errors
+    /// In words, where it cannot be used.
+    pub fn signer(&self, workspace: WorkspaceId, key: &SigningKey) -> Result<Arc<Signer>, String> {
+        self.signers.signer(workspace, key)
     }
 
     /// What calls the addresses of users.
@@ -167,7 +197,7 @@ fn unfinished(last: Option<CheckKind>) -> Finding {
     let kind = match last {
         None => CheckKind::Connection,
         Some(CheckKind::Connection) => CheckKind::Login,
-        Some(CheckKind::Login | CheckKind::Address) => CheckKind::Address,
+        Some(_) => CheckKind::Address,
     };
     let message = format!(
         "The server did not answer within {} seconds: try again later, and check the host and the \
@@ -178,6 +208,14 @@ fn unfinished(last: Option<CheckKind>) -> Finding {
 }
 
 impl Channel for Transports {
+    fn prepare(&self, route: &Route, letter: &Letter) -> Result<Prepared, Box<Outcome>> {
+        let mut prepared = letter.prepare()?;
+        if let (Prepared::Email(email), Route::Sender(sender)) = (&mut prepared, route) {
+            self.signers.sign(sender, email)?;
+        }
+        Ok(prepared)
+    }
+
     fn send<'a>(
         &'a self,
         route: &'a Route,

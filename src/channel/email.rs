@@ -18,6 +18,10 @@ pub struct Email {
     pub from_name: String,
     /// The sender's address, also the return path.
     pub from_address: String,
+    /// Where answers are asked for; `None`, at the sender's address.
+    pub reply_to: Option<String>,
+    /// Whether a mail to where answers are asked for opts out too.
+    pub opt_out_by_mail: bool,
     /// The recipient's name.
     pub to_name: Option<String>,
     /// The recipient's address. There is one recipient for each message, so that each verdict is

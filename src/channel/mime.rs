@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use lettre::Address;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::email::Email;
 use crate::domain::outcome::{Outcome, Phase, Scope};
@@ -59,6 +60,9 @@ pub enum ComposeError {
     /// The sender's address.
     #[error("The sender's email address is not valid: correct the sender.")]
     Sender,
+    /// Where answers are asked for.
+    #[error("The sender's replyTo is not a valid email address: correct the sender.")]
+    ReplyTo,
     /// The Message-ID.
     #[error("The Message-ID is not of the form <left@right>: correct the sender's address.")]
     MessageId,
@@ -73,7 +77,7 @@ impl ComposeError {
         let scope = match self {
             // It is malformed, not unknown: nobody reported it, so nobody is suppressed.
             Self::Recipient => Scope::Recipient { hard: false },
-            Self::Sender | Self::MessageId => Scope::Sender,
+            Self::Sender | Self::ReplyTo | Self::MessageId => Scope::Sender,
             Self::Message => Scope::Content,
         };
         let response = self.to_string();
@@ -121,6 +125,13 @@ fn write(email: &Email, from: &Address, to: &Address) -> Result<Vec<u8>, Compose
     if let Some(references) = references(&email.references) {
         builder = builder.raw_header(verbatim("References", references));
     }
+    let reply_to = match &email.reply_to {
+        Some(address) => Some(envelope_address(address).ok_or(ComposeError::ReplyTo)?),
+        None => None,
+    };
+    if let Some(address) = &reply_to {
+        builder = builder.reply_to(mailbox(&email.from_name, address));
+    }
     // Asks Microsoft's servers for no out-of-office and no other automatic answers.
     builder = builder.raw_header(verbatim(
         "X-Auto-Response-Suppress",
@@ -128,13 +139,21 @@ fn write(email: &Email, from: &Address, to: &Address) -> Result<Vec<u8>, Compose
     ));
 
     // One click is for https alone (RFC 8058 §3.1).
-    if let Some(marker) =
-        (email.marker.as_ref()).filter(|marker| marker.unsubscribe_url().starts_with("https:"))
-    {
-        // RFC 2369 §3.2, and RFC 8058 for who opts out by one click in the mail reader.
-        let url = format!("<{}>", marker.unsubscribe_url());
+    let one_click = (email.marker.as_ref())
+        .map(|marker| marker.unsubscribe_url())
+        .filter(|url| url.starts_with("https:"));
+    let answers_to = reply_to.as_ref().unwrap_or(from);
+    let by_mail = (email.opt_out_by_mail)
+        .then(|| mailto(answers_to))
+        .flatten();
+    let ways = [&one_click, &by_mail].into_iter().flatten();
+    // RFC 2369 §3.2: a list of addresses, the best first.
+    let ways: Vec<String> = ways.map(|url| format!("<{url}>")).collect();
+    if !ways.is_empty() {
+        builder = builder.raw_header(verbatim("List-Unsubscribe", ways.join(",\r\n ")));
+    }
+    if one_click.is_some() {
         let one_click = "List-Unsubscribe=One-Click".to_owned();
-        builder = builder.raw_header(verbatim("List-Unsubscribe", url));
         builder = builder.raw_header(verbatim("List-Unsubscribe-Post", one_click));
     }
     let text = clean_body(&email.text);
@@ -170,6 +189,24 @@ fn verbatim(name: &'static str, value: String) -> HeaderValue {
 fn mailbox(name: &str, address: &Address) -> Mailbox {
     let name = clean_line(name, NAME_CHARS_MAX);
     Mailbox::new((!name.is_empty()).then_some(name), address.clone())
+}
+
+/// What may stand in the address of a mailto URL as it is (RFC 6068 §2).
+const MAILTO: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'+')
+    .remove(b'@');
+
+/// By which mail one opts out; `None` where the address does not fit a URL.
+fn mailto(address: &Address) -> Option<String> {
+    let address: &str = address.as_ref();
+    let address = address
+        .is_ascii()
+        .then(|| utf8_percent_encode(address, MAILTO))?;
+    Some(format!("mailto:{address}?subject=unsubscribe"))
 }
 
 /// Parses an address: a dot-atom before the `@` (RFC 5322 §3.2.3, beyond ASCII RFC 6531 §3.3), a

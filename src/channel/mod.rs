@@ -5,6 +5,8 @@
 
 mod carrier;
 pub mod dispatch;
+pub mod dkim;
+pub mod dns;
 pub mod email;
 pub mod imap;
 mod letter;

@@ -87,6 +87,7 @@ pub(super) async fn run(arguments: DemoArgs) -> Result<(), Failure> {
         trusted_proxies: Vec::new(),
         allow_networks: Vec::new(),
         allow_smtp_networks: Vec::new(),
+        name_servers: Vec::new(),
         hello_name: None,
     };
     let mut server = serving.server(Clock::accelerated(arguments.speed)).await?;

@@ -1,7 +1,7 @@
 //! `cadenza serve`.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -132,6 +132,16 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub allow_smtp_networks: Vec<String>,
+    /// The name servers to ask about the domains of senders, separated by commas, such as 9.9.9.9 or
+    /// 127.0.0.1:5353; without it, those of the machine
+    #[arg(
+        long,
+        env = "CADENZA_NAME_SERVERS",
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        value_parser = name_server
+    )]
+    pub name_servers: Vec<SocketAddr>,
     /// The name that this server gives when it says hello to a mail server; without it, the name
     /// of the machine
     #[arg(long, env = "CADENZA_HELLO_NAME", value_name = "NAME")]
@@ -152,6 +162,18 @@ fn smtp_reach(written: &[String]) -> Result<Reach, NotANetwork> {
         }
         written => Networks::read(written.iter().map(String::as_str)).map(Reach::InternetAnd),
     }
+}
+
+fn name_server(text: &str) -> Result<SocketAddr, String> {
+    let text = text.trim();
+    let with_port = text.parse::<SocketAddr>();
+    let plain = || {
+        text.parse::<IpAddr>()
+            .map(|address| SocketAddr::new(address, 53))
+    };
+    with_port
+        .or_else(|_| plain())
+        .map_err(|_| "give the address of a name server, such as 9.9.9.9 or 127.0.0.1:5353".into())
 }
 
 fn mebibytes(text: &str) -> Result<usize, String> {
@@ -216,6 +238,7 @@ impl ServeArgs {
                 ..WebConfig::default()
             },
             smtp_reach: smtp_reach(&self.allow_smtp_networks)?,
+            name_servers: self.name_servers.clone(),
             hello_name: self.hello_name.clone(),
             public_url: self.public_url.clone(),
             lock,

@@ -70,6 +70,8 @@ kinds! {
     WorkflowRun, WorkflowRunId, "run";
     /// A subscription of another program to the event log.
     Webhook, WebhookId, "webhook";
+    /// A key that emails are signed with.
+    DkimKey, DkimKeyId, "dkim";
     /// An API token (its row, not its secret).
     Token, TokenId, "token";
     /// An entry of the audit.

@@ -9,6 +9,7 @@ pub mod attributes;
 pub mod audit;
 pub mod bulk;
 pub mod csv_cell;
+pub mod dkim;
 pub mod duration;
 pub mod erasure;
 pub mod event;

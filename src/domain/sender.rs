@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr};
 
+pub mod authentication;
 pub mod check;
 
 /// How a sender's messages travel. The password is no part of it: it is sealed and kept apart.

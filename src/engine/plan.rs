@@ -8,11 +8,12 @@ use sea_orm::ConnectionTrait;
 
 use super::{Engine, Result, RunningVersion};
 use crate::channel::dispatch::SenderRoute;
+use crate::channel::dkim::SigningKey;
 use crate::clock::from_ms;
 use crate::domain::address::EmailAddress;
 use crate::domain::flow::{Channel, CompiledStep};
 use crate::domain::forecast::AbleSender;
-use crate::domain::id::{SenderId, WorkspaceId};
+use crate::domain::id::{DkimKeyId, SenderId, WorkspaceId};
 use crate::domain::lead::Onward;
 use crate::domain::pace::Pace;
 use crate::domain::planning::{self, Clocks, Whereabouts};
@@ -44,6 +45,10 @@ pub struct RunningSender {
     pub name: String,
     /// The address that recipients see.
     pub address: String,
+    /// Where answers are asked for; `None`, at its address.
+    pub reply_to: Option<String>,
+    /// Whether that address gets a tag, which tells the message that is answered.
+    pub tagged_replies: bool,
     /// What its Message-IDs have after the @: the domain of its address, in ASCII.
     pub id_domain: String,
     /// By which address the marks in its emails are reached, where it has one of its own.
@@ -107,12 +112,22 @@ impl Engine {
             SenderId::from_uuid(row.id),
             WorkspaceId::from_uuid(row.workspace_id),
         );
+        let signing_key = match (row.dkim_key_id, row.dkim_secret) {
+            (Some(id), Some(sealed)) => Some(SigningKey {
+                id: DkimKeyId::from_uuid(id),
+                domain: row.dkim_domain.unwrap_or_default(),
+                selector: row.dkim_selector.unwrap_or_default(),
+                sealed,
+            }),
+            _ => None,
+        };
         let route = SenderRoute {
             sender: id,
             workspace,
             revision: row.revision,
             transport,
             secret: row.secret,
+            signing_key,
         };
         Ok(Arc::new(RunningSender {
             id,
@@ -125,6 +140,8 @@ impl Engine {
             name: row.name,
             id_domain: id_domain(&row.address),
             address: row.address,
+            reply_to: row.reply_to,
+            tagged_replies: row.tagged_replies,
             // One that this version cannot read marks nothing, rather than stopping the sender.
             tracking: row.tracking_url.and_then(|url| BaseUrl::parse(&url).ok()),
             // A zone that the rules no longer know must not stop the sender.

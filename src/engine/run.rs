@@ -249,7 +249,7 @@ impl Dispatcher {
 
     async fn send(&self, claimed: &Claimed) -> Ending {
         // Composed first, so that nothing slow lies between the last look and the wire.
-        let preparing = || self.engine.channel.prepare(&claimed.letter);
+        let preparing = || self.engine.channel.prepare(&claimed.route, &claimed.letter);
         let prepared = match catch_unwind(AssertUnwindSafe(preparing)) {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(outcome)) => return Ending::Dispatched(*outcome, None),

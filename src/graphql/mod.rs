@@ -8,6 +8,7 @@ pub mod audit;
 pub mod bulk;
 pub mod channel;
 pub mod context;
+pub mod dkim;
 pub mod document;
 pub mod error;
 pub mod event;
@@ -52,6 +53,7 @@ pub struct Query(
     opportunity::OpportunityQuery,
     workflow::WorkflowQuery,
     sender::SenderQuery,
+    dkim::DkimQuery,
     sequence::SequenceQuery,
     lead::LeadQuery,
     lead::SelectionQuery,
@@ -74,6 +76,7 @@ pub struct Mutation(
     workflow::WorkflowMutation,
     sender::SenderMutation,
     sender::SenderCheckMutation,
+    dkim::DkimMutation,
     sequence::SequenceMutation,
     lead::LeadMutation,
     execution::ExecutionMutation,

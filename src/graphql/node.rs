@@ -7,6 +7,7 @@ use futures_util::future::try_join_all;
 
 use super::bulk::{self, BulkOperation};
 use super::context::ContextExt;
+use super::dkim::{self, DkimKey};
 use super::error::{UserError, UserErrorCode, bad_input};
 use super::execution::{self, Execution};
 use super::lead::{self, Lead};
@@ -76,6 +77,8 @@ pub enum Node {
     Workflow(Workflow),
     /// A bulk operation.
     BulkOperation(BulkOperation),
+    /// A key that emails are signed with.
+    DkimKey(DkimKey),
     /// A webhook subscription.
     WebhookSubscription(WebhookSubscription),
     /// An API token.
@@ -142,6 +145,10 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
         },
         "bulk" => match maybe(id) {
             Some(id) => bulk::load(ctx, id).await?.map(Node::BulkOperation),
+            None => None,
+        },
+        "dkim" => match maybe(id) {
+            Some(id) => dkim::load(ctx, id).await?.map(Node::DkimKey),
             None => None,
         },
         "webhook" => match maybe(id) {

@@ -11,6 +11,7 @@ use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject, Union, data
 
 use super::channel::Channel;
 use super::context::ContextExt;
+use super::dkim::{DkimKey, DkimKeyOf};
 use super::loader::{LoadError, Loaders};
 use super::node;
 use super::prompt::Prompt;
@@ -116,6 +117,22 @@ impl Sender {
     /// server's own public URL.
     async fn tracking_domain(&self) -> Option<&str> {
         self.0.tracking_url.as_ref().map(BaseUrl::as_str)
+    }
+
+    /// Where answers to its emails are asked for; null, at its own address.
+    async fn reply_to(&self) -> Option<&str> {
+        self.0.reply_to.as_deref()
+    }
+
+    /// Whether answers are asked for at that address with a tag, which tells the message that is answered.
+    async fn tagged_replies(&self) -> bool {
+        self.0.tagged_replies
+    }
+
+    /// The key by which its emails are signed; null where none of its domain is enabled.
+    async fn dkim_key(&self, ctx: &Context<'_>) -> Result<Option<DkimKey>> {
+        let found = ctx.loaders()?.load_one(DkimKeyOf(self.0.id)).await?;
+        Ok(found.map(DkimKey))
     }
 
     /// Where answers to its emails arrive; null where none is read.

@@ -13,6 +13,7 @@ use strum::EnumString;
 use uuid::Uuid;
 
 use super::claim::parse;
+use super::dkim::SIGNS;
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
 use crate::domain::id::{SenderId, SequenceId, VersionId, WorkspaceId};
@@ -155,6 +156,18 @@ pub struct SenderRow {
     pub secret: Option<String>,
     /// By which address the marks in its emails are reached.
     pub tracking_url: Option<String>,
+    /// Where answers to its emails are asked for, where that is elsewhere.
+    pub reply_to: Option<String>,
+    /// Whether answers are asked for at an address with a tag.
+    pub tagged_replies: bool,
+    /// The key by which its emails are signed.
+    pub dkim_key_id: Option<Uuid>,
+    /// In the name of which domain.
+    pub dkim_domain: Option<String>,
+    /// Where the key is published.
+    pub dkim_selector: Option<String>,
+    /// The key, sealed.
+    pub dkim_secret: Option<String>,
     /// Grows with every change.
     pub revision: i32,
     /// When its pace lets the next message go.
@@ -168,8 +181,9 @@ pub struct SenderRow {
 const SENDER_COLUMNS: &str =
     "d.id, d.workspace_id, d.channel, d.name, d.address, d.time_zone, d.daily_cap,
     d.min_gap_ms, d.gap_jitter_ms, d.warm_up, d.transport, d.secret,
-    d.tracking_url, d.revision, d.next_free_at,
-    d.unhealthy_until, d.failures";
+    d.tracking_url, d.reply_to, d.tagged_replies, d.revision, d.next_free_at,
+    d.unhealthy_until, d.failures, k.id AS dkim_key_id, k.domain AS dkim_domain,
+    k.selector AS dkim_selector, k.secret AS dkim_secret";
 
 /// The senders with these ids that are switched on.
 ///
@@ -181,8 +195,10 @@ pub async fn senders(
 ) -> Result<Vec<SenderRow>> {
     let mut arguments = Arguments::new();
     let list = arguments.list(ids.iter().map(|id| id.uuid()));
-    let statement =
-        format!("SELECT {SENDER_COLUMNS} FROM sender d WHERE d.id IN ({list}) AND d.enabled");
+    let statement = format!(
+        "SELECT {SENDER_COLUMNS} FROM sender d LEFT JOIN dkim_key k ON k.id = {SIGNS}
+        WHERE d.id IN ({list}) AND d.enabled"
+    );
     sql::all(connection, &statement, arguments).await
 }
 
@@ -200,7 +216,8 @@ pub async fn keep_sender(tx: &impl ConnectionTrait, id: SenderId) -> Result<Opti
         return Ok(None);
     }
     let statement = format!(
-        "SELECT {SENDER_COLUMNS} FROM sender d WHERE d.id = $1 AND d.enabled {}",
+        "SELECT {SENDER_COLUMNS} FROM sender d LEFT JOIN dkim_key k ON k.id = {SIGNS}
+        WHERE d.id = $1 AND d.enabled {}",
         dialect::for_share_skip_locked(tx, "d")
     );
     sql::one(tx, &statement, Arguments::new().with(id.uuid())).await

@@ -11,6 +11,7 @@ pub mod claim;
 pub mod db;
 pub mod dialect;
 pub mod dispatch;
+pub mod dkim;
 pub mod engagement;
 pub mod enrolment;
 pub mod event;

@@ -11,6 +11,7 @@ use sea_orm::{
 use super::sql::{self, Arguments};
 use super::{Result, StoreError, dialect};
 use crate::clock::from_ms;
+use crate::domain::address::recipient_domain;
 use crate::domain::flow::Channel;
 use crate::domain::id::{SenderId, WorkspaceId};
 use crate::domain::pace::Pace;
@@ -47,6 +48,10 @@ pub struct Sender {
     pub secret: Option<String>,
     /// By which address the marks in its emails are reached; `None`, by that of the server.
     pub tracking_url: Option<BaseUrl>,
+    /// Where answers to its emails are asked for; `None`, at its own address.
+    pub reply_to: Option<String>,
+    /// Whether answers are asked for at that address with a tag, which tells the message that is answered.
+    pub tagged_replies: bool,
     /// Grows by one with every change.
     pub revision: i32,
     /// When its pace lets the next message go.
@@ -91,6 +96,8 @@ impl TryFrom<sender::Model> for Sender {
                 .map(BaseUrl::parse)
                 .transpose()
                 .map_err(|error| StoreError::corrupt("sender's tracking domain", error))?,
+            reply_to: row.reply_to,
+            tagged_replies: row.tagged_replies,
             revision: row.revision,
             next_free_at: from_ms(row.next_free_at),
             unhealthy_until: row.unhealthy_until.map(from_ms),
@@ -129,6 +136,10 @@ fn row(workspace: WorkspaceId, sender: &Sender) -> Result<sender::Model> {
         name: sender.name.clone(),
         channel: sender.channel.to_string(),
         address: sender.address.clone(),
+        domain: match sender.channel {
+            Channel::Email => recipient_domain(&sender.address),
+            _ => None,
+        },
         enabled: sender.enabled,
         time_zone: sender.time_zone.clone(),
         daily_cap: sender.daily_cap,
@@ -142,6 +153,8 @@ fn row(workspace: WorkspaceId, sender: &Sender) -> Result<sender::Model> {
         transport: serde_json::to_value(&sender.transport).map_err(corrupt)?,
         secret: sender.secret.clone(),
         tracking_url: sender.tracking_url.as_ref().map(ToString::to_string),
+        reply_to: sender.reply_to.clone(),
+        tagged_replies: sender.tagged_replies,
         revision: sender.revision,
         next_free_at: sender.next_free_at.timestamp_millis(),
         unhealthy_until: sender.unhealthy_until.map(|at| at.timestamp_millis()),

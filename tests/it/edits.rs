@@ -281,7 +281,10 @@ impl Trial<'_> {
     async fn send(&self, messages: Vec<Claimed>) {
         let mut ended = Vec::new();
         for claimed in messages {
-            let prepared = self.receiver.prepare(&claimed.letter).expect("composes");
+            let prepared = self
+                .receiver
+                .prepare(&claimed.route, &claimed.letter)
+                .expect("composes");
             let until = CancellationToken::new();
             let sent = self.receiver.send(&claimed.route, prepared, &until).await;
             ended.push((claimed, Ending::Dispatched(sent.outcome, sent.kept)));

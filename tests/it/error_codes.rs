@@ -209,7 +209,7 @@ async fn settle(h: &Harness, peers: &Arc<Peers>) {
         let mut ended = Vec::new();
         for claimed in claim.messages {
             assert!(engine.may_leave(&claimed).await.expect("looks"));
-            let (outcome, kept) = match peers.prepare(&claimed.letter) {
+            let (outcome, kept) = match peers.prepare(&claimed.route, &claimed.letter) {
                 Ok(prepared) => {
                     let go_on = CancellationToken::new();
                     let sent = peers.send(&claimed.route, prepared, &go_on).await;

@@ -159,7 +159,7 @@ both!(
         let (ada, leads) = greeted(&h, &["one@example.com", "two@example.com"], json!({})).await;
         let (_, execution) = message(&h, &leads[1], "hello").await;
         // By the address that a message asked for answers to, whoever writes.
-        let tag = h.services.secrets.tag(h.admin.workspace, execution.uuid());
+        let tag = h.services.marks.seal.tag(h.admin.workspace, execution);
         let to = tagged("ada@ours.example", &tag)
             .expect("short")
             .to_uppercase();
@@ -218,7 +218,7 @@ both!(
     |h: Harness| async move {
         let (_, leads) = greeted(&h, &["one@example.com"], json!({})).await;
         let (id, execution) = message(&h, &leads[0], "hello").await;
-        let tag = h.services.secrets.tag(h.admin.workspace, execution.uuid());
+        let tag = h.services.marks.seal.tag(h.admin.workspace, execution);
         let headers = format!("In-Reply-To: {id}\r\n");
         let to = tagged("ada@ours.example", &tag).expect("short");
         let written = Written {

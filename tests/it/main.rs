@@ -17,6 +17,7 @@ mod connections;
 mod consent;
 mod contract;
 mod deadlocks;
+mod dkim;
 mod edits;
 mod enrol;
 mod erasure;

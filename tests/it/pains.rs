@@ -127,7 +127,9 @@ async fn step(engine: &Engine, receiver: &Receiver, room: usize) -> (usize, bool
             ended.push((claimed, Ending::Released));
             continue;
         }
-        let prepared = receiver.prepare(&claimed.letter).expect("composes");
+        let prepared = receiver
+            .prepare(&claimed.route, &claimed.letter)
+            .expect("composes");
         let sent = receiver
             .send(&claimed.route, prepared, &CancellationToken::new())
             .await;
@@ -246,7 +248,9 @@ both!(
                     ended.push((claimed, Ending::Released));
                     continue;
                 }
-                let prepared = receiver.prepare(&claimed.letter).expect("composes");
+                let prepared = receiver
+                    .prepare(&claimed.route, &claimed.letter)
+                    .expect("composes");
                 let token = CancellationToken::new();
                 let sent = receiver.send(&claimed.route, prepared, &token).await;
                 ended.push((claimed, Ending::Dispatched(sent.outcome, sent.kept)));
@@ -343,7 +347,9 @@ both!(
         let dying = node(&h, &receiver).await;
         let claim = dying.claim(6, &|_: LaneId| 6).await.expect("claims");
         for claimed in claim.messages.iter().take(3) {
-            let prepared = receiver.prepare(&claimed.letter).expect("composes");
+            let prepared = receiver
+                .prepare(&claimed.route, &claimed.letter)
+                .expect("composes");
             receiver
                 .send(&claimed.route, prepared, &CancellationToken::new())
                 .await;

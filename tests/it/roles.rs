@@ -37,6 +37,9 @@ pub async fn code(h: &Harness, caller: Option<&Caller>, made: &Made) -> String {
 /// What only an admin does.
 const ADMIN: &[&str] = &[
     "auditEntries",
+    "dkimKeyCreate",
+    "dkimKeyDelete",
+    "dkimKeyUpdate",
     "senderCreate",
     "senderCheck",
     "senderUpdate",

@@ -30,6 +30,8 @@ fn mail(from: &str, to: &str) -> Composed {
         date: DateTime::from_timestamp(1_795_422_600, 0).unwrap(),
         from_name: "Ada".into(),
         from_address: format!("{from}@example.com"),
+        reply_to: None,
+        opt_out_by_mail: false,
         to_name: None,
         to_address: to.to_owned(),
         subject: "Hello".into(),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use cadenza::app::tracking;
-use cadenza::channel::dispatch::{Channel, Prepared, Route, Sending, Sent};
+use cadenza::channel::dispatch::{Channel, Letter, Prepared, Route, Sending, Sent, Transports};
 use cadenza::domain::outcome::Outcome;
 use cadenza::domain::tracking::BaseUrl;
 use cadenza::engine::record::Ending;
@@ -30,9 +30,20 @@ const HTML: &str = "<p>Hello <a href=\"https://shop.example/?a=1&amp;b=2\">shop<
 
 /// Takes every email, and keeps it as it came.
 #[derive(Clone, Default)]
-struct Mailroom(Arc<Mutex<Vec<String>>>);
+pub struct Mailroom {
+    mails: Arc<Mutex<Vec<String>>>,
+    /// What makes emails ready, where they are to be signed as they are in earnest.
+    transports: Option<Arc<Transports>>,
+}
 
 impl Channel for Mailroom {
+    fn prepare(&self, route: &Route, letter: &Letter) -> Result<Prepared, Box<Outcome>> {
+        match &self.transports {
+            Some(transports) => transports.prepare(route, letter),
+            None => letter.prepare(),
+        }
+    }
+
     fn send<'a>(
         &'a self,
         _: &'a Route,
@@ -40,7 +51,7 @@ impl Channel for Mailroom {
         _: &'a CancellationToken,
     ) -> Sending<'a> {
         Box::pin(async move {
-            self.0.lock().expect("mails").push(message.content());
+            self.mails.lock().expect("mails").push(message.content());
             let response = "ok".into();
             Sent::from(Outcome::Sent { response })
         })
@@ -48,8 +59,16 @@ impl Channel for Mailroom {
 }
 
 impl Mailroom {
+    /// One whose emails are signed.
+    pub fn signing(h: &Harness) -> Self {
+        Self {
+            transports: Some(Arc::clone(&h.services.transports)),
+            ..Self::default()
+        }
+    }
+
     /// An engine that marks emails as the services say.
-    async fn engine(&self, h: &Harness) -> Engine {
+    pub async fn engine(&self, h: &Harness) -> Engine {
         let s = &h.services;
         let config = EngineConfig {
             marks: Some(s.marks.clone()),
@@ -69,21 +88,23 @@ impl Mailroom {
     }
 
     /// Sends what is due until nothing changes any more; answers what came, in its order.
-    async fn settle(&self, h: &Harness) -> Vec<String> {
+    pub async fn settle(&self, h: &Harness) -> Vec<String> {
         let engine = self.engine(h).await;
         for _ in 0..50 {
             let claim = engine.claim(50, &|_: LaneId| 50).await.expect("claims");
             let mut ended = Vec::new();
             for claimed in claim.messages {
                 assert!(engine.may_leave(&claimed).await.expect("looks"));
-                let prepared = self.prepare(&claimed.letter).expect("composes");
+                let prepared = self
+                    .prepare(&claimed.route, &claimed.letter)
+                    .expect("composes");
                 let never = CancellationToken::new();
                 let sent = self.send(&claimed.route, prepared, &never).await;
                 ended.push((claimed, Ending::Dispatched(sent.outcome, sent.kept)));
             }
             engine.record(&ended).await.expect("records");
             if !claim.progressed {
-                return std::mem::take(&mut *self.0.lock().expect("mails"));
+                return std::mem::take(&mut *self.mails.lock().expect("mails"));
             }
         }
         panic!("the engine never comes to rest");

@@ -131,6 +131,7 @@ pub async fn objects(h: &Harness, names: &[&str]) -> Objects {
             "webhookSubscription { id }",
         )
         .await;
+    let dkim = crate::dkim::key(h, &format!("{}.example", names[0]), "s1").await;
     let input = json!({ "csv": format!("email\n{}-three@example.com\n", names[0]) });
     let bulk = import(h, input).await;
     finish(h).await;
@@ -169,6 +170,7 @@ pub async fn objects(h: &Harness, names: &[&str]) -> Objects {
         ("opp", opportunity),
         ("workflow", text(&workflow["workflow"]["id"])),
         ("webhook", text(&webhook["webhookSubscription"]["id"])),
+        ("dkim", text(&dkim["id"])),
         ("bulk", text(&bulk["id"])),
         ("token", h.admin.token.to_string()),
         ("ws", h.admin.workspace.to_string()),
@@ -380,6 +382,12 @@ fn mutation(name: &str, path: &str, ours: &Objects) -> Option<(String, Value)> {
             "webhookSubscription { url }",
             json!({}),
         ),
+        "dkimKeyUpdate" => (
+            "DkimKeyUpdateInput",
+            "dkimKey { domain }",
+            json!({ "enabled": true, "evenUnpublished": true }),
+        ),
+        "dkimKeyDelete" => ("DkimKeyDeleteInput", "deletedId", json!({})),
         "senderCheck" => ("SenderCheckInput", "sender { id }", json!({})),
         "senderUpdate" => (
             "SenderUpdateInput",
@@ -532,6 +540,7 @@ async fn everything(h: &Harness) -> Value {
         leads(first: 250) { nodes { id status stopReason dueAt person { id } } }
         people(first: 250) { nodes { id email firstName updatedAt } }
         senders { id name enabled dailyCap }
+        dkimKeys { id domain selector enabled updatedAt }
         pipelines { id name stages { id name } }
         opportunities(first: 250) { nodes { id name stage { id } updatedAt } }
         workflows { id name enabled filter sequence { id } enrolled updatedAt }

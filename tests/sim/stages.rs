@@ -115,7 +115,10 @@ impl World {
     }
 
     async fn hand_over(&mut self, claimed: &Claimed) -> Ending {
-        let prepared = self.provider.prepare(&claimed.letter).expect("composes");
+        let prepared = self
+            .provider
+            .prepare(&claimed.route, &claimed.letter)
+            .expect("composes");
         let (key, recipient) = (provider::key(&prepared), prepared.recipient());
         let content = prepared.content();
         let taken_before = self.provider.taken.lock().expect("ledger").len();

@@ -10,6 +10,8 @@ fn email() -> Email {
         date: Utc.with_ymd_and_hms(2026, 11, 23, 8, 30, 0).unwrap(),
         from_name: "Ada Lovelace".into(),
         from_address: "ada@example.com".into(),
+        reply_to: None,
+        opt_out_by_mail: false,
         to_name: Some("Zoë O'Neil".into()),
         to_address: "zoe@example.org".into(),
         subject: "Grüße, and a question".into(),

@@ -18,6 +18,12 @@ pub enum CheckKind {
     Login,
     /// Whether the server lets it send from its address or number.
     Address,
+    /// Whether its domain lets the server send for it (SPF).
+    Spf,
+    /// Whether its emails are signed, and receivers find the key (DKIM).
+    Dkim,
+    /// What its domain asks receivers to do with what is neither (DMARC).
+    Dmarc,
 }
 
 /// What was found.

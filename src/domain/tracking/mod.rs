@@ -21,6 +21,10 @@ use super::id::{ExecutionId, WorkspaceId};
 pub trait Seal: Send + Sync + fmt::Debug {
     /// A token that says these bytes: the same for the same ones, of letters, digits, `-` and `_`.
     fn token(&self, plain: &[u8]) -> String;
+
+    /// A tag for an address that answers to a message go to: letters and digits of which the case says
+    /// nothing.
+    fn tag(&self, workspace: WorkspaceId, message: ExecutionId) -> String;
 }
 
 /// Where openings are noted, behind the base URL and before the token.

@@ -10,6 +10,7 @@ use crate::domain::address::{EmailAddress, PhoneNumber};
 use crate::domain::execution::ExecutionStatus;
 use crate::domain::flow::{Channel, CompiledStep, CompiledVariant, Content};
 use crate::domain::id::ExecutionId;
+use crate::domain::inbox::tagged;
 use crate::domain::message::{EmailContent, TextContent};
 use crate::domain::outcome::ErrorCode;
 use crate::domain::template::MergeData;
@@ -116,6 +117,7 @@ fn email(
             date: at.now,
             from_name: sender.name.clone(),
             from_address: sender.address.clone(),
+            reply_to: reply_address(sender, &at),
             to_name: full_name(&due.person),
             to_address: to.as_str().to_owned(),
             subject,
@@ -125,9 +127,24 @@ fn email(
                 .as_ref()
                 .and_then(|thread| thread.references.last().cloned()),
             references: thread.map(|thread| thread.references).unwrap_or_default(),
+            opt_out_by_mail: sender.tagged_replies,
             marker: marker.map(Box::new),
         }),
     }))
+}
+
+/// Where the answer is asked for, where that is not the sender's address: at another one, or with a tag
+/// that tells which message is answered even if the answer does not name it.
+fn reply_address(sender: &RunningSender, at: &Circumstances<'_>) -> Option<String> {
+    let plain = sender.reply_to.as_ref().unwrap_or(&sender.address);
+    let tagged_so = at
+        .marks
+        .filter(|_| sender.tagged_replies)
+        .and_then(|marks| {
+            let tag = marks.seal.tag(sender.workspace, at.execution_id);
+            tagged(plain, &tag)
+        });
+    tagged_so.or_else(|| sender.reply_to.clone())
 }
 
 /// What marks the email, where the address is known by which its marks are reached.

@@ -36,7 +36,8 @@ pub struct SenderCheckPayload {
 pub struct SenderCheck {
     /// Whether it can send: nothing failed.
     can_send: bool,
-    /// What was looked at, in order; what comes after something that failed was not looked at.
+    /// What was looked at, in order: the server up to the first that failed, and for EMAIL by smtp what
+    /// the DNS says of the domain, with what to publish there.
     findings: Vec<SenderFinding>,
 }
 
@@ -65,6 +66,12 @@ pub enum SenderCheckKind {
     /// Whether the server lets it send from its address or number. Some servers tell only when a
     /// message comes.
     Address,
+    /// Whether the domain of an EMAIL sender lets its server send: the SPF record (RFC 7208).
+    Spf,
+    /// Whether its emails are signed, and receivers find the key: the DKIM record (RFC 6376).
+    Dkim,
+    /// What its domain asks receivers to do with emails that are neither: the DMARC record (RFC 9989).
+    Dmarc,
 }
 
 /// What a check of a sender found.
@@ -97,7 +104,7 @@ pub struct SenderCheckMutation;
 #[Object]
 impl SenderCheckMutation {
     /// Looks whether a sender could send: connects to its server, logs in and names its address, and
-    /// sends nothing. It answers within 25 seconds, and changes nothing: a sender that rests after
+    /// sends nothing. For EMAIL it also looks up whether receivers will trust what it sends. It answers within 25 seconds, and changes nothing: a sender that rests after
     /// trouble and is found well tries at once when it is enabled again by `senderUpdate`. Needs the
     /// role ADMIN.
     async fn sender_check(

@@ -43,6 +43,13 @@ pub struct SenderCreateInput {
     /// The host by which links, openings and opt-outs of its emails reach this server, such as
     /// `go.example.com`, or an address of https with a path; left out, the server's own public URL.
     tracking_domain: Option<String>,
+    /// Where answers to its emails are asked for (Reply-To); left out, at its own address.
+    reply_to: Option<String>,
+    /// Whether answers are asked for at that address with a tag, name+tag@example.com, which tells the
+    /// message that is answered also where the answer does not name it, and by which contacts may opt
+    /// out. Its mail server must deliver such addresses to the same mailbox (RFC 5233).
+    #[graphql(default_with = "Some(false)")]
+    tagged_replies: Option<bool>,
     /// Where answers to its emails arrive, to be read by IMAP; left out, nowhere that is read.
     inbox: Option<InboxInput>,
 }
@@ -73,6 +80,11 @@ pub struct SenderUpdateInput {
     /// The host by which links, openings and opt-outs of its emails reach this server; null, the server's
     /// own public URL. What was sent before stays reachable as long as the old host leads here.
     tracking_domain: MaybeUndefined<String>,
+    /// Where answers to its emails are asked for (Reply-To); null, at its own address.
+    reply_to: MaybeUndefined<String>,
+    /// Whether answers are asked for at that address with a tag, name+tag@example.com; null leaves it as it
+    /// is.
+    tagged_replies: Option<bool>,
     /// Where answers to its emails arrive, to be read by IMAP; it replaces what there is and is tried at
     /// once. Null ends the reading.
     inbox: MaybeUndefined<InboxInput>,
@@ -223,6 +235,8 @@ impl SenderMutation {
             time_zone: input.time_zone.map(|name| name.0),
             transport: Some(input.transport.into()),
             tracking_domain: Some(input.tracking_domain),
+            reply_to: Some(input.reply_to),
+            tagged_replies: input.tagged_replies,
             inbox: Some(input.inbox.map(Into::into)),
         };
         let channel = input.channel.into();
@@ -257,6 +271,8 @@ impl SenderMutation {
             time_zone: input.time_zone.map(|name| name.0),
             transport: input.transport.map(Into::into),
             tracking_domain: said(input.tracking_domain),
+            reply_to: said(input.reply_to),
+            tagged_replies: input.tagged_replies,
             inbox: said(input.inbox.map_value(Into::into)),
         };
         SenderPayload::of(app::update(ctx.services(), caller, id, change).await)

@@ -126,7 +126,10 @@ impl Run<'_> {
                 .expect("claims");
             let mut ended = Vec::new();
             for claimed in claim.messages {
-                let prepared = self.receiver.prepare(&claimed.letter).expect("composes");
+                let prepared = self
+                    .receiver
+                    .prepare(&claimed.route, &claimed.letter)
+                    .expect("composes");
                 let sent = self
                     .receiver
                     .send(&claimed.route, prepared, &CancellationToken::new())

@@ -14,6 +14,10 @@ impl Seal for Open {
     fn token(&self, plain: &[u8]) -> String {
         plain.iter().map(|byte| format!("{byte:02x}")).collect()
     }
+
+    fn tag(&self, _: WorkspaceId, message: ExecutionId) -> String {
+        message.to_string()
+    }
 }
 
 fn marker(opens: bool, clicks: bool) -> Marker {
