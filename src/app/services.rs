@@ -93,8 +93,8 @@ impl Services {
             Arc::new(ZoneDatabase::bundled()),
             secrets,
             TransportConfig {
-                // Nobody answers there.
-                name_servers: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9))],
+                // Nobody can be asked there.
+                name_servers: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
                 ..TransportConfig::default()
             },
         )

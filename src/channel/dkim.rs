@@ -27,8 +27,8 @@ use crate::domain::outcome::{Outcome, Phase};
 /// The length of a key that we make, in bits: what RFC 8301 §3.2 asks for, and the most that fits a record
 /// which every name server takes.
 const BITS: usize = 2_048;
-/// The shortest key that receivers take (RFC 8301 §3.2), in bits.
-const BITS_MIN: usize = 1_024;
+/// The shortest key that signs, in bits. Receivers take half of that (RFC 8301 §3.2), and trust it little.
+const BITS_MIN: usize = 2_048;
 /// The longest key, in bits: longer ones fit no record, and signing by them is slow.
 const BITS_MAX: usize = 4_096;
 /// The headers that are signed, where there are such, and that nobody may add where there are none: all
@@ -70,7 +70,7 @@ pub enum KeyError {
     Unreadable,
     /// Too short or too long.
     #[error(
-        "The private key has {0} bits: receivers take 1024 to 4096, and 2048 are what they ask for."
+        "The private key has {0} bits, and keys of 2048 to 4096 are used: leave it out to have one made, and publish that one."
     )]
     Length(usize),
     /// The arithmetic failed.

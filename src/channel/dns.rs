@@ -177,6 +177,14 @@ impl Dns {
 
     async fn spf(&self, resolver: &MessageAuthenticator, question: &Question<'_>) -> Spf {
         let Question { host, domain, .. } = *question;
+        // A domain has one record or none (RFC 7208 §4.5).
+        match texts(resolver, domain).await {
+            Ok(texts) if texts.iter().filter(|text| is_spf(text)).count() > 1 => {
+                return Spf::Broken;
+            }
+            Ok(_) => {}
+            Err(why) => return Spf::Unanswered(why),
+        }
         if let Some(provider) = provider(host) {
             return match self.check_host(resolver, NOBODY, question).await {
                 Spf::Allows | Spf::Omits => includes(resolver, domain, provider).await,
@@ -342,7 +350,7 @@ async fn includes(resolver: &MessageAuthenticator, domain: &str, provider: &Prov
             Ok(records) => records,
             Err(why) => return Spf::Unanswered(why),
         };
-        let spf = records.iter().filter(|text| text.starts_with("v=spf1 "));
+        let spf = records.iter().filter(|text| is_spf(text));
         for term in spf.flat_map(|text| text.split_ascii_whitespace()) {
             let term = term.trim_start_matches('+');
             let target = (term.strip_prefix("include:")).or_else(|| term.strip_prefix("redirect="));
@@ -350,6 +358,12 @@ async fn includes(resolver: &MessageAuthenticator, domain: &str, provider: &Prov
         }
     }
     Spf::Omits
+}
+
+/// Whether a text is an SPF record (RFC 7208 §4.5).
+fn is_spf(text: &str) -> bool {
+    let version = text.get(..6).unwrap_or(text);
+    version.eq_ignore_ascii_case("v=spf1") && matches!(text.as_bytes().get(6), None | Some(b' '))
 }
 
 /// The texts that are published under a name; none where there is no such name.

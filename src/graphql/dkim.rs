@@ -158,7 +158,7 @@ pub struct DkimKeyCreateInput {
     /// The name under which it is published: letters, digits, dashes and dots, at most 63 characters; left
     /// out, cadenza. A new key beside an old one needs another name.
     selector: Option<String>,
-    /// Write-only: an RSA key of 1024 to 4096 bits in PEM, to go on with one that is published already; left
+    /// Write-only: an RSA key of 2048 to 4096 bits in PEM, to go on with one that is published already; left
     /// out, one of 2048 bits is made.
     private_key: Option<String>,
 }

@@ -95,7 +95,13 @@ impl Db {
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let pool = Database::connect(postgres_options(url, POSTGRES_CONNECTIONS)).await?;
             let mut options = postgres_options(url, POSTGRES_BOUNDED);
-            options.statement_timeout(within);
+            options
+                .statement_timeout(within)
+                // Filters pass one row of a million or all of them: a plan that was made for any value
+                // reads a million rows to find one.
+                .map_sqlx_postgres_opts(|options| {
+                    options.options([("plan_cache_mode", "force_custom_plan")])
+                });
             let bounded = Reader::pool(Database::connect(options).await?);
             Ok(Self {
                 read: Reader::pool(pool.clone()),

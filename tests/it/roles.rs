@@ -99,6 +99,7 @@ const VIEWER: &[&str] = &[
     "pipelines",
     "opportunities",
     "workflows",
+    "dkimKeys",
     "sender",
     "senders",
     "sequence",

@@ -247,6 +247,20 @@ both!(
 );
 
 both!(
+    a_query_of_a_client_is_planned_for_what_it_asks,
+    |h: Harness| async move {
+        let db = h.services.db.bounded();
+        // SQLite plans a statement once, and is told facts instead.
+        if db.is_shared() {
+            let statement = "SELECT count(*) AS n FROM pg_settings
+                WHERE name = 'plan_cache_mode' AND setting = 'force_custom_plan'";
+            let planned = sql::number(db.read(), statement, Arguments::new()).await;
+            assert_eq!(planned.expect("a number"), 1);
+        }
+    }
+);
+
+both!(
     a_transaction_that_the_database_undid_leaves_no_trace,
     |h: Harness| async move {
         let db = h.services.db.bounded();

@@ -194,7 +194,7 @@ pub struct Probe {
 
 const EVERY: &[&str] = &[
     "seq", "ver", "sender", "lead", "exec", "task", "person", "pipeline", "stage", "opp",
-    "workflow", "webhook", "bulk", "token", "ws",
+    "workflow", "webhook", "dkim", "bulk", "token", "ws",
 ];
 
 pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
@@ -221,6 +221,7 @@ pub fn probe(place: &str, ours: &Objects) -> Option<Probe> {
         (_, "id") if name.starts_with("opportunity") => &["opp"],
         (_, "id") if name.starts_with("workflow") => &["workflow"],
         (_, "id") if name.starts_with("webhook") => &["webhook"],
+        (_, "id") if name.starts_with("dkim") => &["dkim"],
         (
             "Mutation.leadsPause"
             | "Mutation.leadsResume"
