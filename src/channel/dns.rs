@@ -25,7 +25,7 @@ use tokio::time::timeout;
 
 use super::dkim::{Signer, SigningKey};
 use crate::domain::dkim::{public_key_of, record, record_name};
-use crate::domain::network::is_public;
+use crate::domain::network::{is_public, written_address};
 use crate::domain::sender::authentication::{Authentication, Dkim, Dmarc, Provider, Spf, provider};
 
 /// How long all questions about a domain may take.
@@ -191,10 +191,10 @@ impl Dns {
                 other => other,
             };
         }
-        let addresses = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            Ok(address) => vec![address],
+        let addresses = match written_address(host) {
+            Some(address) => vec![address],
             // What the machine itself takes for the host's address is what it connects to.
-            Err(_) => match tokio::net::lookup_host((host, 25)).await {
+            None => match tokio::net::lookup_host((host, 25)).await {
                 Ok(found) => found.map(|address| address.ip()).collect(),
                 Err(error) => return Spf::Unanswered(format!("{host} has no address: {error}")),
             },

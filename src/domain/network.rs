@@ -71,8 +71,7 @@ impl Reach {
     /// so does `localhost` with what is below it (RFC 6761 §6.3). Of other names only the
     /// addresses tell to which they lead.
     pub fn may_allow(&self, host: &str) -> bool {
-        let host = host.trim_matches(['[', ']']);
-        if let Ok(address) = host.parse() {
+        if let Some(address) = written_address(host) {
             return self.allows(address);
         }
         let name = host.trim_end_matches('.').to_ascii_lowercase();
@@ -80,6 +79,11 @@ impl Reach {
         let here: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         !is_here || here.into_iter().any(|address| self.allows(address))
     }
+}
+
+/// The address that a host is, where it is written as one, with or without brackets.
+pub fn written_address(host: &str) -> Option<IpAddr> {
+    host.trim_matches(['[', ']']).parse().ok()
 }
 
 /// A network of IPv4 addresses that are written as IPv6 has them is one of IPv4.

@@ -7,6 +7,7 @@
 
 use super::check::{CheckKind, Finding};
 use crate::domain::dkim::DnsRecord;
+use crate::domain::network::written_address;
 
 /// A company through whose servers many senders send, and what it asks them to publish.
 #[derive(Debug, PartialEq, Eq)]
@@ -159,11 +160,11 @@ impl Spf {
     fn finding(&self, domain: &str, host: &str) -> Finding {
         let kind = CheckKind::Spf;
         let provider = provider(host);
-        let mechanism = match (provider, host.parse::<std::net::IpAddr>()) {
+        let mechanism = match (provider, written_address(host)) {
             (Some(provider), _) => format!("include:{}", provider.include),
-            (None, Ok(std::net::IpAddr::V4(address))) => format!("ip4:{address}"),
-            (None, Ok(std::net::IpAddr::V6(address))) => format!("ip6:{address}"),
-            (None, Err(_)) => format!("a:{host}"),
+            (None, Some(address)) if address.is_ipv4() => format!("ip4:{address}"),
+            (None, Some(address)) => format!("ip6:{address}"),
+            (None, None) => format!("a:{host}"),
         };
         let name = provider.map_or(host, |provider| provider.name);
         match self {
