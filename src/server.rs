@@ -257,7 +257,7 @@ impl Server {
             marks: Some(services.marks.clone()),
             ..EngineConfig::default()
         };
-        let transports = Arc::clone(&services.transports);
+        let (transports, grants) = (Arc::clone(&services.transports), services.grants.clone());
         let engine = Arc::new(Engine::new(
             services.db.clone(),
             services.clock.clone(),
@@ -282,6 +282,7 @@ impl Server {
         self.spawn(|shutdown| async move {
             engine.run(shutdown).await;
             transports.close().await;
+            grants.settled().await;
         });
         Ok(())
     }

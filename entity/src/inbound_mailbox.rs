@@ -11,8 +11,8 @@ pub struct Model {
     pub workspace_id: Uuid,
     #[sea_orm(column_type = "JsonBinary")]
     pub place: Json,
-    #[sea_orm(column_type = "Text")]
-    pub secret: String,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub secret: Option<String>,
     pub revision: i32,
     pub uid_validity: Option<i64>,
     pub last_uid: Option<i64>,

@@ -23,6 +23,7 @@ pub mod person;
 pub mod pipeline;
 pub mod quota;
 pub mod sender;
+pub mod sender_grant;
 pub mod sequence;
 pub mod sequence_version;
 pub mod stage;

@@ -22,12 +22,13 @@ pub(crate) const UP: &[&str] = &[
     "CREATE INDEX inbound_message_lead ON inbound_message (lead_id, id) WHERE lead_id IS NOT NULL",
     "CREATE INDEX inbound_message_unmatched ON inbound_message (received_at)
         WHERE matched_by IS NULL",
-    // The mailboxes that are read for senders: where each is, how far it was read, by whom.
+    // The mailboxes that are read for senders: where each is, how far it was read, by whom. Without a
+    // secret the login is by the sender's grant.
     "CREATE TABLE inbound_mailbox (
         sender_id UUID PRIMARY KEY REFERENCES sender (id),
         workspace_id UUID NOT NULL REFERENCES workspace (id),
         place JSON NOT NULL,
-        secret TEXT NOT NULL,
+        secret TEXT,
         revision INTEGER NOT NULL,
         uid_validity BIGINT,
         last_uid BIGINT,

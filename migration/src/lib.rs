@@ -9,6 +9,7 @@ use sea_orm_migration::prelude::*;
 mod audit;
 mod inbound;
 mod m20261123_000001_initial;
+mod oauth;
 mod sqlite_facts;
 mod webhook;
 mod workflow;

@@ -8,7 +8,7 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
-use crate::{audit, inbound, sqlite_facts, webhook, workflow};
+use crate::{audit, inbound, oauth, sqlite_facts, webhook, workflow};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -48,6 +48,7 @@ const TABLES: &[&str] = &[
     "inbound_message",
     "inbound_mailbox",
     "webhook_subscription",
+    "sender_grant",
     "instance",
 ];
 
@@ -520,6 +521,7 @@ impl MigrationTrait for Migration {
             .chain(audit::UP)
             .chain(inbound::UP)
             .chain(webhook::UP)
+            .chain(oauth::UP)
         {
             let mut statement = statement
                 .replace(" UUID", &format!(" {uuid}"))

@@ -12,6 +12,7 @@ pub mod engagement;
 pub mod execution;
 pub mod given_up;
 mod name;
+pub mod oauth;
 pub mod opportunity;
 pub mod person;
 pub mod pipeline;
@@ -32,7 +33,7 @@ pub mod workspace;
 
 use strum::{Display, EnumString, IntoStaticStr};
 
-pub use self::services::{Services, transports_with};
+pub use self::services::Services;
 use crate::domain::id::{TokenId, WorkspaceId};
 use crate::domain::scope::SequenceScope;
 use crate::store::StoreError;

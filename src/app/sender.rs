@@ -10,15 +10,19 @@ use crate::domain::id::SenderId;
 use crate::domain::pace::Pace;
 use crate::domain::sender::{Transport, WarmUp};
 use crate::domain::tracking::BaseUrl;
-use crate::store::dialect;
 use crate::store::sender::{self, SENDERS_MAX, Sender};
+use crate::store::{dialect, grant};
 
 mod check;
 mod inbox;
+mod oauth;
 mod transport;
+
+use oauth::GrantNow;
 
 pub use check::check;
 pub use inbox::InboxInput;
+pub use oauth::OAuthInput;
 pub use transport::{SmtpInput, TransportInput, TwilioInput};
 
 /// The longest name, label or user name, in characters.
@@ -65,6 +69,8 @@ pub struct Change {
     pub tagged_replies: Option<bool>,
     /// Where answers arrive.
     pub inbox: Option<Option<InboxInput>>,
+    /// What access tokens are got with.
+    pub oauth: Option<Option<OAuthInput>>,
 }
 
 /// Makes a sender, switched on.
@@ -80,7 +86,8 @@ pub async fn create(
     mut change: Change,
 ) -> Result<Sender, AppError> {
     let now = services.clock.now();
-    let inbox = change.inbox.take().flatten();
+    let now_granted = GrantNow::of(false, change.oauth.as_ref());
+    let (inbox, oauth) = (change.inbox.take().flatten(), change.oauth.take().flatten());
     let mut draft = blank(services.entropy.id(now), now);
     let mut wrong = Vec::new();
     draft.channel = channel;
@@ -88,7 +95,7 @@ pub async fn create(
         Ok(address) => draft.address = address,
         Err(refusal) => wrong.push(refusal),
     }
-    wrong.extend(apply(services, caller, &mut draft, change));
+    wrong.extend(apply(services, caller, &mut draft, (change, now_granted)));
     if !wrong.is_empty() {
         return Err(AppError::Refused(wrong));
     }
@@ -99,11 +106,18 @@ pub async fn create(
         return Err(Refusal::new(RefusalCode::Limit, message, &[]).into());
     }
     sender::insert(&tx, caller.workspace, &draft).await?;
-    if inbox.is_some() {
-        let wrong = inbox::apply(services, &tx, caller, &draft, inbox).await?;
-        if !wrong.is_empty() {
-            return Err(AppError::Refused(wrong));
-        }
+    let is_read = inbox.is_some();
+    let mut wrong = Vec::new();
+    if is_read {
+        wrong = inbox::apply(services, &tx, caller, &draft, (inbox, now_granted)).await?;
+    }
+    if oauth.is_some() {
+        wrong.extend(oauth::apply(services, &tx, caller, &draft, oauth).await?);
+    }
+    if !wrong.is_empty() {
+        return Err(AppError::Refused(wrong));
+    }
+    if is_read {
         dialect::notify(&tx).await?;
     }
     tx.commit().await?;
@@ -122,16 +136,28 @@ pub async fn update(
     id: SenderId,
     mut change: Change,
 ) -> Result<Sender, AppError> {
-    let inbox = change.inbox.take();
+    let (inbox, oauth) = (change.inbox.take(), change.oauth.take());
+    let is_enabled = change.enabled == Some(true);
     let tx = services.db.begin().await?;
     let Some(before) = sender::lock(&tx, caller.workspace, id).await? else {
         return Err(not_there().into());
     };
+    let had = grant::find_many(&tx, caller.workspace, &[id]).await?;
+    let now_granted = GrantNow::of(!had.is_empty(), oauth.as_ref());
     let mut changed = before.clone();
-    let mut wrong = apply(services, caller, &mut changed, change);
-    let is_same = changed == before && inbox.is_none();
+    let mut wrong = apply(services, caller, &mut changed, (change, now_granted));
+    if now_granted.is_written {
+        recover(&mut changed);
+    }
+    let mut is_same = changed == before && inbox.is_none() && oauth.is_none();
     if let Some(inbox) = inbox {
+        let inbox = (inbox, now_granted);
         wrong.extend(inbox::apply(services, &tx, caller, &changed, inbox).await?);
+    }
+    if let Some(oauth) = oauth {
+        wrong.extend(oauth::apply(services, &tx, caller, &changed, oauth).await?);
+    } else if is_enabled {
+        is_same &= !grant::try_at_once(&tx, caller.workspace, id).await?;
     }
     if !wrong.is_empty() {
         return Err(AppError::Refused(wrong));
@@ -209,7 +235,7 @@ fn apply(
     services: &Services,
     caller: &Caller,
     sender: &mut Sender,
-    change: Change,
+    (change, granted): (Change, GrantNow),
 ) -> Vec<Refusal> {
     let mut wrong = Vec::new();
     if let Some(name) = change.name {
@@ -250,13 +276,10 @@ fn apply(
     }
     // Whoever switches a sender on, or repairs how it sends, wants it to try again now.
     if change.enabled == Some(true) || change.transport.is_some() {
-        (
-            sender.unhealthy_until,
-            sender.unhealthy_reason,
-            sender.failures,
-        ) = (None, None, 0);
+        recover(sender);
     }
     if let Some(written) = change.transport {
+        let written = (written, granted);
         wrong.extend(transport::apply(services, caller, sender, written));
     }
     if let Some(enabled) = change.enabled {
@@ -295,6 +318,13 @@ fn reply_to(written: &str) -> Result<String, Refusal> {
     let address = EmailAddress::parse(written);
     let address = address.map_err(|error| Refusal::invalid(error.to_string(), &["replyTo"]))?;
     Ok(address.as_str().to_owned())
+}
+
+/// Forgets a sender's trouble, so that it tries again at once.
+fn recover(sender: &mut Sender) {
+    sender.unhealthy_until = None;
+    sender.unhealthy_reason = None;
+    sender.failures = 0;
 }
 
 fn tracking_url(written: &str) -> Result<BaseUrl, Refusal> {

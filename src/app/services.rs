@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::analytics::Analytics;
+use super::oauth::Grants;
 use super::token::access::Access;
 use crate::bus::Bus;
 use crate::channel::dispatch::{Route, TransportConfig, Transports};
@@ -33,6 +34,8 @@ pub struct Services {
     pub marks: Marks,
     /// The ways by which messages leave.
     pub transports: Arc<Transports>,
+    /// What senders' access tokens are got with.
+    pub grants: Grants,
     /// The bells of the process.
     pub wake: Wake,
     /// The event log, live.
@@ -54,7 +57,10 @@ impl Services {
         secrets: Arc<Secrets>,
         transports: TransportConfig,
     ) -> Self {
-        let transports = transports_with(transports, Arc::clone(&secrets));
+        let web = transports.web.clone();
+        let of = (db.clone(), clock.clone(), entropy.clone());
+        let grants = Grants::new(of.0, of.1, of.2, Arc::clone(&secrets), web);
+        let transports = transports_with(transports, Arc::clone(&secrets), grants.clone());
         let seal = Arc::clone(&secrets) as _;
         let wake = Wake::default();
         let bus = Bus::new(db.clone(), wake.clone());
@@ -68,11 +74,23 @@ impl Services {
             secrets,
             marks: Marks { seal, base: None },
             transports: Arc::new(transports),
+            grants,
             wake,
             bus,
             access,
             analytics,
         }
+    }
+
+    /// The same, whose messages leave otherwise.
+    #[must_use]
+    pub fn by(mut self, transports: TransportConfig) -> Self {
+        let (secrets, web) = (Arc::clone(&self.secrets), transports.web.clone());
+        let of = (self.db.clone(), self.clock.clone(), self.entropy.clone());
+        self.grants = Grants::new(of.0, of.1, of.2, Arc::clone(&secrets), web);
+        let transports = transports_with(transports, secrets, self.grants.clone());
+        self.transports = Arc::new(transports);
+        self
     }
 
     /// The same, reached from outside by this address; `None`, by none.
@@ -103,8 +121,12 @@ impl Services {
 }
 
 /// Transports that open with these keys what was sealed for senders, and make with them what requests
-/// are signed with.
-pub fn transports_with(config: TransportConfig, secrets: Arc<Secrets>) -> Transports {
+/// are signed with; access tokens are those of these grants.
+fn transports_with(
+    config: TransportConfig,
+    secrets: Arc<Secrets>,
+    grants: Grants,
+) -> Transports {
     let of_keys = Arc::clone(&secrets);
     let open_key = move |workspace, key: &SigningKey| {
         let opened = of_keys.open(workspace, key.id.uuid(), &key.sealed);
@@ -119,5 +141,10 @@ pub fn transports_with(config: TransportConfig, secrets: Arc<Secrets>) -> Transp
         }
         Route::Webhook(workspace) => Ok(Some(secrets.webhook_secret(*workspace))),
     };
-    Transports::new(config, Box::new(open), Box::new(open_key))
+    Transports::new(
+        config,
+        Box::new(open),
+        Box::new(open_key),
+        Arc::new(grants),
+    )
 }

@@ -10,11 +10,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::carrier::{Carrier, Doing, Opener, misfit};
-pub use super::carrier::{OpenSecret, Route, SenderProbe, SenderRoute};
+use super::carrier::{Carrier, Opener, misfit};
+pub use super::carrier::{Doing, OpenSecret, Route, SenderProbe, SenderRoute};
 use super::dkim::{OpenKey, Signer, Signers, SigningKey};
 use super::dns::Dns;
 pub use super::letter::{Kept, Letter, Prepared, Sent};
+use super::oauth::AccessTokens;
 use super::outbox::Outbox;
 use super::smtp::{OUT_OF_REACH, SmtpCarrier};
 use super::twilio::TwilioCarrier;
@@ -99,11 +100,13 @@ impl Default for TransportConfig {
 }
 
 impl Transports {
-    /// Transports that work so, and learn secrets by `open_secret` and keys by `open_key`.
+    /// Transports that work so, learn secrets by `open_secret`, keys by `open_key` and access tokens of
+    /// grants by `tokens`.
     pub fn new(
         config: TransportConfig,
         open_secret: Box<OpenSecret>,
         open_key: Box<OpenKey>,
+        tokens: Arc<dyn AccessTokens>,
     ) -> Self {
         let TransportConfig {
             hello_name,
@@ -121,7 +124,7 @@ impl Transports {
                 hello_name.clone(),
                 connections_max,
                 smtp_reach.clone(),
-                opener.clone(),
+                (opener.clone(), tokens),
             )),
             Box::new(TwilioCarrier::new(web.clone(), opener.clone(), public_url)),
             Box::new(WebhookCarrier::new(web.clone(), opener)),
@@ -195,7 +198,7 @@ impl Transports {
 /// The time was over while what follows `last` was looked at.
 fn unfinished(last: Option<CheckKind>) -> Finding {
     let kind = match last {
-        None => CheckKind::Connection,
+        None | Some(CheckKind::Grant) => CheckKind::Connection,
         Some(CheckKind::Connection) => CheckKind::Login,
         Some(_) => CheckKind::Address,
     };

@@ -11,6 +11,7 @@ pub mod email;
 pub mod imap;
 mod letter;
 pub mod mime;
+pub mod oauth;
 mod outbox;
 mod secret;
 pub mod smtp;

@@ -5,6 +5,7 @@ use strum::{Display, EnumString, IntoStaticStr};
 
 use super::id::ExecutionId;
 use super::inbound::Class;
+use super::oauth::MailLogin;
 use super::sender::SmtpSecurity;
 
 /// The folder that is read unless told otherwise (RFC 9051 §5.1).
@@ -24,7 +25,7 @@ pub struct Inbox {
     /// Who logs in.
     pub username: String,
     /// By what.
-    pub login: InboxLogin,
+    pub login: MailLogin,
     /// The folder that is read.
     pub folder: String,
 }
@@ -38,19 +39,6 @@ impl Inbox {
             && self.username == other.username
             && self.folder == other.folder
     }
-}
-
-/// By what somebody logs in at a mailbox.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, IntoStaticStr,
-)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
-pub enum InboxLogin {
-    /// A password.
-    Password,
-    /// An access token of OAuth 2, by SASL XOAUTH2.
-    Xoauth2,
 }
 
 /// How the reading of a mailbox stands.
@@ -179,11 +167,11 @@ mod tests {
             port: 993,
             security: SmtpSecurity::Tls,
             username: "ana".into(),
-            login: InboxLogin::Password,
+            login: MailLogin::Password,
             folder: INBOX.into(),
         };
         let mut other = inbox.clone();
-        other.login = InboxLogin::Xoauth2;
+        other.login = MailLogin::Xoauth2;
         other.host = "IMAP.example.com".into();
         assert!(inbox.is_same_folder(&other));
         other.username = "bob".into();

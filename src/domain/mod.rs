@@ -29,6 +29,7 @@ pub mod lead_filter;
 pub mod merge;
 pub mod message;
 pub mod network;
+pub mod oauth;
 pub mod outcome;
 pub mod pace;
 pub mod person_filter;

@@ -4,6 +4,8 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr};
 
+use super::oauth::MailLogin;
+
 pub mod authentication;
 pub mod check;
 
@@ -36,6 +38,9 @@ pub struct SmtpTransport {
     /// Who logs in, where the server asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
+    /// By what.
+    #[serde(default, skip_serializing_if = "MailLogin::is_password")]
+    pub login: MailLogin,
 }
 
 /// Where Twilio's own API is.

@@ -3,6 +3,7 @@
 mod check;
 mod inbox;
 mod mutation;
+mod oauth;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::store;
 use crate::store::lane::{QuotaKey, QuotaKind};
 
 use self::inbox::{Inbox, InboxOf};
+use self::oauth::{GrantOf, MailLogin, OAuthGrant};
 
 pub use self::check::SenderCheckMutation;
 pub use self::mutation::SenderMutation;
@@ -98,6 +100,7 @@ impl Sender {
                 port: i32::from(smtp.port),
                 security: smtp.security.into(),
                 username: smtp.username.clone(),
+                login: smtp.login.into(),
             }),
             domain::Transport::Twilio(twilio) => SenderTransport::Twilio(TwilioTransport {
                 base_url: twilio
@@ -139,6 +142,13 @@ impl Sender {
     async fn inbox(&self, ctx: &Context<'_>) -> Result<Option<Inbox>> {
         let found = ctx.loaders()?.load_one(InboxOf(self.0.id)).await?;
         Ok(found.map(|inbox| Inbox::clone(&inbox)))
+    }
+
+    /// What the access tokens are got with by which its transport and its inbox log in (XOAUTH2); null where it
+    /// has no grant.
+    async fn oauth(&self, ctx: &Context<'_>) -> Result<Option<OAuthGrant>> {
+        let found = ctx.loaders()?.load_one(GrantOf(self.0.id)).await?;
+        Ok(found.map(|grant| OAuthGrant::clone(&grant)))
     }
 
     /// How many messages it has sent today, on its own clock.
@@ -235,6 +245,8 @@ pub struct SmtpTransport {
     security: SmtpSecurity,
     /// Who logs in; null where nobody does.
     username: Option<String>,
+    /// By what.
+    login: MailLogin,
 }
 
 /// An account with Twilio, or with a provider that speaks its API.

@@ -5,6 +5,7 @@
 //! from a mail server or a provider. Whichever way the same mail comes, and however often, it is
 //! handled once.
 
+mod opening;
 pub mod reading;
 pub mod signed;
 mod take;

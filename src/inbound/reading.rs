@@ -15,14 +15,13 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::opening::{OpenError, open};
 use super::{Incoming, Place, TakeError, UNMATCHED_KEPT, take_in};
 use crate::app::Services;
-use crate::channel::imap::{ImapConfig, ImapError, ImapTimeouts, Mailbox};
-use crate::channel::smtp::{Secret, Security};
+use crate::channel::imap::{ImapError, Mailbox};
 use crate::clock::from_ms;
 use crate::domain::id::{WorkerId, WorkspaceId};
 use crate::domain::inbox::InboxState;
-use crate::domain::sender::SmtpSecurity;
 use crate::store::mailbox::{self, Cursor, Held, Row};
 use crate::store::{StoreError, inbound};
 
@@ -179,9 +178,8 @@ enum ReadError {
     /// Somebody else reads it by now, or it is read otherwise.
     #[error("it is another's")]
     Lost,
-    /// The password or token cannot be opened.
-    #[error("The password or token cannot be opened ({0}): give it again.")]
-    Secret(String),
+    #[error(transparent)]
+    Open(#[from] OpenError),
     #[error(transparent)]
     Imap(#[from] ImapError),
     #[error(transparent)]
@@ -205,7 +203,7 @@ async fn read(services: Services, held: Held, row: Row, shutdown: CancellationTo
     let Err(error) = ended;
     let pauses = match &error {
         ReadError::Lost => return,
-        ReadError::Imap(error) if error.is_login() => LOGIN_PAUSE,
+        ReadError::Open(error) if error.is_login() => LOGIN_PAUSE,
         _ => PAUSE,
     };
     let pause = pauses.0.saturating_mul(1 << failures.min(16)).min(pauses.1);
@@ -232,7 +230,7 @@ enum Never {}
 
 impl Reading<'_> {
     async fn run(&self, failures: &mut u32) -> Result<Never, ReadError> {
-        let mut mailbox = Mailbox::open(&self.config()?).await?;
+        let mut mailbox = open(self.services, self.row).await?;
         let (state, wait) = match mailbox.has_idle() {
             true => (InboxState::Watched, IDLE),
             false => (InboxState::Polled, POLL),
@@ -349,30 +347,5 @@ impl Reading<'_> {
                 Err(error) => return error.into(),
             }
         }
-    }
-
-    fn config(&self) -> Result<ImapConfig, ReadError> {
-        let place = mailbox::place(self.row)?;
-        let workspace = WorkspaceId::from_uuid(self.row.workspace_id);
-        let (secrets, sender) = (&self.services.secrets, self.row.sender_id);
-        let secret = secrets
-            .open(workspace, sender, &self.row.secret)
-            .map_err(|error| ReadError::Secret(error.to_string()))?;
-        Ok(ImapConfig {
-            host: place.host,
-            port: place.port,
-            reach: self.services.transports.mail_reach().clone(),
-            security: match place.security {
-                SmtpSecurity::None => Security::None,
-                SmtpSecurity::Starttls => Security::StartTls,
-                SmtpSecurity::Tls => Security::Tls,
-            },
-            username: place.username,
-            login: place.login,
-            secret: Secret::new(secret),
-            folder: place.folder,
-            timeouts: ImapTimeouts::default(),
-            extra_roots: Vec::new(),
-        })
     }
 }

@@ -46,7 +46,8 @@ pub fn place(row: &Row) -> Result<Inbox> {
 }
 
 /// Writes down where a sender's mailbox is. Whoever reads it under the old words stops; what was read
-/// counts on where `keeps_cursor` says that it is the same folder.
+/// counts on where `keeps_cursor` says that it is the same folder. Without a secret the login is by the
+/// sender's grant.
 ///
 /// # Errors
 /// [`StoreError`] as the database has it.
@@ -54,7 +55,7 @@ pub async fn put(
     tx: &impl ConnectionTrait,
     workspace: WorkspaceId,
     sender: SenderId,
-    (inbox, secret): (&Inbox, &str),
+    (inbox, secret): (&Inbox, Option<&str>),
     keeps_cursor: bool,
 ) -> Result<()> {
     let place =
@@ -63,7 +64,7 @@ pub async fn put(
         .with(sender.uuid())
         .with(workspace.uuid())
         .with(place)
-        .with(secret)
+        .with(secret.map(str::to_owned))
         .with(keeps_cursor);
     let statement = "INSERT INTO inbound_mailbox
              (sender_id, workspace_id, place, secret, revision, state, failures)
@@ -74,6 +75,22 @@ pub async fn put(
              uid_validity = CASE WHEN $5 THEN inbound_mailbox.uid_validity END,
              last_uid = CASE WHEN $5 THEN inbound_mailbox.last_uid END,
              read_at = CASE WHEN $5 THEN inbound_mailbox.read_at END";
+    sql::execute(tx, statement, arguments).await?;
+    Ok(())
+}
+
+/// Lets a mailbox that is read by the sender's grant, and could not be, be tried again at once.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn try_at_once(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    sender: SenderId,
+) -> Result<()> {
+    let statement = "UPDATE inbound_mailbox SET failures = 0, retry_at = NULL
+         WHERE sender_id = $1 AND workspace_id = $2 AND secret IS NULL AND retry_at IS NOT NULL";
+    let arguments = Arguments::new().with(sender.uuid()).with(workspace.uuid());
     sql::execute(tx, statement, arguments).await?;
     Ok(())
 }

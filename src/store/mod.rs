@@ -16,6 +16,7 @@ pub mod engagement;
 pub mod enrolment;
 pub mod event;
 pub mod execution;
+pub mod grant;
 pub mod inbound;
 pub mod lane;
 pub mod lead;

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cadenza::app::transports_with;
 use cadenza::channel::dispatch::{Channel, Prepared, Route, Sending, TransportConfig, Transports};
 use cadenza::channel::smtp::{Security, SmtpConfig, SmtpPool, SmtpTimeouts};
 use cadenza::channel::web::WebConfig;
@@ -30,7 +29,7 @@ const PATIENCE: Duration = Duration::from_millis(700);
 
 /// The transports of the product, with less patience for mail servers that say nothing.
 struct Peers {
-    transports: Transports,
+    transports: Arc<Transports>,
     silent: BTreeSet<u16>,
 }
 
@@ -110,7 +109,7 @@ impl World {
             ..TransportConfig::default()
         };
         Peers {
-            transports: transports_with(config, Arc::clone(&h.services.secrets)),
+            transports: h.services.clone().by(config).transports,
             silent: [self.mute.port(), self.silent.port()].into(),
         }
     }

@@ -1,9 +1,6 @@
 //! Looking whether a sender could send: what is found of servers that are well, that refuse, and that
 //! are not there.
 
-use std::sync::Arc;
-
-use cadenza::app::transports_with;
 use cadenza::channel::dispatch::TransportConfig;
 use cadenza::channel::web::WebConfig;
 use cadenza::domain::network::{Networks, Reach};
@@ -49,7 +46,7 @@ pub fn configured(mut h: Harness, mut config: TransportConfig) -> Harness {
         // Nobody can be asked there.
         config.name_servers = vec![([127, 0, 0, 1], 0).into()];
     }
-    h.services.transports = Arc::new(transports_with(config, Arc::clone(&h.services.secrets)));
+    h.services = h.services.by(config);
     h.schema = cadenza::graphql::CadenzaSchema::new(h.services.clone());
     h
 }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use cadenza::channel::email::Email;
 use cadenza::channel::mime::{Composed, compose};
-use cadenza::channel::smtp::{Secret, Security, SmtpConfig, SmtpPool, SmtpTimeouts};
+use cadenza::channel::smtp::{
+    Proof, Secret, Security, SmtpConfig, SmtpLogin, SmtpPool, SmtpTimeouts,
+};
 use cadenza::domain::network::{Networks, Reach};
 use cadenza::domain::outcome::{ErrorCode, Outcome, Phase, RetryReason, Scope};
 use chrono::DateTime;
@@ -53,6 +55,13 @@ fn config(port: u16) -> SmtpConfig {
         timeouts: SmtpTimeouts::all(SHORT),
         max_connections: 4,
         ..SmtpConfig::new("127.0.0.1", port, Security::None)
+    }
+}
+
+fn ada(proof: Proof) -> SmtpLogin {
+    SmtpLogin {
+        username: "ada".into(),
+        proof,
     }
 }
 
@@ -407,8 +416,7 @@ async fn a_wrong_password_is_the_senders_trouble_and_a_right_one_logs_in() {
     })
     .await;
     let with = |password: &str| SmtpConfig {
-        username: Some("ada".into()),
-        password: Some(Secret::new(password)),
+        login: Some(ada(Proof::Password(Secret::new(password)))),
         ..config(sink.port())
     };
     assert!(!format!("{:?}", with("hunter2")).contains("hunter2"));
@@ -489,8 +497,7 @@ fn encrypted(sink: &SmtpSink, security: Security, root: &[u8]) -> SmtpPool {
     SmtpPool::new(SmtpConfig {
         host: "localhost".into(),
         security,
-        username: Some("ada".into()),
-        password: Some(Secret::new("good")),
+        login: Some(ada(Proof::Password(Secret::new("good")))),
         extra_roots: vec![root.to_vec()],
         timeouts: SmtpTimeouts::all(Duration::from_secs(2)),
         ..config(sink.port())

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cadenza::app::{Services, transports_with};
 use cadenza::channel::dispatch::TransportConfig;
 use cadenza::channel::web::WebConfig;
 use cadenza::domain::event::{EventKind, NewEvent};
@@ -41,11 +40,7 @@ fn reaching(h: Harness, patience: Duration) -> Harness {
         web,
         ..TransportConfig::default()
     };
-    let transports = transports_with(config, Arc::clone(&h.services.secrets));
-    let services = Services {
-        transports: Arc::new(transports),
-        ..h.services.clone()
-    };
+    let services = h.services.clone().by(config);
     Harness {
         schema: CadenzaSchema::new(services.clone()),
         services,

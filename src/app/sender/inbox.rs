@@ -2,10 +2,12 @@
 
 use sea_orm::DatabaseTransaction;
 
+use super::oauth::{GrantNow, elsewhere};
 use super::transport::{HOST_CHARS_MAX, PASSWORD_CHARS_MAX};
 use super::{Caller, Refusal, Sender, Services, TEXT_CHARS_MAX, text};
 use crate::domain::flow::Channel;
-use crate::domain::inbox::{INBOX, Inbox, InboxLogin};
+use crate::domain::inbox::{INBOX, Inbox};
+use crate::domain::oauth::MailLogin;
 use crate::domain::sender::SmtpSecurity;
 use crate::store::StoreError;
 use crate::store::mailbox;
@@ -22,8 +24,9 @@ pub struct InboxInput {
     /// Who logs in.
     pub username: String,
     /// By what.
-    pub login: InboxLogin,
-    /// The password or the token; it may be left out as long as it is the same login.
+    pub login: MailLogin,
+    /// The password or the token; it may be left out as long as it is the same login, and of XOAUTH2 where
+    /// the sender has a grant.
     pub secret: Option<String>,
     /// The folder; left out, [`INBOX`].
     pub folder: Option<String>,
@@ -39,7 +42,7 @@ pub(super) async fn apply(
     tx: &DatabaseTransaction,
     caller: &Caller,
     sender: &Sender,
-    written: Option<InboxInput>,
+    (written, grant): (Option<InboxInput>, GrantNow),
 ) -> Result<Vec<Refusal>, StoreError> {
     let workspace = caller.workspace;
     let Some(written) = written else {
@@ -74,21 +77,41 @@ pub(super) async fn apply(
             wrong.push(Refusal::invalid(message, &["inbox", "secret"]));
             None
         }
-        (None, Some(old)) if before.as_ref().is_some_and(keeps) => Some(old.secret.clone()),
+        (None, _) if inbox.login == MailLogin::Xoauth2 && grant.is_written => None,
+        (None, Some(old))
+            if before.as_ref().is_some_and(keeps) && (old.secret.is_some() || grant.is_there) =>
+        {
+            old.secret.clone()
+        }
         (None, _) => {
-            let message = "The login needs its password or token; it is asked for again whenever the \
-                           server, the username, the kind of login or the protection of the connection \
-                           changes.";
-            wrong.push(Refusal::invalid(message, &["inbox", "secret"]));
+            wrong.push(without_secret(inbox.login, grant));
             None
         }
     };
-    let Some(sealed) = sealed.filter(|_| wrong.is_empty()) else {
+    if !wrong.is_empty() {
         return Ok(wrong);
-    };
+    }
     let is_same = before.is_some_and(|before| before.is_same_folder(&inbox));
-    mailbox::put(tx, workspace, sender.id, (&inbox, &sealed), is_same).await?;
+    mailbox::put(tx, workspace, sender.id, (&inbox, sealed.as_deref()), is_same).await?;
     Ok(wrong)
+}
+
+/// A login of which nobody knows by what it is.
+fn without_secret(login: MailLogin, grant: GrantNow) -> Refusal {
+    match login {
+        MailLogin::Xoauth2 if grant.is_there => elsewhere(),
+        MailLogin::Xoauth2 => {
+            let message = "The login XOAUTH2 needs an access token: give the sender oauth, by which they \
+                           are refreshed, or one that lasts in secret.";
+            Refusal::invalid(message, &["inbox", "secret"])
+        }
+        MailLogin::Password => {
+            let message = "The login needs its password or token; it is asked for again whenever the \
+                           server, the username, the kind of login or the protection of the connection \
+                           changes.";
+            Refusal::invalid(message, &["inbox", "secret"])
+        }
+    }
 }
 
 fn is_line(secret: &str) -> bool {

@@ -1,9 +1,11 @@
 //! How senders send: read from what is written, with what is secret sealed.
 
+use super::oauth::{GrantNow, elsewhere};
 use super::text;
 use super::{Caller, Refusal, Sender, Services, TEXT_CHARS_MAX};
 use crate::domain::flow::Channel;
 use crate::domain::http_url::HttpUrl;
+use crate::domain::oauth::MailLogin;
 use crate::domain::sender::{SmtpSecurity, SmtpTransport, Transport, TwilioTransport};
 
 /// The longest host name (RFC 1035 §2.3.4).
@@ -38,7 +40,9 @@ pub struct SmtpInput {
     pub security: SmtpSecurity,
     /// Who logs in.
     pub username: Option<String>,
-    /// With which password.
+    /// By what.
+    pub login: MailLogin,
+    /// With which password or access token; of XOAUTH2 it may be left out where the sender has a grant.
     pub password: Option<String>,
 }
 
@@ -59,13 +63,13 @@ pub(super) fn apply(
     services: &Services,
     caller: &Caller,
     sender: &mut Sender,
-    written: TransportInput,
+    (written, grant): (TransportInput, GrantNow),
 ) -> Vec<Refusal> {
     if let Some(refusal) = misfit(sender.channel, &written) {
         return vec![refusal];
     }
     match written {
-        TransportInput::Smtp(smtp) => apply_smtp(services, caller, sender, smtp),
+        TransportInput::Smtp(smtp) => apply_smtp(services, caller, sender, (smtp, grant)),
         TransportInput::Twilio(twilio) => apply_twilio(services, caller, sender, twilio),
         TransportInput::Outbox { label } => {
             let path = ["transport", "outbox", "label"];
@@ -106,7 +110,7 @@ fn apply_smtp(
     services: &Services,
     caller: &Caller,
     sender: &mut Sender,
-    smtp: SmtpInput,
+    (smtp, grant): (SmtpInput, GrantNow),
 ) -> Vec<Refusal> {
     let at = |field| ["transport", "smtp", field];
     let mut wrong = Vec::new();
@@ -141,11 +145,11 @@ fn apply_smtp(
         port: port.unwrap_or_default(),
         security: smtp.security,
         username,
+        login: smtp.login,
     };
-    match (
-        &transport.username,
-        smtp.password.filter(|password| !password.is_empty()),
-    ) {
+    let is_by_token = smtp.login == MailLogin::Xoauth2;
+    let password = smtp.password.filter(|password| !password.is_empty());
+    match (&transport.username, password) {
         (None, Some(_)) => {
             let message = "A password needs a username: give both, or neither.";
             wrong.push(Refusal::invalid(message, &at("username")));
@@ -162,11 +166,23 @@ fn apply_smtp(
         (Some(_), Some(password)) => {
             sender.secret = Some(seal(services, caller, sender, &password));
         }
-        (Some(_), None) if keeps_password(sender, &transport) => {}
+        (Some(_), None) if is_by_token && grant.is_written => sender.secret = None,
+        (Some(_), None) if keeps_login(sender, &transport, grant) => {}
+        (Some(_), None) if is_by_token && grant.is_there => wrong.push(elsewhere()),
+        (Some(_), None) if is_by_token => {
+            let message = "The login XOAUTH2 needs an access token: give the sender oauth, by which they \
+                           are refreshed, or one that lasts in password.";
+            wrong.push(Refusal::invalid(message, &at("password")));
+        }
         (Some(_), None) => {
             let message = "A username needs its password; it is asked for again whenever the \
-                           server, the username or the protection of the connection changes.";
+                           server, the username, the kind of login or the protection of the connection \
+                           changes.";
             wrong.push(Refusal::invalid(message, &at("password")));
+        }
+        (None, None) if is_by_token => {
+            let message = "The login XOAUTH2 is somebody's: give username, which is usually the address.";
+            wrong.push(Refusal::invalid(message, &at("username")));
         }
         (None, None) => sender.secret = None,
     }
@@ -174,15 +190,17 @@ fn apply_smtp(
     wrong
 }
 
-/// Whether the password that is kept may serve the new transport: never at another server, for
+/// Whether what the old transport logs in by may serve the new one: never at another server, for
 /// another user, or over a connection that is less protected.
-fn keeps_password(sender: &Sender, new: &SmtpTransport) -> bool {
+fn keeps_login(sender: &Sender, new: &SmtpTransport, grant: GrantNow) -> bool {
     let Transport::Smtp(old) = &sender.transport else {
         return false;
     };
-    sender.secret.is_some()
+    let by_grant = old.login == MailLogin::Xoauth2 && grant.is_there;
+    (sender.secret.is_some() || by_grant)
         && old.host == new.host
         && old.username == new.username
+        && old.login == new.login
         && (new.security != SmtpSecurity::None || old.security == SmtpSecurity::None)
 }
 

@@ -26,8 +26,8 @@ use self::stream::{Allowance, Stream};
 use super::secret::Secret;
 use super::smtp::{Broken, Security, reach_host};
 use super::trust::trust;
-use crate::domain::inbox::InboxLogin;
 use crate::domain::network::Reach;
+use crate::domain::oauth::MailLogin;
 
 /// How much of one mail is read, in bytes: its words come first, and what is attached to it after them.
 pub const MAIL_BYTES_MAX: usize = 1 << 20;
@@ -69,7 +69,7 @@ pub struct ImapConfig {
     /// Who logs in.
     pub username: String,
     /// By what.
-    pub login: InboxLogin,
+    pub login: MailLogin,
     /// The password or the token.
     pub secret: Secret,
     /// The folder.
@@ -390,8 +390,8 @@ async fn greeted(mut client: Client<Stream>, limit: Duration) -> Result<Client<S
 async fn log_in(client: Client<Stream>, config: &ImapConfig) -> Result<Session<Stream>, ImapError> {
     let secret = config.secret.reveal();
     let done = match config.login {
-        InboxLogin::Password => client.login(&config.username, secret).await,
-        InboxLogin::Xoauth2 => {
+        MailLogin::Password => client.login(&config.username, secret).await,
+        MailLogin::Xoauth2 => {
             let token = Xoauth2 {
                 first: Some(format!(
                     "user={}\x01auth=Bearer {secret}\x01\x01",

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Security, SmtpConfig, SmtpPool, check};
+use super::{Proof, Security, SmtpConfig, SmtpLogin, SmtpPool, check};
 use crate::channel::carrier::{Carrier, Doing, Opener, Route, SenderProbe, SenderRoute, misfit};
 use crate::channel::letter::{Prepared, Sent};
+use crate::channel::oauth::{AccessTokens, GrantOf, TokenSource};
 use crate::domain::id::SenderId;
 use crate::domain::network::Reach;
+use crate::domain::oauth::MailLogin;
 use crate::domain::outcome::{Outcome, Phase};
 use crate::domain::sender::check::Finding;
 use crate::domain::sender::{SmtpSecurity, SmtpTransport, Transport};
@@ -21,18 +23,25 @@ pub(in crate::channel) struct SmtpCarrier {
     connections_max: usize,
     reach: Reach,
     opener: Opener,
+    tokens: Arc<dyn AccessTokens>,
     pools: Mutex<HashMap<SenderId, (i32, Arc<SmtpPool>)>>,
 }
 
 impl SmtpCarrier {
     /// Introduces itself as `hello_name`, opens at most so many connections for a sender, and none
-    /// beyond `reach`.
-    pub fn new(hello_name: String, connections_max: usize, reach: Reach, opener: Opener) -> Self {
+    /// beyond `reach`; passwords and access tokens are asked for there.
+    pub fn new(
+        hello_name: String,
+        connections_max: usize,
+        reach: Reach,
+        (opener, tokens): (Opener, Arc<dyn AccessTokens>),
+    ) -> Self {
         Self {
             hello_name,
             connections_max,
             reach,
             opener,
+            tokens,
             pools: Mutex::default(),
         }
     }
@@ -62,13 +71,31 @@ impl SmtpCarrier {
         config.max_connections = self.connections_max;
         config.reach = self.reach.clone();
         if let Some(username) = &smtp.username {
-            config.username = Some(username.clone());
-            let secret = self
-                .opener
-                .open(&Route::Sender(route.clone()), Phase::Auth)?;
-            config.password = Some(secret);
+            let proof = self.proof(route, smtp)?;
+            config.login = Some(SmtpLogin {
+                username: username.clone(),
+                proof,
+            });
         }
         Ok(config)
+    }
+
+    /// By what somebody logs in. A token of a grant is asked for when a connection is opened.
+    fn proof(&self, route: &SenderRoute, smtp: &SmtpTransport) -> Result<Proof, Outcome> {
+        let of = GrantOf {
+            workspace: route.workspace,
+            sender: route.sender,
+        };
+        if smtp.login == MailLogin::Xoauth2 && route.secret.is_none() {
+            return Ok(Proof::Token(TokenSource::Grant(Arc::clone(&self.tokens), of)));
+        }
+        let secret = self
+            .opener
+            .open(&Route::Sender(route.clone()), Phase::Auth)?;
+        Ok(match smtp.login {
+            MailLogin::Password => Proof::Password(secret),
+            MailLogin::Xoauth2 => Proof::Token(TokenSource::Written(secret)),
+        })
     }
 }
 

@@ -29,8 +29,8 @@ pub(super) async fn check(mut config: SmtpConfig, address: &str, found: &mut Vec
         Err(outcome) => return found.extend(unopened(&config, &outcome)),
     };
     found.push(connected(&config));
-    if let Some(username) = &config.username {
-        let message = format!("The server took the login of {username}.");
+    if let Some(login) = &config.login {
+        let message = format!("The server took the login of {}.", login.username);
         found.push(Finding::passed(CheckKind::Login, message));
     }
     found.extend(named(&mut session, address, config.timeouts.mail).await);

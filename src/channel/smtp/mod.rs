@@ -12,6 +12,7 @@
 //!
 //! - `wire`: a socket, its buffer, replies, time-outs.
 //! - `session`: opening a connection, and closing it.
+//! - `login`: who logs in, and by what.
 //! - `transaction`: one message over it, and its verdict.
 //! - `check`: all that comes before a recipient, to see whether a sender could send.
 //! - `carrier`: a pool for each sender.
@@ -21,10 +22,12 @@
 
 use std::time::Duration;
 
+use super::oauth::TokenSource;
 use crate::domain::network::Reach;
 
 mod carrier;
 mod check;
+mod login;
 mod pool;
 mod session;
 mod transaction;
@@ -110,6 +113,24 @@ impl SmtpTimeouts {
 
 const BLOCK_BYTES: usize = 64 * 1024;
 
+/// Who logs in, and by what.
+#[derive(Clone, Debug)]
+pub struct SmtpLogin {
+    /// Who.
+    pub username: String,
+    /// By what.
+    pub proof: Proof,
+}
+
+/// By what somebody logs in.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// A password.
+    Password(Secret),
+    /// An access token of OAuth 2 (SASL XOAUTH2), which is asked for anew for each connection.
+    Token(TokenSource),
+}
+
 /// A server and how to use it.
 #[derive(Clone, Debug)]
 pub struct SmtpConfig {
@@ -122,10 +143,8 @@ pub struct SmtpConfig {
     pub reach: Reach,
     /// How the connection is protected.
     pub security: Security,
-    /// Who logs in; nobody without it.
-    pub username: Option<String>,
-    /// The password that belongs to it.
-    pub password: Option<Secret>,
+    /// Who logs in, and by what; nobody without it.
+    pub login: Option<SmtpLogin>,
     /// How we introduce ourselves: a domain name of ours (RFC 5321 §4.1.1.1).
     pub hello_name: String,
     /// How long each step may take.
@@ -148,8 +167,7 @@ impl SmtpConfig {
             port,
             reach: Reach::Anywhere,
             security,
-            username: None,
-            password: None,
+            login: None,
             hello_name: "localhost".to_owned(),
             timeouts: SmtpTimeouts::default(),
             max_connections: 8,

@@ -1,25 +1,23 @@
 //! Opening a connection and closing it: greeting, EHLO, TLS, login, goodbye.
 //!
-//! Owns what comes before the first message and after the last one, and what a failure there means.
-//! Messages are sent by [`super::transaction`].
+//! Owns what comes before the first message and after the last one, and what a failure there means. The
+//! login is [`super::login`]'s, messages are sent by [`super::transaction`].
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::commands::{Auth, Ehlo, Quit, Starttls};
+use lettre::transport::smtp::commands::{Ehlo, Quit, Starttls};
 use lettre::transport::smtp::extension::{ClientId, Extension, ServerInfo};
 use lettre::transport::smtp::response::Response;
 use rustls::ClientConfig;
 use tokio::time::Duration;
 
+use super::login::LoggingIn;
 use super::wire::{Broken, OUT_OF_REACH, Reply, Wire};
 use super::{Security, SmtpConfig};
 use crate::channel::trust::trust;
 use crate::domain::outcome::{Outcome, Phase, RetryReason, Scope};
 
-/// The most that a server may ask during one login.
-const CHALLENGES_MAX: usize = 3;
 /// How long we wait for a server's goodbye; nothing depends on it.
 const QUIT_LIMIT: Duration = Duration::from_secs(1);
 
@@ -45,11 +43,14 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Connects, and does all that comes before a message.
+    /// Connects, and does all that comes before a message, with this login.
     ///
     /// # Errors
     /// The outcome of any message that would have used the connection.
-    pub async fn open(config: &SmtpConfig) -> Result<Self, Outcome> {
+    pub(super) async fn open_as(
+        config: &SmtpConfig,
+        login: Option<LoggingIn<'_>>,
+    ) -> Result<Self, Outcome> {
         let limits = &config.timeouts;
         let failed =
             |phase, broken: &Broken| Outcome::broken(phase, broken.reason(), broken.describe());
@@ -91,8 +92,8 @@ impl Session {
             session = session.start_tls(config, tls).await?;
             session.hello(config).await?;
         }
-        if let Some(username) = &config.username {
-            session.log_in(config, username).await?;
+        if let Some(login) = login {
+            session.log_in(config, login).await?;
         }
         Ok(session)
     }
@@ -170,43 +171,6 @@ impl Session {
         Ok(Self { wire, ..self })
     }
 
-    async fn log_in(&mut self, config: &SmtpConfig, username: &str) -> Result<(), Outcome> {
-        let trouble =
-            |what: &str| Outcome::broken(Phase::Auth, RetryReason::Protocol, what.to_owned());
-        let known = [Mechanism::Plain, Mechanism::Login];
-        let Some(mechanism) = self.features.info.get_auth_mechanism(&known) else {
-            // The login cannot succeed here, however often it is tried; it is the sender's trouble.
-            return Err(Outcome::Rejected {
-                phase: Phase::Auth,
-                code: 504,
-                enhanced: None,
-                response: "the server offers no login by password (AUTH PLAIN or LOGIN)".into(),
-                scope: Scope::Sender,
-            });
-        };
-        let password = config.password.as_ref().map_or("", super::Secret::reveal);
-        let credentials = Credentials::new(username.to_owned(), password.to_owned());
-        let mut command = Auth::new(mechanism, credentials.clone(), None)
-            .map_err(|_| trouble("the login cannot be written"))?;
-        for _ in 0..=CHALLENGES_MAX {
-            let reply = self
-                .ask(Phase::Auth, &command.to_string(), config.timeouts.hello)
-                .await?;
-            if reply.is_done() {
-                return Ok(());
-            }
-            if reply.code != 334 {
-                return Err(unwelcome(Phase::Auth, &reply));
-            }
-            command = response(&reply)
-                .and_then(|reply| {
-                    Auth::new_from_response(mechanism, credentials.clone(), &reply).ok()
-                })
-                .ok_or_else(|| trouble("the server asked what the login does not know"))?;
-        }
-        Err(trouble("the server kept asking during the login"))
-    }
-
     /// One command and its reply, before any message.
     pub(super) async fn ask(
         &mut self,
@@ -262,7 +226,7 @@ pub(super) fn unwelcome(phase: Phase, reply: &Reply) -> Outcome {
 }
 
 /// A reply as lettre reads it; `None` where it cannot.
-fn response(reply: &Reply) -> Option<Response> {
+pub(super) fn response(reply: &Reply) -> Option<Response> {
     let mut raw = String::new();
     let last = reply.lines.len().checked_sub(1)?;
     for (at, line) in reply.lines.iter().enumerate() {

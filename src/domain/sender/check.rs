@@ -12,6 +12,8 @@ use crate::domain::outcome::{ErrorCode, Outcome, Phase};
 )]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum CheckKind {
+    /// Whether the token server of its OAuth grant gives an access token.
+    Grant,
     /// Whether its server answers, and how the connection is protected.
     Connection,
     /// Whether the server takes its login.

@@ -59,6 +59,8 @@ pub struct SenderFinding {
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "domain::CheckKind")]
 pub enum SenderCheckKind {
+    /// Whether the token server of its OAuth grant takes the refresh token.
+    Grant,
     /// Whether its server answers, and how the connection is protected.
     Connection,
     /// Whether the server takes its login.
@@ -103,10 +105,11 @@ pub struct SenderCheckMutation;
 
 #[Object]
 impl SenderCheckMutation {
-    /// Looks whether a sender could send: connects to its server, logs in and names its address, and
-    /// sends nothing. For EMAIL it also looks up whether receivers will trust what it sends. It answers within 25 seconds, and changes nothing: a sender that rests after
-    /// trouble and is found well tries at once when it is enabled again by `senderUpdate`. Needs the
-    /// role ADMIN.
+    /// Looks whether a sender could send: asks the token server of its `oauth` for an access token, connects
+    /// to its server, logs in and names its address, and sends nothing. For EMAIL it also looks up whether
+    /// receivers will trust what it sends. It answers within 35 seconds, and changes nothing else: a
+    /// sender that rests after trouble and is found well tries at once when it is enabled again by
+    /// `senderUpdate`. Needs the role ADMIN.
     async fn sender_check(
         &self,
         ctx: &Context<'_>,

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use async_graphql::{Enum, InputObject, SimpleObject, dataloader};
 
 use super::SmtpSecurity;
+use super::oauth::MailLogin;
 use crate::app::sender as app;
 use crate::clock::from_ms;
 use crate::domain::id::SenderId;
 use crate::domain::inbox as domain;
+use crate::domain::oauth;
 use crate::graphql::loader::{LoadError, Loaders};
 use crate::graphql::scalar::DateTime;
 use crate::store::{StoreError, mailbox};
@@ -27,7 +29,7 @@ pub struct Inbox {
     /// Who logs in.
     username: String,
     /// By what.
-    login: InboxLogin,
+    login: MailLogin,
     /// The folder that is read.
     folder: String,
     /// How the reading stands.
@@ -57,17 +59,6 @@ impl Inbox {
     }
 }
 
-/// By what somebody logs in at a mailbox.
-#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
-#[graphql(remote = "domain::InboxLogin")]
-pub enum InboxLogin {
-    /// A password.
-    Password,
-    /// An access token of OAuth 2, by SASL XOAUTH2.
-    #[graphql(name = "XOAUTH2")]
-    Xoauth2,
-}
-
 /// How the reading of a mailbox stands.
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "domain::InboxState")]
@@ -95,10 +86,11 @@ pub struct InboxInput {
     /// Who logs in.
     username: String,
     /// By what; left out, by a password.
-    login: Option<InboxLogin>,
+    login: Option<MailLogin>,
     /// Write-only: the password, or the access token, which no answer shows. It may be left out as long
     /// as the host, the username and the kind of login stay and the connection is protected as
-    /// before.
+    /// before; and for XOAUTH2 where the same mutation gives the sender `oauth`, whose access tokens are used
+    /// then.
     secret: Option<String>,
     /// The folder that is read; left out, INBOX. Beyond ASCII it is written as the server writes it
     /// (modified UTF-7, RFC 3501 §5.1.3).
@@ -112,7 +104,7 @@ impl From<InboxInput> for app::InboxInput {
             port: input.port,
             security: input.security.into(),
             username: input.username,
-            login: input.login.map_or(domain::InboxLogin::Password, Into::into),
+            login: input.login.map_or(oauth::MailLogin::Password, Into::into),
             secret: input.secret,
             folder: input.folder,
         }

@@ -7,9 +7,11 @@ use async_graphql::{
 };
 
 use super::inbox::InboxInput;
+use super::oauth::{MailLogin, OAuthInput};
 use super::{Sender, SmtpSecurity};
 use crate::app::sender as app;
 use crate::app::{AppError, Role};
+use crate::domain::oauth;
 use crate::graphql::channel::Channel;
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::{UserError, user_errors};
@@ -52,6 +54,9 @@ pub struct SenderCreateInput {
     tagged_replies: Option<bool>,
     /// Where answers to its emails arrive, to be read by IMAP; left out, nowhere that is read.
     inbox: Option<InboxInput>,
+    /// What the access tokens are got with by which its transport and its inbox log in (XOAUTH2); left out, they
+    /// log in otherwise.
+    oauth: Option<OAuthInput>,
 }
 
 /// A sender to change; a field that is left out stays as it is.
@@ -88,6 +93,10 @@ pub struct SenderUpdateInput {
     /// Where answers to its emails arrive, to be read by IMAP; it replaces what there is and is tried at
     /// once. Null ends the reading.
     inbox: MaybeUndefined<InboxInput>,
+    /// What the access tokens are got with by which its transport and its inbox log in (XOAUTH2); it replaces
+    /// what there is and is tried at once. Null takes it away. It is to be given again with a transport or
+    /// an inbox that logs in by it elsewhere than before.
+    oauth: MaybeUndefined<OAuthInput>,
 }
 
 /// The growth of a young sender's daily cap.
@@ -124,7 +133,10 @@ pub struct SmtpInput {
     security: SmtpSecurity,
     /// Who logs in; left out, nobody does.
     username: Option<String>,
-    /// Write-only: no answer shows it.
+    /// By what; left out, by a password.
+    login: Option<MailLogin>,
+    /// Write-only: the password, or the access token, which no answer shows. For XOAUTH2 it is left out where the
+    /// sender has `oauth`, whose access tokens are used then.
     password: Option<String>,
 }
 
@@ -155,6 +167,7 @@ impl From<SenderTransportInput> for app::TransportInput {
                 port: smtp.port,
                 security: smtp.security.into(),
                 username: smtp.username,
+                login: smtp.login.map_or(oauth::MailLogin::Password, Into::into),
                 password: smtp.password,
             }),
             SenderTransportInput::Twilio(twilio) => Self::Twilio(app::TwilioInput {
@@ -238,6 +251,7 @@ impl SenderMutation {
             reply_to: Some(input.reply_to),
             tagged_replies: input.tagged_replies,
             inbox: Some(input.inbox.map(Into::into)),
+            oauth: Some(input.oauth.map(Into::into)),
         };
         let channel = input.channel.into();
         SenderPayload::of(
@@ -274,6 +288,7 @@ impl SenderMutation {
             reply_to: said(input.reply_to),
             tagged_replies: input.tagged_replies,
             inbox: said(input.inbox.map_value(Into::into)),
+            oauth: said(input.oauth.map_value(Into::into)),
         };
         SenderPayload::of(app::update(ctx.services(), caller, id, change).await)
     }

@@ -171,6 +171,7 @@ async fn of_addresses(tx: &impl ConnectionTrait, person: &Row) -> Result<()> {
         ("bulk_operation", "error", format!("'{ERASED}'")),
         ("sender", "unhealthy_reason", format!("'{ERASED}'")),
         ("inbound_mailbox", "reason", format!("'{ERASED}'")),
+        ("sender_grant", "problem", format!("'{ERASED}'")),
     ] {
         let mut arguments = Arguments::new().with(person.workspace_id);
         let holds = holding(&names, column, &mut arguments);
