@@ -55,7 +55,8 @@ both!(an_inbox_is_set_up_and_changed, |h: Harness| async move {
     assert_eq!(sender["inbox"], expected);
     let id = &sender["id"];
     let kept = row(&h, id).await.expect("a mailbox");
-    assert!(!kept.secret.contains("geheim") && !kept.place.to_string().contains("geheim"));
+    let sealed = kept.secret.as_deref().expect("a secret");
+    assert!(!sealed.contains("geheim") && !kept.place.to_string().contains("geheim"));
     // The secret stays as long as it is the same login.
     let same = with(with(inbox(), "secret", Value::Null), "port", json!(1993));
     let changed = updated(&h, id, same).await;

@@ -48,6 +48,7 @@ mod leads;
 mod many_waiting;
 mod merging;
 mod nodes;
+mod oauth;
 mod offered;
 mod opted_out;
 mod pace;

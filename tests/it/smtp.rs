@@ -2,11 +2,12 @@
 //! receiver's ledger, and comes in bounded time.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cadenza::channel::email::Email;
 use cadenza::channel::mime::{Composed, compose};
+use cadenza::channel::oauth::TokenSource;
 use cadenza::channel::smtp::{
     Proof, Secret, Security, SmtpConfig, SmtpLogin, SmtpPool, SmtpTimeouts,
 };
@@ -46,7 +47,7 @@ fn mail(from: &str, to: &str) -> Composed {
     .unwrap()
 }
 
-fn to(local: &str) -> Composed {
+pub fn to(local: &str) -> Composed {
     mail("ada", &format!("{local}@example.org"))
 }
 
@@ -63,6 +64,13 @@ fn ada(proof: Proof) -> SmtpLogin {
         username: "ada".into(),
         proof,
     }
+}
+
+fn by_token(port: u16, token: &str) -> SmtpPool {
+    SmtpPool::new(SmtpConfig {
+        login: Some(ada(Proof::Token(TokenSource::Written(Secret::new(token))))),
+        ..config(port)
+    })
 }
 
 fn features(pipelining: bool) -> Options {
@@ -406,6 +414,50 @@ async fn an_unreachable_or_silent_server_is_the_senders_trouble() {
         retry(&timely(&pool, &to("ok")).await).2,
         RetryReason::Protocol
     );
+}
+
+#[tokio::test]
+async fn a_login_is_by_an_access_token_too() {
+    // The long one does not fit a command.
+    let long = "t".repeat(3_000);
+    let known = ["good".to_owned(), long.clone()].into_iter().collect();
+    let (sink, _) = sink(Options {
+        tokens: Some(Arc::new(Mutex::new(known))),
+        ..Options::default()
+    })
+    .await;
+    for token in ["good", &long] {
+        assert_sent(&timely(&by_token(sink.port(), token), &to("ok")).await);
+    }
+    let flat_and_long = format!("flat{long}");
+    for token in ["bad", "flat", &flat_and_long] {
+        let pool = by_token(sink.port(), token);
+        assert!(!format!("{pool:?}").contains(&format!("\"{token}\"")));
+        let outcome = timely(&pool, &to("ok")).await;
+        assert_eq!(
+            rejected(&outcome),
+            (Phase::Auth, 535, Some("5.7.8"), Scope::Sender)
+        );
+        assert_eq!(outcome.error_code(), Some(ErrorCode::AuthFailed));
+    }
+    assert_eq!(sink.accepted(), 2);
+    // Each was tried once: one that somebody has written down has no other.
+    assert_eq!(sink.sessions(), 5);
+}
+
+#[tokio::test]
+async fn a_server_without_the_login_is_the_senders_trouble() {
+    let (passwords, _) = sink(Options {
+        auth: true,
+        ..Options::default()
+    })
+    .await;
+    let outcome = timely(&by_token(passwords.port(), "good"), &to("ok")).await;
+    assert_eq!(
+        rejected(&outcome),
+        (Phase::Auth, 504, None, Scope::Sender)
+    );
+    assert!(outcome.explain().contains("XOAUTH2"), "{}", outcome.explain());
 }
 
 #[tokio::test]

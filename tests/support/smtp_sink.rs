@@ -19,7 +19,7 @@
 //!
 //! Anything else is accepted. The password `bad` is refused with 535. It never delivers anything.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +40,9 @@ pub struct Options {
     pub features: Vec<&'static str>,
     /// Whether a login is offered and required.
     pub auth: bool,
+    /// The access tokens that are taken: a login by one (AUTH XOAUTH2) is offered and required. A wrong one is
+    /// answered by a challenge, as Google does it; one that begins with `flat` at once, as others do.
+    pub tokens: Option<Arc<Mutex<HashSet<String>>>>,
     /// A certificate: STARTTLS is offered.
     pub start_tls: Option<TlsAcceptor>,
     /// A certificate: TLS from the first byte.
@@ -72,6 +75,7 @@ impl Default for Options {
                 "ENHANCEDSTATUSCODES",
             ],
             auth: false,
+            tokens: None,
             start_tls: None,
             tls: None,
             injected: "",
@@ -296,7 +300,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
             session,
             shared,
             encrypted,
-            logged_in: !shared.options.auth,
+            logged_in: !shared.options.auth && shared.options.tokens.is_none(),
             heard: Vec::with_capacity(8 * 1024),
             read: 0,
             said: Vec::with_capacity(512),
@@ -390,6 +394,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
             "EHLO" if self.shared.options.ehlo => self.hello(),
             "HELO" => self.say("250 sink"),
             "STARTTLS" => return self.start_tls().await,
+            "AUTH" if line.starts_with("AUTH XOAUTH2") => self.auth_by_token(&line).await?,
             "AUTH" => self.auth(&line).await?,
             "MAIL" if !self.logged_in => self.say("530 5.7.0 authentication required"),
             "MAIL" => {
@@ -433,6 +438,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
         let mut features = options.features.clone();
         if options.auth {
             features.push("AUTH PLAIN LOGIN");
+        }
+        if options.tokens.is_some() {
+            features.push("AUTH LOGIN XOAUTH2");
         }
         if options.start_tls.is_some() && !self.encrypted {
             features.push("STARTTLS");
@@ -480,6 +488,42 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
         } else {
             "235 2.7.0 ok"
         });
+        Ok(())
+    }
+
+    /// XOAUTH2, with what is said in the command or, where that would be too long, after a question.
+    async fn auth_by_token(&mut self, line: &str) -> Result<(), End> {
+        let said = match line.strip_prefix("AUTH XOAUTH2 ") {
+            Some(_) if line.len() > 510 => {
+                self.say("500 5.5.6 line too long");
+                return Ok(());
+            }
+            Some(said) => said.to_owned(),
+            None => {
+                self.say("334 ");
+                self.line().await?
+            }
+        };
+        let said = String::from_utf8_lossy(&decode_base64(&said)).into_owned();
+        let token = said
+            .strip_prefix("user=ada\x01auth=Bearer ")
+            .and_then(|rest| rest.strip_suffix("\x01\x01"))
+            .unwrap_or_default();
+        let known = self.shared.options.tokens.as_ref();
+        self.logged_in = known.is_some_and(|known| locked(known).contains(token));
+        locked(&self.shared.heard).push(format!("{}: token {token}", self.session));
+        if self.logged_in {
+            self.say("235 2.7.0 ok");
+            return Ok(());
+        }
+        if !token.starts_with("flat") {
+            self.say("334 eyJzdGF0dXMiOiI0MDEifQ==");
+            if !self.line().await?.is_empty() {
+                self.say("501 5.5.2 an empty line was expected");
+                return Ok(());
+            }
+        }
+        self.say("535 5.7.8 Username and Password not accepted");
         Ok(())
     }
 

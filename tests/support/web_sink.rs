@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use futures_util::{StreamExt, stream};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// A request as it came.
@@ -39,6 +40,8 @@ impl Seen {
 pub enum Reply {
     /// An answer.
     Say(u16, Vec<(&'static str, String)>, String),
+    /// An answer, once it is let go.
+    SayOnce(Arc<Notify>, u16, String),
     /// Nothing, ever.
     Hang,
     /// A status and the beginning of a body, and then nothing, ever.
@@ -134,6 +137,10 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Res
                 }
             }
             response
+        }
+        Reply::SayOnce(told, status, body) => {
+            told.notified().await;
+            with_status(status, Body::from(body))
         }
         Reply::Hang => pending().await,
         Reply::HangInBody(status) => {
