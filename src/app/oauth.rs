@@ -209,12 +209,10 @@ impl Grants {
                 let kept = self.keep(refresh, tokens, granted).await.map_err(unread)?;
                 Ok(kept.then_some(access))
             }
-            Err(error) => {
-                match self.note(refresh, &row, &error).await.map_err(unread)? {
-                    true => Err(error),
-                    false => Ok(None),
-                }
-            }
+            Err(error) => match self.note(refresh, &row, &error).await.map_err(unread)? {
+                true => Err(error),
+                false => Ok(None),
+            },
         }
     }
 
@@ -238,9 +236,7 @@ impl Grants {
         let now = self.0.clock.now();
         let lives = granted.lives.and_then(|lives| lives.to_std().ok());
         let expires_at = lives.map(|lives| self.0.clock.after_real(lives));
-        let kept = async || {
-            grant::keep(self.0.db.write(), refresh, &sealed, now, expires_at).await
-        };
+        let kept = async || grant::keep(self.0.db.write(), refresh, &sealed, now, expires_at).await;
         match kept().await {
             // What was got once may not be got again.
             Err(error) => {
@@ -269,7 +265,14 @@ impl Grants {
         let asked = error.retry_after().and_then(|asked| asked.to_std().ok());
         let pause = asked.map_or(pause, |asked| asked.max(pause));
         let retry_at = self.0.clock.after_real(pause);
-        grant::fail(self.0.db.write(), refresh, state, &error.to_string(), retry_at).await
+        grant::fail(
+            self.0.db.write(),
+            refresh,
+            state,
+            &error.to_string(),
+            retry_at,
+        )
+        .await
     }
 }
 

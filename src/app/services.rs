@@ -122,11 +122,7 @@ impl Services {
 
 /// Transports that open with these keys what was sealed for senders, and make with them what requests
 /// are signed with; access tokens are those of these grants.
-fn transports_with(
-    config: TransportConfig,
-    secrets: Arc<Secrets>,
-    grants: Grants,
-) -> Transports {
+fn transports_with(config: TransportConfig, secrets: Arc<Secrets>, grants: Grants) -> Transports {
     let of_keys = Arc::clone(&secrets);
     let open_key = move |workspace, key: &SigningKey| {
         let opened = of_keys.open(workspace, key.id.uuid(), &key.sealed);
@@ -141,10 +137,5 @@ fn transports_with(
         }
         Route::Webhook(workspace) => Ok(Some(secrets.webhook_secret(*workspace))),
     };
-    Transports::new(
-        config,
-        Box::new(open),
-        Box::new(open_key),
-        Arc::new(grants),
-    )
+    Transports::new(config, Box::new(open), Box::new(open_key), Arc::new(grants))
 }

@@ -207,7 +207,12 @@ fn body(grant: &Grant, tokens: &Tokens) -> String {
 fn refused(code: &str, words: Option<String>, tokens: &Tokens) -> TokenError {
     // A server that repeats what it was told must not make it known.
     let secrets = [Some(&tokens.refresh), tokens.client_secret.as_ref()];
-    let tells = |text: &str| secrets.iter().flatten().any(|secret| text.contains(secret.as_str()));
+    let tells = |text: &str| {
+        secrets
+            .iter()
+            .flatten()
+            .any(|secret| text.contains(secret.as_str()))
+    };
     let words = words.filter(|words| !words.is_empty() && !tells(words));
     let said = match words {
         _ if tells(code) => "an error".to_owned(),
@@ -228,7 +233,10 @@ fn unanswered(error: &WebError) -> TokenError {
         WebError::NoConnection { reason, what } | WebError::NoAnswer { reason, what, .. } => {
             TokenError::Later {
                 reason: *reason,
-                what: format!("The token server does not answer: {}.", what.trim_end_matches('.')),
+                what: format!(
+                    "The token server does not answer: {}.",
+                    what.trim_end_matches('.')
+                ),
             }
         }
     }
@@ -264,12 +272,16 @@ mod tests {
             ..tokens()
         };
         let body = body(&grant, &public);
-        assert!(!body.contains("scope") && !body.contains("secret"), "{body}");
+        assert!(
+            !body.contains("scope") && !body.contains("secret"),
+            "{body}"
+        );
     }
 
     #[test]
     fn a_refusal_names_the_remedy_and_no_secret() {
-        let said = |code: &str, words: &str| refused(code, Some(words.into()), &tokens()).to_string();
+        let said =
+            |code: &str, words: &str| refused(code, Some(words.into()), &tokens()).to_string();
         assert_eq!(
             said("invalid_grant", "Token has been revoked."),
             "The token server refuses the refresh token (invalid_grant: Token has been revoked). \
@@ -280,10 +292,16 @@ mod tests {
             said("invalid_client", "client=secret is wrong"),
             said("re&fresh", ""),
         ] {
-            assert!(!told.contains("re&fresh") && !told.contains("client=secret"), "{told}");
+            assert!(
+                !told.contains("re&fresh") && !told.contains("client=secret"),
+                "{told}"
+            );
         }
         let outcome = refused("invalid_grant", None, &tokens()).outcome();
-        assert_eq!(outcome.error_code(), Some(crate::domain::outcome::ErrorCode::AuthFailed));
+        assert_eq!(
+            outcome.error_code(),
+            Some(crate::domain::outcome::ErrorCode::AuthFailed)
+        );
         assert!(outcome.explain().contains("Authorise again"));
     }
 
@@ -295,7 +313,13 @@ mod tests {
         });
         assert!(!late.is_final());
         let outcome = late.outcome();
-        assert!(matches!(outcome, Outcome::Retry { scope: Scope::Sender, .. }));
+        assert!(matches!(
+            outcome,
+            Outcome::Retry {
+                scope: Scope::Sender,
+                ..
+            }
+        ));
         assert_eq!(
             outcome.explain(),
             "The server did not answer in time at logging in: The token server does not answer: \

@@ -212,7 +212,9 @@ pub fn read_answer(status: u16, body: &[u8]) -> Result<Granted, NotGranted> {
     if refresh.is_some_and(|token| !is_token(token)) {
         return later("its refresh token is none that can be kept");
     }
-    let lives = read.as_ref().and_then(|read| seconds(read.get("expires_in")?));
+    let lives = read
+        .as_ref()
+        .and_then(|read| seconds(read.get("expires_in")?));
     Ok(Granted {
         access: access.to_owned(),
         refresh: refresh.map(str::to_owned),
@@ -285,9 +287,14 @@ mod tests {
             ("\"soon\"", None),
             ("99999999999999999", Some(LIFE_MAX)),
         ] {
-            let body = format!(r#"{{"access_token":"a","refresh_token":"","expires_in":{expires_in}}}"#);
+            let body =
+                format!(r#"{{"access_token":"a","refresh_token":"","expires_in":{expires_in}}}"#);
             let granted = read(200, &body).expect("a token");
-            assert_eq!((granted.lives, granted.refresh), (lives, None), "{expires_in}");
+            assert_eq!(
+                (granted.lives, granted.refresh),
+                (lives, None),
+                "{expires_in}"
+            );
         }
     }
 

@@ -251,3 +251,76 @@ async fn a_login_is_by_token_too_and_a_refused_one_is_told() {
     assert!(server.terminate().await, "a proper goodbye");
     mail.end().await;
 }
+
+/// By tokens of a grant, whichever way.
+fn by_grant(mail: &MailWorld, name: &str) -> Value {
+    let username = format!("{name}@example.test");
+    let smtp = json!({ "host": "localhost", "port": mail.submission, "security": "STARTTLS",
+        "username": username, "login": "XOAUTH2" });
+    let inbox = json!({ "host": "localhost", "port": mail.imaps, "security": "TLS",
+        "username": username, "login": "XOAUTH2" });
+    let oauth = json!({ "tokenUrl": mail.tokens.url(), "clientId": "cadenza",
+        "refreshToken": format!("refresh-0-of-{name}") });
+    json!({ "name": name, "channel": "EMAIL", "address": username, "transport": { "smtp": smtp },
+        "inbox": inbox, "oauth": oauth })
+}
+
+async fn tokens_are_refreshed(database: Database) {
+    let mail = MailWorld::start().await;
+    let world = World::new(database).await;
+    let authority = mail.authority();
+    let authority = authority.to_str().expect("a path");
+    let options = [
+        ("SSL_CERT_FILE", authority),
+        ("CADENZA_ALLOW_NETWORKS", "127.0.0.1"),
+    ];
+    let server = world.serve_in(&options).await;
+    let client = server.client(&world);
+    let input = by_grant(&mail, "ada");
+    let made = client.mutate("senderCreate", "SenderCreateInput", input, "sender { id }");
+    let ada = made.await["sender"]["id"].clone();
+    inbox_is(&client, &ada, "WATCHED").await;
+    import(&client, "email\ncarol@example.test\n").await;
+    let hello = sequence(&client, &ada).await;
+    enrol(&client, &hello, "carol").await;
+    let id = arrived(&mail, "carol", "About hello").await;
+    write(&mail, "carol@example.test", "ada@example.test", Some(&id)).await;
+    stops(&client, "carol@example.test", "REPLIED").await;
+    assert_eq!(mail.tokens.given("ada"), 1, "both log in by one token");
+    let select = "check { canSend findings { kind status message } }";
+    let input = json!({ "id": ada });
+    let checked = client.mutate("senderCheck", "SenderCheckInput", input, select);
+    let check = checked.await["check"].take();
+    assert_eq!(check["canSend"], true, "{check}");
+    assert_eq!(mail.tokens.given("ada"), 2);
+
+    // Every token is taken back: the servers refuse the one that is kept, and both ways go on by the next.
+    assert!(server.terminate().await, "a proper goodbye");
+    mail.tokens.take_back();
+    let server = world.serve_in(&options).await;
+    let client = server.client(&world);
+    import(&client, "email\nbob@example.test\n").await;
+    enrol(&client, &hello, "bob").await;
+    let id = arrived(&mail, "bob", "About hello").await;
+    write(&mail, "bob@example.test", "ada@example.test", Some(&id)).await;
+    stops(&client, "bob@example.test", "REPLIED").await;
+    assert_eq!(mail.tokens.given("ada"), 3);
+    let query = "query($id: ID!) { sender(id: $id) { oauth { state problem } } }";
+    let seen = client.run(query, json!({ "id": ada })).await;
+    assert_eq!(
+        seen["sender"]["oauth"],
+        json!({ "state": "READY", "problem": null })
+    );
+    assert!(server.terminate().await, "a proper goodbye");
+    mail.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_refreshed_for_both_ways_on_sqlite() {
+    tokens_are_refreshed(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_refreshed_for_both_ways_on_postgres() {
+    tokens_are_refreshed(Database::Postgres).await;
+}

@@ -1,22 +1,27 @@
 //! Real servers for mail, as `.ci/mail-world` begins them, for one test.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
-/// Who has a mailbox, with which password; the token of each is `token-of-` and the name.
+/// Who has a mailbox, with which password; a token of each that lasts is `token-of-` and the name, and the
+/// first refresh token is `refresh-0-of-` and the name.
 pub const ACCOUNTS: [(&str, &str); 3] = [("ada", "adapw"), ("bob", "bobpw"), ("carol", "carolpw")];
 
 /// Postfix and Dovecot; they end when this is dropped.
 pub struct MailWorld {
     folder: tempfile::TempDir,
     script: Child,
+    pub tokens: TokenServer,
     pub smtp: u16,
+    pub submission: u16,
     pub imap: u16,
     pub imaps: u16,
 }
@@ -30,11 +35,11 @@ impl MailWorld {
             .map(|(name, password)| format!("{name} {password}\n"))
             .collect();
         std::fs::write(folder.path().join("accounts"), accounts).expect("writes");
-        let tokens = know_tokens().await;
+        let tokens = TokenServer::start().await;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/mail-world");
         let mut script = Command::new(script)
             .arg(folder.path())
-            .arg(tokens.to_string())
+            .arg(tokens.port.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -51,7 +56,9 @@ impl MailWorld {
             port.expect("a port").parse().expect("a port")
         };
         Self {
+            tokens,
             smtp: port("smtp"),
+            submission: port("submission"),
             imap: port("imap"),
             imaps: port("imaps"),
             folder,
@@ -142,41 +149,123 @@ fn certify(folder: &Path) {
     }
 }
 
-/// A server that knows whose a token is, as Dovecot asks one.
-async fn know_tokens() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut heard = Vec::new();
-                while !heard.ends_with(b"\r\n\r\n") {
-                    match stream.read_buf(&mut heard).await {
-                        Ok(0) | Err(_) => return,
-                        Ok(_) => {}
+/// A server that knows whose a token is, as Dovecot asks one, and that gives out new ones for refresh tokens.
+pub struct TokenServer {
+    port: u16,
+    state: Arc<Mutex<Tokens>>,
+}
+
+/// The tokens that are good by now.
+#[derive(Default)]
+struct Tokens {
+    /// Whose an access token is, of those that were given out.
+    access: HashMap<String, &'static str>,
+    /// How often each account's refresh token was replaced.
+    given: HashMap<&'static str, u32>,
+}
+
+impl TokenServer {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let state = Arc::<Mutex<Tokens>>::default();
+        let tokens = Arc::clone(&state);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let tokens = Arc::clone(&tokens);
+                tokio::spawn(async move {
+                    if let Err(error) = answer(stream, &tokens).await {
+                        eprintln!("an answer about a token was not wanted: {error}");
                     }
-                }
-                let heard = String::from_utf8_lossy(&heard).into_owned();
-                let known = ACCOUNTS
-                    .iter()
-                    .find(|(name, _)| heard.contains(&format!("token-of-{name}")));
-                let (status, body) = match known {
-                    Some((name, _)) => (
-                        "200 OK",
-                        format!(r#"{{"active":true,"email":"{name}@example.test"}}"#),
-                    ),
-                    None => ("401 Unauthorized", r#"{"active":false}"#.to_owned()),
-                };
-                let answer = format!(
-                    "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-                     Connection: close\r\n\r\n{body}",
-                    body.len()
-                );
-                if let Err(error) = stream.write_all(answer.as_bytes()).await {
-                    eprintln!("an answer about a token was not wanted: {error}");
-                }
+                });
+            }
+        });
+        Self { port, state }
+    }
+
+    /// Where refresh tokens are taken.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/refresh", self.port)
+    }
+
+    /// How often somebody got an access token for a refresh token.
+    pub fn given(&self, name: &str) -> u32 {
+        let state = self.state.lock().expect("tokens");
+        state.given.get(name).copied().unwrap_or(0)
+    }
+
+    /// Takes back every access token that was given out.
+    pub fn take_back(&self) {
+        self.state.lock().expect("tokens").access.clear();
+    }
+}
+
+/// Answers one request.
+async fn answer(mut stream: TcpStream, tokens: &Mutex<Tokens>) -> std::io::Result<()> {
+    let mut heard = Vec::new();
+    let text = loop {
+        let text = String::from_utf8_lossy(&heard).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(": ")?;
+                name.eq_ignore_ascii_case("content-length")
+                    .then(|| value.parse().ok())?
             });
+            if body.len() >= length.unwrap_or(0_usize) {
+                break text;
+            }
         }
+        if stream.read_buf(&mut heard).await? == 0 {
+            return Ok(());
+        }
+    };
+    let (status, body) = match text.starts_with("POST /refresh") {
+        true => give(&text, &mut tokens.lock().expect("tokens")),
+        false => tell(&text, &tokens.lock().expect("tokens")),
+    };
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(answer.as_bytes()).await
+}
+
+/// Whose the access token is that a request holds.
+fn tell(request: &str, tokens: &Tokens) -> (&'static str, String) {
+    let given = tokens.access.iter();
+    let given = given.map(|(token, name)| (token.clone(), *name));
+    let lasting = ACCOUNTS
+        .iter()
+        .map(|(name, _)| (format!("token-of-{name}"), *name));
+    let known = given
+        .chain(lasting)
+        .find(|(token, _)| request.contains(token));
+    match known {
+        Some((_, name)) => {
+            let body = format!(r#"{{"active":true,"email":"{name}@example.test"}}"#);
+            ("200 OK", body)
+        }
+        None => ("401 Unauthorized", r#"{"active":false}"#.to_owned()),
+    }
+}
+
+/// An access token for a refresh token, which is taken once: the next one comes with it.
+fn give(request: &str, tokens: &mut Tokens) -> (&'static str, String) {
+    let offered = ACCOUNTS.iter().find(|(name, _)| {
+        let number = tokens.given.get(name).copied().unwrap_or(0);
+        request.contains(&format!("refresh_token=refresh-{number}-of-{name}&"))
     });
-    port
+    let Some((name, _)) = offered else {
+        return ("400 Bad Request", r#"{"error":"invalid_grant"}"#.to_owned());
+    };
+    let number = tokens.given.entry(name).or_default();
+    *number += 1;
+    let access = format!("fresh-{number}-of-{name}");
+    let body = format!(
+        r#"{{"access_token":"{access}","token_type":"Bearer","expires_in":3600,
+            "refresh_token":"refresh-{number}-of-{name}"}}"#
+    );
+    tokens.access.insert(access, name);
+    ("200 OK", body)
 }

@@ -261,8 +261,16 @@ both!(
         assert_eq!((tokens.asked(), mail.accepted()), (1, 3));
         let oauth = seen(&h, id).await["oauth"].take();
         assert_eq!(
-            (&oauth["state"], &oauth["expiresAt"], &oauth["lastRefreshedAt"]),
-            (&json!("READY"), &json!("2026-03-02T10:00:00.000Z"), &json!("2026-03-02T09:00:00.000Z"))
+            (
+                &oauth["state"],
+                &oauth["expiresAt"],
+                &oauth["lastRefreshedAt"]
+            ),
+            (
+                &json!("READY"),
+                &json!("2026-03-02T10:00:00.000Z"),
+                &json!("2026-03-02T09:00:00.000Z")
+            )
         );
         // Two minutes before its end another one is got, by the refresh token that came with it.
         later(&h, Duration::minutes(58) - Duration::seconds(1));
@@ -297,7 +305,10 @@ both!(
         };
         // The node that asks first gives up waiting, as one does that ends.
         let first = ask(node(&h.services));
-        until("the token server is asked", async || (tokens.asked() == 1).then_some(())).await;
+        until("the token server is asked", async || {
+            (tokens.asked() == 1).then_some(())
+        })
+        .await;
         first.abort();
         let others: Vec<_> = (0..6).map(|_| ask(node(&h.services))).collect();
         let under_way = row(&h, &ada["id"]).await.expect("a grant");
@@ -331,7 +342,10 @@ both!(
         tokens.script(Reply::SayOnce(Arc::clone(&told), 200, String::new()));
         let slow = node(&h.services);
         let slow = tokio::spawn(async move { slow.grants.token(grant_of, None).await });
-        until("the token server is asked", async || (tokens.asked() == 1).then_some(())).await;
+        until("the token server is asked", async || {
+            (tokens.asked() == 1).then_some(())
+        })
+        .await;
         // Everybody else gives it up, and finds the refresh token spent.
         later(&h, Duration::minutes(2));
         let other = node(&h.services).grants.token(grant_of, None).await;
@@ -341,7 +355,10 @@ both!(
         let token = slow.await.expect("ends").expect("a token");
         assert_eq!(token, Secret::new("access-zzq-1"));
         let oauth = seen(&h, &ada["id"]).await["oauth"].take();
-        assert_eq!((&oauth["state"], &oauth["problem"]), (&json!("READY"), &Value::Null));
+        assert_eq!(
+            (&oauth["state"], &oauth["problem"]),
+            (&json!("READY"), &Value::Null)
+        );
         let next = node(&h.services).grants.token(grant_of, Some(&token)).await;
         assert_eq!(next, Ok(Secret::new("access-zzq-2")));
         // What was written meanwhile stays, and what comes late for the old one is nothing.
@@ -349,7 +366,10 @@ both!(
         tokens.script(Reply::SayOnce(Arc::clone(&told), 200, String::new()));
         let late = node(&h.services);
         let late = tokio::spawn(async move { late.grants.refresh(grant_of).await });
-        until("the token server is asked", async || (tokens.asked() == 4).then_some(())).await;
+        until("the token server is asked", async || {
+            (tokens.asked() == 4).then_some(())
+        })
+        .await;
         let mut input = tokens.input();
         input["refreshToken"] = json!("refresh-zzq-3");
         let again = update(&h, json!({ "id": ada["id"], "oauth": input })).await;
@@ -382,11 +402,22 @@ both!(
         assert_eq!(refused.scope(), Some(Scope::Sender));
         assert_eq!(refused.error_code(), Some(ErrorCode::AuthFailed));
         let said = refused.explain();
-        assert!(said.contains("535 5.7.8") && said.contains("fresh"), "{said}");
+        assert!(
+            said.contains("535 5.7.8") && said.contains("fresh"),
+            "{said}"
+        );
         // A token server that is away then is no refusal.
-        tokens.script(Reply::Say(503, vec![("retry-after", "77".into())], String::new()));
+        tokens.script(Reply::Say(
+            503,
+            vec![("retry-after", "77".into())],
+            String::new(),
+        ));
         let retried = send(&node(&h.services), &route).await;
-        assert_eq!(retried.retry_after(), Some(Duration::seconds(77)), "{retried:?}");
+        assert_eq!(
+            retried.retry_after(),
+            Some(Duration::seconds(77)),
+            "{retried:?}"
+        );
         assert_eq!(retried.error_code(), Some(ErrorCode::ProviderError));
         assert_eq!(mail.accepted(), 2);
     }
@@ -402,9 +433,18 @@ both!(
         let ask = async || h.services.grants.token(grant_of, None).await;
         for (reply, reason) in [
             (Reply::Hang, RetryReason::Timeout),
-            (Reply::Say(500, Vec::new(), String::new()), RetryReason::Unavailable { after: None }),
-            (Reply::Say(429, Vec::new(), String::new()), RetryReason::RateLimited { after: None }),
-            (Reply::Say(200, Vec::new(), "<html>".into()), RetryReason::Protocol),
+            (
+                Reply::Say(500, Vec::new(), String::new()),
+                RetryReason::Unavailable { after: None },
+            ),
+            (
+                Reply::Say(429, Vec::new(), String::new()),
+                RetryReason::RateLimited { after: None },
+            ),
+            (
+                Reply::Say(200, Vec::new(), "<html>".into()),
+                RetryReason::Protocol,
+            ),
             (Reply::Endless(200), RetryReason::Protocol),
         ] {
             tokens.script(reply);
@@ -416,7 +456,10 @@ both!(
             // Until a while has passed nobody asks again, and what is said is the same.
             let asked = tokens.asked();
             let again = ask().await.expect_err("a rest");
-            assert_eq!(again.to_string(), failed.expect_err("a failure").to_string());
+            assert_eq!(
+                again.to_string(),
+                failed.expect_err("a failure").to_string()
+            );
             let oauth = seen(&h, id).await["oauth"].take();
             assert_eq!(
                 (&oauth["state"], &oauth["problem"]),
@@ -432,7 +475,11 @@ both!(
         assert_eq!(ask().await, Ok(token.clone()));
         let oauth = seen(&h, id).await["oauth"].take();
         assert_eq!(oauth["state"], "REFUSED");
-        assert!(oauth["problem"].as_str().is_some_and(|said| said.contains("clientSecret")));
+        assert!(
+            oauth["problem"]
+                .as_str()
+                .is_some_and(|said| said.contains("clientSecret"))
+        );
         later(&h, Duration::minutes(1));
         let next = ask().await.expect("another");
         assert_ne!(next, token);
@@ -519,7 +566,10 @@ both!(
             (&execution["status"], &execution["error"]["code"]),
             (&json!("SCHEDULED"), &json!("AUTH_FAILED"))
         );
-        assert_eq!(told["leads"]["nodes"], json!([{ "status": "ACTIVE", "stopReason": null }]));
+        assert_eq!(
+            told["leads"]["nodes"],
+            json!([{ "status": "PENDING", "stopReason": null }])
+        );
         assert_eq!(told["events"], json!([{ "kind": "SENDER_DISABLED" }]));
         assert_eq!(mail.sessions(), 0, "nobody knocks without a token");
         // Authorised again, it goes on.
@@ -530,7 +580,10 @@ both!(
         assert_eq!(settle(&h.services).await, 1);
         assert_eq!(mail.accepted(), 1);
         let oauth = seen(&h, id).await["oauth"].take();
-        assert_eq!((&oauth["state"], &oauth["problem"]), (&json!("READY"), &Value::Null));
+        assert_eq!(
+            (&oauth["state"], &oauth["problem"]),
+            (&json!("READY"), &Value::Null)
+        );
     }
 );
 
@@ -574,7 +627,9 @@ both!(
         };
         let select = "sender { id }";
         let tried = async |input| {
-            let refused = h.try_mutate("senderCreate", "SenderCreateInput", input, select).await;
+            let refused = h
+                .try_mutate("senderCreate", "SenderCreateInput", input, select)
+                .await;
             refusals(&refused)
         };
         for (field, value) in [
@@ -589,7 +644,11 @@ both!(
             ("scope", json!("a\u{1}b")),
         ] {
             let expected = ("INVALID".to_owned(), format!("oauth.{field}"));
-            assert_eq!(tried(with(field, value.clone())).await, [expected], "{field} {value}");
+            assert_eq!(
+                tried(with(field, value.clone())).await,
+                [expected],
+                "{field} {value}"
+            );
         }
         // Who logs in by what, and where there is nothing to log in by.
         let mut nobody = ada(25, &tokens);
@@ -610,9 +669,15 @@ both!(
             (inbox, "inbox.secret"),
             (texts, "oauth"),
         ] {
-            assert_eq!(tried(input).await, [("INVALID".to_owned(), path.to_owned())]);
+            assert_eq!(
+                tried(input).await,
+                [("INVALID".to_owned(), path.to_owned())]
+            );
         }
-        assert_eq!(h.data("{ senders { id } }", json!({})).await["senders"], json!([]));
+        assert_eq!(
+            h.data("{ senders { id } }", json!({})).await["senders"],
+            json!([])
+        );
     }
 );
 
@@ -631,7 +696,11 @@ both!(
         // Another port of the same servers is no other place.
         let mut inbox = input["inbox"].clone();
         inbox["port"] = json!(1993);
-        let changed = update(&h, json!({ "id": id, "transport": smtp(26), "inbox": inbox })).await;
+        let changed = update(
+            &h,
+            json!({ "id": id, "transport": smtp(26), "inbox": inbox }),
+        )
+        .await;
         assert_eq!(changed["userErrors"], json!([]), "{changed}");
         let elsewhere = ("INVALID".to_owned(), "oauth".to_owned());
         for (field, value) in [
@@ -701,77 +770,108 @@ both!(
         let refused = send(&node(&h.services), &route(&h, &ada["id"]).await).await;
         assert_eq!(refused.error_code(), Some(ErrorCode::AuthFailed));
         // With a grant, and without the token, the sender goes on by itself.
-        let given = json!({ "id": ada["id"], "transport": smtp(mail.port()), "oauth": tokens.input() });
+        let given =
+            json!({ "id": ada["id"], "transport": smtp(mail.port()), "oauth": tokens.input() });
         assert_eq!(update(&h, given).await["userErrors"], json!([]));
         assert_sent(&send(&h.services, &route(&h, &ada["id"]).await).await);
     }
 );
 
-both!(
-    a_check_asks_the_token_server,
-    |h: Harness| async move {
-        let h = hasty(h);
-        let tokens = TokenServer::start().await;
-        let mail = mail_server(&tokens).await;
-        let ada = made(&h, ada(mail.port(), &tokens)).await;
-        let check = async || {
-            let input = json!({ "id": ada["id"] });
-            let select = "check { canSend findings { kind status message errorCode } }";
-            let checked = h.mutate("senderCheck", "SenderCheckInput", input, select).await;
-            let findings = checked["check"]["findings"].as_array().expect("findings").clone();
-            let told = findings.iter().map(|finding| {
-                let word = |field: &str| finding[field].as_str().unwrap_or_default();
-                format!("{} {} {}", word("kind"), word("status"), word("errorCode"))
-                    .trim_end()
-                    .to_owned()
-            });
-            let told: Vec<String> = told.collect();
-            (told, findings[0]["message"].as_str().unwrap_or_default().to_owned())
-        };
-        let well = ["GRANT PASSED", "CONNECTION PASSED", "LOGIN PASSED", "ADDRESS PASSED"];
-        for asked in 1..=2 {
-            let (told, words) = check().await;
-            assert_eq!(told, well);
-            assert!(words.contains("took the refresh token"), "{words}");
-            assert_eq!(tokens.asked(), asked, "what is kept says nothing of the refresh token");
-        }
-        tokens.script(refusal("invalid_grant"));
+both!(a_check_asks_the_token_server, |h: Harness| async move {
+    let h = hasty(h);
+    let tokens = TokenServer::start().await;
+    let mail = mail_server(&tokens).await;
+    let ada = made(&h, ada(mail.port(), &tokens)).await;
+    let check = async || {
+        let input = json!({ "id": ada["id"] });
+        let select = "check { canSend findings { kind status message errorCode } }";
+        let checked = h
+            .mutate("senderCheck", "SenderCheckInput", input, select)
+            .await;
+        let findings = checked["check"]["findings"]
+            .as_array()
+            .expect("findings")
+            .clone();
+        let told = findings.iter().map(|finding| {
+            let word = |field: &str| finding[field].as_str().unwrap_or_default();
+            format!("{} {} {}", word("kind"), word("status"), word("errorCode"))
+                .trim_end()
+                .to_owned()
+        });
+        let told: Vec<String> = told.collect();
+        (
+            told,
+            findings[0]["message"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+        )
+    };
+    let well = [
+        "GRANT PASSED",
+        "CONNECTION PASSED",
+        "LOGIN PASSED",
+        "ADDRESS PASSED",
+    ];
+    for asked in 1..=2 {
         let (told, words) = check().await;
-        assert_eq!(told, ["GRANT FAILED AUTH_FAILED"]);
-        assert!(words.contains("Authorise again"), "{words}");
-        // It is asked again at once, whatever was said before.
-        tokens.script(Reply::Hang);
-        assert_eq!(check().await.0, ["GRANT FAILED TIMEOUT"]);
-        assert_eq!(check().await.0, well);
-        // Where only the inbox needs it, messages leave without.
-        tokens.script(refusal("invalid_scope"));
-        let outbox = json!({ "id": ada["id"], "transport": { "outbox": {} } });
-        assert_eq!(update(&h, outbox).await["userErrors"], json!([]));
-        assert_eq!(check().await.0, ["GRANT WARNED", "CONNECTION WARNED"]);
+        assert_eq!(told, well);
+        assert!(words.contains("took the refresh token"), "{words}");
+        assert_eq!(
+            tokens.asked(),
+            asked,
+            "what is kept says nothing of the refresh token"
+        );
     }
-);
+    tokens.script(refusal("invalid_grant"));
+    let (told, words) = check().await;
+    assert_eq!(told, ["GRANT FAILED AUTH_FAILED"]);
+    assert!(words.contains("Authorise again"), "{words}");
+    // It is asked again at once, whatever was said before.
+    tokens.script(Reply::Hang);
+    assert_eq!(check().await.0, ["GRANT FAILED TIMEOUT"]);
+    assert_eq!(check().await.0, well);
+    // Where only the inbox needs it, messages leave without.
+    tokens.script(refusal("invalid_scope"));
+    let outbox = json!({ "id": ada["id"], "transport": { "outbox": {} } });
+    assert_eq!(update(&h, outbox).await["userErrors"], json!([]));
+    assert_eq!(check().await.0, ["GRANT WARNED", "CONNECTION WARNED"]);
+});
 
-both!(
-    another_key_opens_no_grant,
-    |h: Harness| async move {
-        let h = local(h);
-        let tokens = TokenServer::start().await;
-        let ada = made(&h, ada(25, &tokens)).await;
-        let mut other = h.services.clone();
-        other.secrets = Arc::new(Secrets::from_key([9; 32]));
-        let outcome = send(&node(&other), &route(&h, &ada["id"]).await).await;
-        assert!(matches!(outcome, Outcome::Retry { scope: Scope::Sender, .. }), "{outcome:?}");
-        assert!(outcome.explain().contains("oauth again"), "{}", outcome.explain());
-        assert_eq!(tokens.asked(), 0);
-        // Nor does anybody else's workspace see or use it.
-        let stranger = GrantOf {
-            workspace: h.stranger.workspace,
-            ..of(&h, &ada["id"])
-        };
-        let none = h.services.grants.token(stranger, None).await;
-        assert!(matches!(&none, Err(TokenError::Refused(said)) if said.contains("give it oauth")), "{none:?}");
-    }
-);
+both!(another_key_opens_no_grant, |h: Harness| async move {
+    let h = local(h);
+    let tokens = TokenServer::start().await;
+    let ada = made(&h, ada(25, &tokens)).await;
+    let mut other = h.services.clone();
+    other.secrets = Arc::new(Secrets::from_key([9; 32]));
+    let outcome = send(&node(&other), &route(&h, &ada["id"]).await).await;
+    assert!(
+        matches!(
+            outcome,
+            Outcome::Retry {
+                scope: Scope::Sender,
+                ..
+            }
+        ),
+        "{outcome:?}"
+    );
+    assert!(
+        outcome.explain().contains("oauth again"),
+        "{}",
+        outcome.explain()
+    );
+    assert_eq!(tokens.asked(), 0);
+    // Nor does anybody else's workspace see or use it.
+    let stranger = GrantOf {
+        workspace: h.stranger.workspace,
+        ..of(&h, &ada["id"])
+    };
+    let none = h.services.grants.token(stranger, None).await;
+    assert!(
+        matches!(&none, Err(TokenError::Refused(said)) if said.contains("give it oauth")),
+        "{none:?}"
+    );
+});
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_bytes_of_the_database_hold_no_token() {
@@ -793,7 +893,10 @@ async fn the_bytes_of_the_database_hold_no_token() {
         };
         assert!(holds("offline_access"), "the grant is in these files");
         assert!(!holds("zzq"));
-        let shown = h.data("{ senders { oauth { tokenUrl clientId scope problem } } }", json!({}));
+        let shown = h.data(
+            "{ senders { oauth { tokenUrl clientId scope problem } } }",
+            json!({}),
+        );
         assert!(!shown.await.to_string().contains("zzq"));
     })
     .await;

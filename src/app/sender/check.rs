@@ -85,7 +85,10 @@ async fn server(
     if !grants.is_empty() {
         findings.push(granted(services, of, sender).await);
     }
-    if findings.iter().all(|finding| finding.status != CheckStatus::Failed) {
+    if findings
+        .iter()
+        .all(|finding| finding.status != CheckStatus::Failed)
+    {
         findings.extend(services.transports.check(probe).await);
     }
     Ok(findings)

@@ -92,7 +92,14 @@ pub(super) async fn apply(
         return Ok(wrong);
     }
     let is_same = before.is_some_and(|before| before.is_same_folder(&inbox));
-    mailbox::put(tx, workspace, sender.id, (&inbox, sealed.as_deref()), is_same).await?;
+    mailbox::put(
+        tx,
+        workspace,
+        sender.id,
+        (&inbox, sealed.as_deref()),
+        is_same,
+    )
+    .await?;
     Ok(wrong)
 }
 

@@ -102,9 +102,7 @@ async fn rely(
 ) -> Result<Option<Refusal>, StoreError> {
     let rows = mailbox::find_many(tx, caller.workspace, &[sender.id]).await?;
     let which = match &sender.transport {
-        Transport::Smtp(smtp)
-            if smtp.login == MailLogin::Xoauth2 && sender.secret.is_none() =>
-        {
+        Transport::Smtp(smtp) if smtp.login == MailLogin::Xoauth2 && sender.secret.is_none() => {
             "transport"
         }
         _ if rows.iter().any(|row| row.secret.is_none()) => "inbox",
@@ -123,7 +121,8 @@ fn read(written: OAuthInput) -> Result<(Grant, Tokens), Vec<Refusal>> {
     let url = match HttpUrl::parse(&written.token_url) {
         Ok(url) if url.is_https() || is_this_machine(&url) => url.as_str().to_owned(),
         Ok(_) => {
-            let message = "tokenUrl is an address of https, for the refresh token goes there: correct it.";
+            let message =
+                "tokenUrl is an address of https, for the refresh token goes there: correct it.";
             at("tokenUrl", message.to_owned());
             String::new()
         }
@@ -155,7 +154,10 @@ fn read(written: OAuthInput) -> Result<(Grant, Tokens), Vec<Refusal>> {
     }
     let scope = written.scope.map(|scope| scope.trim().to_owned());
     let scope = scope.filter(|scope| !scope.is_empty());
-    if scope.as_ref().is_some_and(|scope| !is_token(scope) || scope.len() > SCOPE_CHARS_MAX) {
+    if scope
+        .as_ref()
+        .is_some_and(|scope| !is_token(scope) || scope.len() > SCOPE_CHARS_MAX)
+    {
         let message = format!(
             "scope is one line of at most {SCOPE_CHARS_MAX} characters, scopes with spaces between: correct it."
         );

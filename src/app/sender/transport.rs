@@ -181,7 +181,8 @@ fn apply_smtp(
             wrong.push(Refusal::invalid(message, &at("password")));
         }
         (None, None) if is_by_token => {
-            let message = "The login XOAUTH2 is somebody's: give username, which is usually the address.";
+            let message =
+                "The login XOAUTH2 is somebody's: give username, which is usually the address.";
             wrong.push(Refusal::invalid(message, &at("username")));
         }
         (None, None) => sender.secret = None,

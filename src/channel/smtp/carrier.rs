@@ -87,7 +87,10 @@ impl SmtpCarrier {
             sender: route.sender,
         };
         if smtp.login == MailLogin::Xoauth2 && route.secret.is_none() {
-            return Ok(Proof::Token(TokenSource::Grant(Arc::clone(&self.tokens), of)));
+            return Ok(Proof::Token(TokenSource::Grant(
+                Arc::clone(&self.tokens),
+                of,
+            )));
         }
         let secret = self
             .opener
