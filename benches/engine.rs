@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cadenza::app::Services;
-use cadenza::channel::dispatch::{Channel, TransportConfig, Transports};
+use cadenza::channel::dispatch::{Channel, TransportConfig};
 use cadenza::channel::email::Email;
 use cadenza::channel::mime::compose;
 use cadenza::channel::smtp::{Security, SmtpConfig, SmtpPool};
@@ -389,14 +389,13 @@ impl Furnished {
             connections_max: CONNECTIONS,
             ..TransportConfig::default()
         };
-        let transports = Transports::new(config, Box::new(|_| Ok(None)));
         Arc::new(Engine::new(
             s.db.clone(),
             s.clock.clone(),
             s.entropy.clone(),
             Arc::clone(&s.zones),
             s.wake.clone(),
-            Arc::new(transports) as Arc<dyn Channel>,
+            s.clone().by(config).transports as Arc<dyn Channel>,
             EngineConfig {
                 sends_per_sender: CONNECTIONS,
                 ..EngineConfig::default()

@@ -702,7 +702,7 @@ both!(
         )
         .await;
         assert_eq!(changed["userErrors"], json!([]), "{changed}");
-        let elsewhere = ("INVALID".to_owned(), "oauth".to_owned());
+        let elsewhere = [("INVALID".to_owned(), "oauth".to_owned())];
         for (field, value) in [
             ("host", json!("evil.example.com")),
             ("username", json!("eve")),
@@ -712,9 +712,9 @@ both!(
             let mut inbox = inbox.clone();
             inbox[field] = value;
             let refused = update(&h, json!({ "id": id, "transport": transport })).await;
-            assert_eq!(refusals(&refused), [elsewhere.clone()], "{field}");
+            assert_eq!(refusals(&refused), elsewhere, "{field}");
             let refused = update(&h, json!({ "id": id, "inbox": inbox })).await;
-            assert_eq!(refusals(&refused), [elsewhere.clone()], "{field}");
+            assert_eq!(refusals(&refused), elsewhere, "{field}");
             // With the grant it may.
             let given = json!({ "id": id, "inbox": inbox, "transport": transport,
                 "oauth": tokens.input() });
@@ -726,7 +726,7 @@ both!(
         let mut plain = input["inbox"].clone();
         plain["security"] = json!("NONE");
         let refused = update(&h, json!({ "id": id, "inbox": plain })).await;
-        assert_eq!(refusals(&refused), [elsewhere.clone()]);
+        assert_eq!(refusals(&refused), elsewhere);
         // A password is no token: it is asked for.
         let mut password = smtp(26);
         password["smtp"]["login"] = json!("PASSWORD");
@@ -741,7 +741,7 @@ both!(
             let mut input = rest;
             (input["id"], input["oauth"]) = (id.clone(), Value::Null);
             let refused = update(&h, input).await;
-            assert_eq!(refusals(&refused), [elsewhere.clone()]);
+            assert_eq!(refusals(&refused), elsewhere);
             let said = refused["userErrors"][0]["message"].as_str().unwrap_or("");
             assert!(said.contains(which), "{said}");
         }
