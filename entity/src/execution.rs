@@ -35,6 +35,9 @@ pub struct Model {
     pub subject: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
     pub message_id: Option<String>,
+    /// The address that the message went to, in the form in which addresses are compared.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub to_key: Option<String>,
     #[sea_orm(nullable)]
     pub worker_id: Option<Uuid>,
     #[sea_orm(column_type = "Text", nullable)]
@@ -56,6 +59,9 @@ pub struct Model {
     pub opened_at: Option<i64>,
     #[sea_orm(nullable)]
     pub clicked_at: Option<i64>,
+    /// When the contact read it, as the provider tells of WhatsApp messages.
+    #[sea_orm(nullable)]
+    pub read_at: Option<i64>,
     /// How often machines looked into it, as far as that is noted.
     pub machine_hits: i32,
 }

@@ -32,6 +32,9 @@ pub struct Model {
     pub secret: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
     pub tracking_url: Option<String>,
+    /// The host of that, by which requests are found to belong to the workspace.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub tracking_host: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
     pub reply_to: Option<String>,
     pub tagged_replies: bool,

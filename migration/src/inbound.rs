@@ -22,6 +22,17 @@ pub(crate) const UP: &[&str] = &[
     "CREATE INDEX inbound_message_lead ON inbound_message (lead_id, id) WHERE lead_id IS NOT NULL",
     "CREATE INDEX inbound_message_unmatched ON inbound_message (received_at)
         WHERE matched_by IS NULL",
+    // What providers told of messages before it was known here that they had left; each is taken up, and
+    // goes, as soon as that is known.
+    "CREATE TABLE early_receipt (
+        execution_id UUID NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('ON_ITS_WAY', 'ARRIVED', 'READ', 'FAILED')),
+        workspace_id UUID NOT NULL REFERENCES workspace (id),
+        sender_id UUID NOT NULL REFERENCES sender (id),
+        code BIGINT,
+        received_at BIGINT NOT NULL,
+        PRIMARY KEY (execution_id, kind)
+    )",
     // The mailboxes that are read for senders: where each is, how far it was read, by whom. Without a
     // secret the login is by the sender's grant.
     "CREATE TABLE inbound_mailbox (

@@ -46,6 +46,7 @@ const TABLES: &[&str] = &[
     "bulk_seen",
     "upload",
     "inbound_message",
+    "early_receipt",
     "inbound_mailbox",
     "webhook_subscription",
     "sender_grant",
@@ -203,6 +204,7 @@ const UP: &[&str] = &[
         transport JSON NOT NULL,
         secret TEXT,
         tracking_url TEXT,
+        tracking_host TEXT,
         reply_to TEXT,
         tagged_replies BOOLEAN NOT NULL,
         revision INTEGER NOT NULL,
@@ -214,6 +216,7 @@ const UP: &[&str] = &[
         updated_at BIGINT NOT NULL
     )",
     "CREATE INDEX sender_workspace ON sender (workspace_id, id)",
+    "CREATE INDEX sender_tracking ON sender (tracking_host) WHERE tracking_host IS NOT NULL",
     "CREATE TABLE sequence (
         id UUID PRIMARY KEY,
         workspace_id UUID NOT NULL REFERENCES workspace (id),
@@ -344,6 +347,7 @@ const UP: &[&str] = &[
         retry_at BIGINT,
         subject TEXT,
         message_id TEXT,
+        to_key TEXT,
         worker_id UUID,
         quota_day TEXT,
         scheduled_at BIGINT,
@@ -356,6 +360,7 @@ const UP: &[&str] = &[
         unsubscribed BOOLEAN NOT NULL DEFAULT FALSE,
         opened_at BIGINT,
         clicked_at BIGINT,
+        read_at BIGINT,
         machine_hits INTEGER NOT NULL DEFAULT 0,
         UNIQUE (lead_id, step_key),
         CHECK ((worker_id IS NOT NULL) = (status = 'SENDING')),
@@ -363,6 +368,9 @@ const UP: &[&str] = &[
     )",
     "CREATE INDEX execution_page ON execution (workspace_id, id)",
     "CREATE INDEX execution_sequence_page ON execution (sequence_id, id)",
+    // Whoever answers a text names nothing but the number; an email names its message.
+    "CREATE INDEX execution_texted ON execution (to_key, sender_id, id)
+        WHERE channel IN ('SMS', 'WHATSAPP')",
     "CREATE INDEX execution_worker ON execution (worker_id) WHERE worker_id IS NOT NULL",
     "CREATE TABLE task (
         id UUID PRIMARY KEY,

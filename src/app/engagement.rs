@@ -19,6 +19,7 @@ use crate::domain::settings::{LocalTime, Settings};
 use crate::domain::zone::Zone;
 use crate::store::claim::LeadRow;
 use crate::store::engagement::{self, Count};
+use crate::store::person::erasure;
 use crate::store::{StoreError, claim, event, person, sequence};
 
 /// What a contact did.
@@ -38,7 +39,8 @@ pub enum Engagement {
     },
 }
 
-/// Records what a contact did at `at`. Answers `false` for a lead that the workspace does not have.
+/// Records what a contact did at `at`. Answers `false` for a lead that the workspace does not have, or whose
+/// contact is erased.
 ///
 /// # Errors
 /// [`AppError::Store`] as the database has it; then nothing was recorded.
@@ -64,8 +66,8 @@ pub async fn record(
 }
 
 /// Records what a contact did at `at` within a transaction; answers the events that tell it, which are to be
-/// appended last, or `None` for a lead that the workspace does not have. What waits for it is to be woken
-/// after the commit.
+/// appended last, or `None` for a lead that the workspace does not have, or whose contact is erased. What
+/// waits for it is to be woken after the commit.
 ///
 /// # Errors
 /// [`AppError::Store`] as the database has it.
@@ -85,6 +87,10 @@ pub async fn record_within(
     let Some(own) = locked.iter().position(|one| one.lead.lead_id() == lead) else {
         return Ok(None);
     };
+    // Whoever was erased a moment ago is nobody's contact any more.
+    if !erasure::leads_of_erased(tx, &[lead]).await?.is_empty() {
+        return Ok(None);
+    }
     let engaged = locked.swap_remove(own);
     let settings: Settings = serde_json::from_value(engaged.settings)
         .map_err(|error| StoreError::corrupt("sequence's settings", error))?;

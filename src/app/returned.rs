@@ -15,7 +15,7 @@ use crate::domain::flow::Channel;
 use crate::domain::id::{ExecutionId, LeadId, WorkspaceId};
 use crate::domain::inbound::Failure;
 use crate::domain::lead::StopReason;
-use crate::store::inbound::Found;
+use crate::store::inbound::{Addresses, Found};
 use crate::store::{StoreError, claim, dispatch, engagement};
 
 /// So many messages in a row that come back, though none for good, stop a lead.
@@ -32,25 +32,26 @@ pub fn key(address: &str) -> Option<String> {
 /// A message could not be delivered. For good: its lead stops, and its address is suppressed. For now: the
 /// lead stops once [`SOFT_BOUNCES_MAX`] messages in a row came back. Anybody can write a report: it is
 /// believed to be for good only where it returns the message (`is_returned`), whose id nobody else knows, and
-/// names no other address than its contact's. Answers the events, which the caller appends last.
+/// names no other address than that which the message went to. Answers the events, which the caller appends
+/// last.
 ///
 /// # Errors
 /// [`StoreError`] as the database has it.
 pub async fn came_back(
     tx: &DatabaseTransaction,
     workspace: WorkspaceId,
-    (found, address, is_returned): (Found, Option<&str>, bool),
+    (found, addresses, is_returned): (Found, &Addresses, bool),
     failure: &Failure,
     now: DateTime<Utc>,
 ) -> Result<Vec<NewEvent>, StoreError> {
     let named = failure.address.as_deref().and_then(key);
-    let names_another = named.is_some() && named.as_deref() != address;
+    let gone = addresses.reported();
+    let names_another = named.is_some() && named.as_deref() != gone;
     let hard = failure.hard && is_returned && !names_another;
-    let mut events = match (hard, address) {
-        (true, Some(address)) => {
-            let addresses = [(Channel::Email, address.to_owned())];
-            let message = found.execution;
-            suppress(tx, workspace, &addresses, Reason::Bounced, message, now).await?
+    let mut events = match (hard, gone) {
+        (true, Some(gone)) => {
+            let gone = (Channel::Email, gone.to_owned());
+            for_good(tx, workspace, (found, addresses), gone, now).await?
         }
         _ => match found.execution {
             Some(execution) => {
@@ -74,6 +75,30 @@ pub(super) fn explain(events: &mut [NewEvent], hard: bool, code: Option<&str>, m
             }));
         }
     }
+}
+
+/// A message came back because its address does not exist: nobody writes there again, and its lead stops. One
+/// whose contact has another address by now goes on, and that it came back is told. Answers the events, which
+/// the caller appends last.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub(super) async fn for_good(
+    tx: &DatabaseTransaction,
+    workspace: WorkspaceId,
+    (found, addresses): (Found, &Addresses),
+    (channel, gone): (Channel, String),
+    now: DateTime<Utc>,
+) -> Result<Vec<NewEvent>, StoreError> {
+    let has_moved = (addresses.today.as_deref()).is_some_and(|today| today != gone);
+    let of_message = found.execution.filter(|_| !has_moved);
+    let gone = [(channel, gone)];
+    let mut events = suppress(tx, workspace, &gone, Reason::Bounced, of_message, now).await?;
+    if let Some(execution) = found.execution.filter(|_| has_moved) {
+        let which = (found.lead, execution, channel);
+        events.extend(softly(tx, workspace, which, now).await?);
+    }
+    Ok(events)
 }
 
 /// A message of a lead came back, though the address may take the next one. Answers the events, which the
@@ -111,22 +136,22 @@ pub(super) async fn softly(
     Ok(events)
 }
 
-/// The owner of these addresses wants no more mail, and why that is known. With `message`, the execution by
-/// which it came about, its lead stops. Answers the events, which the caller appends last.
+/// The owner of these addresses wants no more messages on a channel, and why that is known. With `message`,
+/// the execution by which it came about, its lead stops. Answers the events, which the caller appends last.
 ///
 /// # Errors
 /// [`StoreError`] as the database has it.
 pub async fn unwanted(
     tx: &DatabaseTransaction,
     workspace: WorkspaceId,
-    addresses: impl IntoIterator<Item = String>,
+    (channel, addresses): (Channel, impl IntoIterator<Item = String>),
     reason: Reason,
     message: Option<ExecutionId>,
     now: DateTime<Utc>,
 ) -> Result<Vec<NewEvent>, StoreError> {
     let mut addresses: Vec<_> = addresses
         .into_iter()
-        .map(|address| (Channel::Email, address))
+        .map(|address| (channel, address))
         .collect();
     addresses.sort_unstable();
     addresses.dedup();

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Duration, NaiveDate, Utc};
 
-use super::{AppError, Caller, Refusal, RefusalCode, Services, time_zone};
+use super::{AppError, Caller, Refusal, RefusalCode, Services, time_zone, tracking};
 use crate::domain::address::{EmailAddress, PhoneNumber};
 use crate::domain::duration::WaitDuration;
 use crate::domain::flow::Channel;
@@ -105,6 +105,10 @@ pub async fn create(
         let message = format!("A workspace has at most {SENDERS_MAX} senders: change one instead.");
         return Err(Refusal::new(RefusalCode::Limit, message, &[]).into());
     }
+    if let Some(base) = &draft.tracking_url {
+        let refused = tracking::refuses_base(services, &tx, caller.workspace, base).await?;
+        refused.map_or(Ok(()), Err)?;
+    }
     sender::insert(&tx, caller.workspace, &draft).await?;
     let is_read = inbox.is_some();
     let mut wrong = Vec::new();
@@ -158,6 +162,11 @@ pub async fn update(
         wrong.extend(oauth::apply(services, &tx, caller, &changed, oauth).await?);
     } else if is_enabled {
         is_same &= !grant::try_at_once(&tx, caller.workspace, id).await?;
+    }
+    if let Some(base) = (changed.tracking_url.as_ref())
+        && changed.tracking_url != before.tracking_url
+    {
+        wrong.extend(tracking::refuses_base(services, &tx, caller.workspace, base).await?);
     }
     if !wrong.is_empty() {
         return Err(AppError::Refused(wrong));

@@ -3,24 +3,71 @@
 //! A mark is all that whoever comes has to show: it is sealed, and says of which message it is.
 
 use chrono::{DateTime, Utc};
+use sea_orm::DatabaseTransaction;
 use serde_json::json;
 
 use super::engagement::{self, Engagement};
-use super::suppression::{self, Reason};
-use super::{AppError, Services, deadlock};
+use super::suppression::Reason;
+use super::{AppError, Refusal, Services, deadlock, execution, returned};
 use crate::clock::from_ms;
 use crate::domain::event::EventKind;
 use crate::domain::flow::Channel;
-use crate::domain::id::LeadId;
+use crate::domain::id::{LeadId, WorkspaceId};
 use crate::domain::tracking::agent::Agent;
 use crate::domain::tracking::hit::{self, Machine};
-use crate::domain::tracking::{Mark, Token};
+use crate::domain::tracking::{BaseUrl, Mark, Token};
 use crate::store::engagement::{self as rows, Count, Message};
-use crate::store::{StoreError, dialect, event};
+use crate::store::inbound::{self, Found};
+use crate::store::{StoreError, dialect, event, sender};
+
+/// Who settles what nobody knew, as the event of it names them.
+const SETTLED_BY: &str = "mark in the message";
 
 /// What a token says; `None` for one that this installation has not sealed.
 pub fn read(services: &Services, token: &str) -> Option<Token> {
     Token::read(&services.secrets.open_token(token)?)
+}
+
+/// Whether the marks of a workspace may be followed under this host: that of the server's own address, or one
+/// that a sender of the workspace has. Whoever has a workspace of this server could otherwise lend its links the
+/// good name of another's domain. Under a host that nobody has, as where a proxy in front does not pass on
+/// which was asked for, they may where no other workspace is there.
+///
+/// # Errors
+/// [`AppError::Store`] as the database has it.
+pub async fn is_at_home(
+    services: &Services,
+    workspace: WorkspaceId,
+    host: &str,
+) -> Result<bool, AppError> {
+    if (services.marks.base.as_ref()).is_some_and(|base| base.host() == host) {
+        return Ok(true);
+    }
+    let owners = sender::owners_of_host(services.db.read(), workspace, host).await?;
+    Ok(owners.is_own || !(owners.is_of_others || owners.has_neighbours))
+}
+
+/// Why a sender may not have this address for its marks: a host is one workspace's.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn refuses_base(
+    services: &Services,
+    tx: &DatabaseTransaction,
+    workspace: WorkspaceId,
+    base: &BaseUrl,
+) -> Result<Option<Refusal>, StoreError> {
+    let host = base.host();
+    if (services.marks.base.as_ref()).is_some_and(|base| base.host() == host) {
+        return Ok(None);
+    }
+    let owners = sender::owners_of_host(tx, workspace, &host).await?;
+    Ok(owners.is_of_others.then(|| {
+        let message = format!(
+            "{host} is the tracking domain of another workspace of this server: give a host of your own."
+        );
+        Refusal::invalid(message, &["trackingDomain"])
+    }))
 }
 
 /// What was done with a message, by its mark.
@@ -48,6 +95,10 @@ pub async fn note(
     let Some(message) = rows::message(db.read(), token.workspace, token.execution).await? else {
         return Ok(false);
     };
+    if message.is_unconfirmed {
+        // It lies before somebody.
+        execution::note_left(services, token.workspace, token.execution, SETTLED_BY).await?;
+    }
     let sent_at = message.finished_at.map(from_ms);
     if let Some(machine) = found.or_else(|| hit::machine(agent, sent_at, now)) {
         if message.may_note() {
@@ -113,14 +164,19 @@ async fn note_machine(
     Ok(())
 }
 
-/// Opts the contact of a message out of emails, at once and in every sequence. Said again, it changes
-/// nothing. Answers `false` where the token is for something else, or the workspace has no such message.
+/// Opts the contact of a message out of emails, at once and in every sequence: at the address that the
+/// message went to, and at that which the contact has by now. Said again, it changes nothing. Answers `false` where the token is for something else, or the workspace has no such message.
 ///
 /// # Errors
 /// [`AppError::Store`] as the database has it; then nothing was changed.
 pub async fn opt_out(services: &Services, token: &Token) -> Result<bool, AppError> {
     if token.mark != Mark::OptOut {
         return Ok(false);
+    }
+    let (workspace, id) = (token.workspace, token.execution);
+    let message = rows::message(services.db.read(), workspace, id).await?;
+    if message.is_some_and(|message| message.is_unconfirmed) {
+        execution::note_left(services, workspace, id, SETTLED_BY).await?;
     }
     deadlock::repeated(|| opt_out_once(services, token)).await
 }
@@ -131,14 +187,15 @@ async fn opt_out_once(services: &Services, token: &Token) -> Result<bool, AppErr
     let Some(message) = rows::message(&tx, workspace, token.execution).await? else {
         return Ok(false);
     };
+    let found = Found {
+        lead: LeadId::from_uuid(message.lead_id),
+        execution: Some(token.execution),
+    };
     // Nobody writes any more to somebody who was erased.
-    let email = rows::email_of(&tx, &message).await?;
-    let addresses: Vec<_> = email
-        .map(|email| (Channel::Email, email))
-        .into_iter()
-        .collect();
-    let (reason, by) = (Reason::Unsubscribed, Some(token.execution));
-    let events = suppression::suppress(&tx, workspace, &addresses, reason, by, now).await?;
+    let addresses = inbound::addresses_of(&tx, found, Channel::Email).await?;
+    let addresses = (Channel::Email, addresses.unwrap_or_default().all());
+    let (reason, by) = (Reason::Unsubscribed, found.execution);
+    let events = returned::unwanted(&tx, workspace, addresses, reason, by, now).await?;
     if events.is_empty() {
         tx.commit().await.map_err(StoreError::from)?;
         return Ok(true);

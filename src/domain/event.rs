@@ -45,6 +45,8 @@ pub enum EventKind {
     Opened,
     /// A link was clicked.
     Clicked,
+    /// The contact read a message, as its provider tells.
+    Read,
     /// The contact answered.
     Replied,
     /// A machine answered for the contact.

@@ -12,6 +12,8 @@ pub enum Receipt {
     OnItsWay,
     /// It is on the contact's telephone.
     Arrived,
+    /// The contact has read it: WhatsApp tells that of those who let it.
+    Read,
     /// It will not come to that.
     Failed {
         /// The provider's code for why, where it gave one.
@@ -24,13 +26,34 @@ impl Receipt {
     pub fn of(status: &str, code: Option<&str>) -> Option<Self> {
         Some(match status {
             "accepted" | "scheduled" | "queued" | "sending" | "sent" => Self::OnItsWay,
-            // WhatsApp tells of reading, too, and may leave out what comes before.
-            "delivered" | "read" => Self::Arrived,
+            "delivered" => Self::Arrived,
+            "read" => Self::Read,
             "undelivered" | "failed" | "canceled" => Self::Failed {
                 code: code
                     .and_then(|code| code.trim().parse().ok())
                     .filter(|code| *code != 0),
             },
+            _ => return None,
+        })
+    }
+
+    /// How it is kept: its kind, and the provider's code.
+    pub const fn parts(self) -> (&'static str, Option<u32>) {
+        match self {
+            Self::OnItsWay => ("ON_ITS_WAY", None),
+            Self::Arrived => ("ARRIVED", None),
+            Self::Read => ("READ", None),
+            Self::Failed { code } => ("FAILED", code),
+        }
+    }
+
+    /// What [`Self::parts`] wrote; `None` for anything else.
+    pub fn of_parts(kind: &str, code: Option<u32>) -> Option<Self> {
+        Some(match kind {
+            "ON_ITS_WAY" => Self::OnItsWay,
+            "ARRIVED" => Self::Arrived,
+            "READ" => Self::Read,
+            "FAILED" => Self::Failed { code },
             _ => return None,
         })
     }
@@ -195,13 +218,21 @@ mod tests {
                 "{status}"
             );
         }
-        for status in ["delivered", "read"] {
-            assert_eq!(
-                Receipt::of(status, Some("0")),
-                Some(Receipt::Arrived),
-                "{status}"
-            );
+        for (status, meant) in [("delivered", Receipt::Arrived), ("read", Receipt::Read)] {
+            let receipt = Receipt::of(status, Some("0"));
+            assert_eq!(receipt, Some(meant), "{status}");
         }
+        for receipt in [
+            Receipt::OnItsWay,
+            Receipt::Arrived,
+            Receipt::Read,
+            Receipt::Failed { code: None },
+            Receipt::Failed { code: Some(30_005) },
+        ] {
+            let (kind, code) = receipt.parts();
+            assert_eq!(Receipt::of_parts(kind, code), Some(receipt));
+        }
+        assert_eq!(Receipt::of_parts("LOST", None), None);
         for status in ["undelivered", "failed", "canceled"] {
             let code = Some(30_005);
             let failed = Receipt::of(status, Some(" 30005"));

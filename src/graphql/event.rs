@@ -72,6 +72,9 @@ pub enum EventKind {
     Opened,
     /// A link was clicked.
     Clicked,
+    /// The contact read a WhatsApp message, as WhatsApp tells of those who let it. It counts as no opening, and
+    /// no condition comes true by it: who does not let it may have read the message all the same.
+    Read,
     /// The contact answered.
     Replied,
     /// A machine answered for the contact; where that keeps the lead quiet, the detail says until when

@@ -206,6 +206,11 @@ impl Execution {
     async fn finished_at(&self) -> Option<DateTime> {
         self.0.finished_at.map(DateTime::from_ms)
     }
+
+    /// When the contact read the message, as WhatsApp tells of those who let it; null where that is not known.
+    async fn read_at(&self) -> Option<DateTime> {
+        self.0.read_at.map(DateTime::from_ms)
+    }
 }
 
 impl Prompt for Execution {

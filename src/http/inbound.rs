@@ -19,6 +19,10 @@ use crate::graphql::RequestId;
 use crate::inbound::signed::{NotSigned, Signature, is_mail};
 use crate::inbound::{Incoming, MAIL_BYTES_MAX, TakeError, take_in};
 
+/// What mails take at once, in bytes. Who sent one shows only once it is there whole, so that anybody can fill
+/// it; nothing else has to wait for that.
+pub(super) const ROOM: usize = 4 * MAIL_BYTES_MAX;
+
 /// What the URL may carry.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,7 +91,7 @@ async fn take(
 ) -> Result<Value, Problem> {
     let services = http.services();
     // What is taken in counts until the answer is there.
-    let body = http.0.room.take(body, MAIL_BYTES_MAX).await?;
+    let body = http.0.mail_room.take(body, MAIL_BYTES_MAX).await?;
     signature.check(
         &services.secrets,
         workspace,

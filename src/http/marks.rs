@@ -4,14 +4,17 @@
 //! whatever becomes of the note. A redirect leads to what is sealed in the token and nowhere else.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERRER_POLICY, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, USER_AGENT,
+    X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -49,20 +52,23 @@ pub(super) fn router() -> Router<Http> {
 async fn opened(
     State(http): State<Http>,
     method: Method,
-    uri: Uri,
+    asked: Asked,
     Path(token): Path<String>,
     headers: HeaderMap,
 ) -> Response {
     let token = tracking::read(http.services(), &token);
     let Some(token) = token.filter(|token| token.mark == Mark::Open) else {
-        return answer::not_found(uri).await;
+        return asked.not_found().await;
     };
+    if let Some(answer) = asked.elsewhere(&http, &token).await {
+        return answer;
+    }
     // Whoever asks for the head alone shows nothing to anybody.
     if method != Method::HEAD {
         let noted = tracking::note(http.services(), &token, Done::Opened, agent(&headers), None);
         match noted.await {
             Ok(true) => {}
-            Ok(false) => return answer::not_found(uri).await,
+            Ok(false) => return asked.not_found().await,
             Err(error) => tracing::warn!(%error, "an opening could not be noted"),
         }
     }
@@ -80,17 +86,20 @@ async fn opened(
 async fn clicked(
     State(http): State<Http>,
     method: Method,
-    uri: Uri,
+    asked: Asked,
     Path(token): Path<String>,
     headers: HeaderMap,
 ) -> Response {
     let token = tracking::read(http.services(), &token);
     let Some((token, link, url)) = token.and_then(of_link) else {
-        return answer::not_found(uri).await;
+        return asked.not_found().await;
     };
     let Ok(location) = HeaderValue::from_str(&url) else {
-        return answer::not_found(uri).await;
+        return asked.not_found().await;
     };
+    if let Some(answer) = asked.elsewhere(&http, &token).await {
+        return answer;
+    }
     if method != Method::HEAD {
         http.click(token, link, agent(&headers));
     }
@@ -102,6 +111,42 @@ async fn clicked(
         (ROBOTS, HeaderValue::from_static("noindex, nofollow")),
     ];
     (StatusCode::FOUND, headers).into_response()
+}
+
+/// What was asked for, and at which host.
+struct Asked {
+    uri: Uri,
+    host: String,
+}
+
+impl FromRequestParts<Http> for Asked {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Infallible> {
+        let host = http.0.proxies.host(parts);
+        let uri = parts.uri.clone();
+        Ok(Self { uri, host })
+    }
+}
+
+impl Asked {
+    async fn not_found(self) -> Response {
+        answer::not_found(self.uri).await
+    }
+
+    /// The answer to whoever comes by a host that is not for marks of this workspace: as to a token that is
+    /// none.
+    async fn elsewhere(&self, http: &Http, token: &Token) -> Option<Response> {
+        match tracking::is_at_home(http.services(), token.workspace, &self.host).await {
+            Ok(true) => None,
+            Ok(false) => Some(answer::not_found(self.uri.clone()).await),
+            Err(error) => {
+                tracing::error!(%error, "a mark could not be looked up");
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Some((status, [(RETRY_AFTER, "5")]).into_response())
+            }
+        }
+    }
 }
 
 fn of_link(token: Token) -> Option<(Token, u16, String)> {

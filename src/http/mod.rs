@@ -102,6 +102,10 @@ struct Parts {
     import_max: usize,
     /// What all bodies take at once.
     room: Room,
+    /// What mails that come in take at once.
+    mail_room: Room,
+    /// The same of what providers of text messages tell.
+    text_room: Room,
     documents: Documents,
     origins: Origins,
     proxies: Proxies,
@@ -134,6 +138,8 @@ impl Http {
             upload_max,
             import_max,
             room: Room::new(UPLOADS_AT_ONCE * upload_max.max(BODY_MAX)),
+            mail_room: Room::new(inbound::ROOM),
+            text_room: Room::new(twilio::ROOM),
             documents,
             origins,
             proxies,

@@ -10,14 +10,16 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::body::NotTaken;
 use super::marks::ROBOTS;
 use super::{Http, answer};
 use crate::app::tracking;
@@ -67,6 +69,14 @@ async fn opt_out(
     };
     let taken = match http.0.room.take(body, BODY_MAX).await {
         Ok(taken) => taken,
+        // Mail readers that hear of a mistake of theirs do not come again.
+        Err(NotTaken::NoRoom) => {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            let mut answer = page(status, include_str!("opt_out/failed.html"));
+            let soon = HeaderValue::from_static("5");
+            answer.headers_mut().insert(RETRY_AFTER, soon);
+            return answer;
+        }
         Err(error) => {
             let status = StatusCode::BAD_REQUEST;
             return (status, format!("{error}\n")).into_response();

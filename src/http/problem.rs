@@ -1,5 +1,7 @@
 //! What is wrong with a request that is no GraphQL, as RFC 9457 has it.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -12,6 +14,9 @@ use crate::domain::audit::Outcome;
 use crate::graphql::RequestId;
 use crate::graphql::error::{Code, NO_TOKEN};
 use crate::store::StoreError;
+
+/// Room is there again once a body or two are done with.
+const NO_ROOM_FOR: Duration = Duration::from_secs(4);
 
 /// What is wrong, for programs by its status and for people by its detail.
 #[derive(Debug)]
@@ -109,7 +114,11 @@ impl From<NotTaken> for Problem {
             NotTaken::Cut => StatusCode::BAD_REQUEST,
             NotTaken::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, not_taken.to_string())
+        let no_room = not_taken == NotTaken::NoRoom;
+        Self {
+            retry: no_room.then_some(RetryAfter(NO_ROOM_FOR)),
+            ..Self::new(status, not_taken.to_string())
+        }
     }
 }
 

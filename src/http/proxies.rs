@@ -10,11 +10,15 @@ mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 
+use axum::extract::ConnectInfo;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 
 use crate::domain::network::{Networks, NotANetwork};
+use crate::domain::tracking::host_of;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The proxies whose word is taken for where a request comes from.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +60,23 @@ impl Proxies {
             (Some(address), _) | (None, Some(address)) => address,
             (None, None) => peer,
         }
+    }
+
+    /// The host that a request asks for, in the form of [`host_of`]; empty where it names none. A proxy that
+    /// calls by a host of its own says in `X-Forwarded-Host` which one it was called by.
+    pub fn host(&self, request: &Parts) -> String {
+        let text = |name: &HeaderName| {
+            let value = request.headers.get(name)?;
+            value.to_str().ok().map(str::to_owned)
+        };
+        let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
+        let is_proxy = peer.is_some_and(|peer| self.include(peer.0.ip().to_canonical()));
+        let forwarded = text(&X_FORWARDED_HOST).filter(|_| is_proxy);
+        // Of several proxies the first was called by whoever asks.
+        let first = forwarded.and_then(|names| names.split(',').next().map(str::to_owned));
+        let own = || request.uri.authority().map(ToString::to_string);
+        let asked = first.or_else(|| text(&header::HOST)).or_else(own);
+        host_of(asked.unwrap_or_default().trim())
     }
 
     /// The address nearest to this server that is no proxy's.

@@ -23,6 +23,8 @@ use crate::graphql::RequestId;
 
 /// The largest body, in bytes: a text has at most 1,600 characters.
 const BODY_MAX: usize = 64 << 10;
+/// What bodies take at once, in bytes: anybody can fill it, for what is signed shows only once it is there.
+pub(super) const ROOM: usize = 64 * BODY_MAX;
 /// The longest name of a message that is taken, in bytes; Twilio's have 34.
 const SID_MAX: usize = 64;
 /// What Twilio does next: nothing.
@@ -151,7 +153,7 @@ async fn admit(
                       signature: start it with --public-url.";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
     };
-    let body = http.0.room.take(body, BODY_MAX).await?;
+    let body = http.0.text_room.take(body, BODY_MAX).await?;
     let kind = text("content-type").unwrap_or_default();
     let signed = Signed {
         address: &format!("{base}{asked}"),

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::opening::{OpenError, open};
 use super::{Incoming, Place, TakeError, UNMATCHED_KEPT, take_in};
-use crate::app::Services;
+use crate::app::{Services, texting};
 use crate::channel::imap::{ImapError, Mailbox};
 use crate::clock::from_ms;
 use crate::domain::id::{WorkerId, WorkspaceId};
@@ -123,6 +123,12 @@ impl Reader {
             let before = now - UNMATCHED_KEPT;
             while inbound::drop_unmatched(self.services.db.write(), before).await? {}
             self.drop_at = self.services.clock.after_real(DROP_EVERY);
+        }
+        if let Err(error) = texting::take_early(&self.services).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "taking up receipts failed; it is tried again"
+            );
         }
         let room = MAILBOXES_MAX.saturating_sub(self.tasks.len());
         let free = mailbox::free(self.services.db.read(), now, room).await?;

@@ -8,13 +8,14 @@ use sea_orm::DatabaseTransaction;
 use crate::app::engagement::{self, Engagement};
 use crate::app::returned::{self, key};
 use crate::app::suppression::Reason;
-use crate::app::{AppError, Services};
+use crate::app::{AppError, Services, execution};
 use crate::domain::event::NewEvent;
+use crate::domain::flow::Channel;
 use crate::domain::id::{ExecutionId, LeadId, MailId, SenderId, WorkspaceId};
 use crate::domain::inbound::{self as mail, Class, Concern, Failure, Mail};
 use crate::domain::inbox::{MailKind, MatchedBy, execution_of, tag_of};
 use crate::secrets::sha256_hex;
-use crate::store::inbound::{self, Found, Kept, NewMail};
+use crate::store::inbound::{self, Addresses, Found, Kept, NewMail};
 use crate::store::mailbox::{self, Cursor, Held};
 use crate::store::{StoreError, event};
 
@@ -28,6 +29,9 @@ const RECENT: TimeDelta = TimeDelta::days(7);
 const ADDRESS_CHARS_MAX: usize = 320;
 /// The longest subject that is kept, in characters.
 const SUBJECT_CHARS_MAX: usize = 500;
+
+/// Who settles whether a message left, as the event of it names them.
+const SETTLED_BY: &str = "mail that came back";
 
 /// A mail that came in.
 #[derive(Debug, Clone)]
@@ -125,6 +129,7 @@ pub async fn take_in(
         digest,
         now: services.clock.now(),
     };
+    taking.settle().await?;
     let mut tries = 0;
     loop {
         tries += 1;
@@ -151,10 +156,75 @@ type Matched = Option<(Found, MatchedBy)>;
 #[derive(Default)]
 struct Followed {
     matched: Matched,
+    /// Whether its contact is erased: then it is about nobody.
+    is_of_erased: bool,
     events: Vec<NewEvent>,
 }
 
+impl Followed {
+    fn of_erased() -> Self {
+        Self {
+            is_of_erased: true,
+            ..Self::default()
+        }
+    }
+
+    /// What follows from one of the things that a mail reports; it belongs to the first.
+    fn with(&mut self, matched: (Found, MatchedBy), events: Vec<NewEvent>) {
+        self.matched.get_or_insert(matched);
+        self.is_of_erased = false;
+        self.events.extend(events);
+    }
+
+    /// What it reports is about somebody who is erased.
+    fn with_erased(&mut self) {
+        self.is_of_erased = self.matched.is_none();
+    }
+}
+
 impl Taking<'_> {
+    /// Notes of the messages that the mail answers or returns, and of which nobody knew whether they left, that
+    /// they did. That it names one by its address alone proves nothing of the kind.
+    async fn settle(&self) -> Result<(), AppError> {
+        let named: Vec<ExecutionId> = match &self.mail.class {
+            Class::Bounce(failures) => {
+                let originals = failures.iter().filter_map(|one| one.original.as_deref());
+                originals.filter_map(execution_of).collect()
+            }
+            Class::Complaint(concerns) => {
+                let originals = concerns.iter().filter_map(|one| one.original.as_deref());
+                originals.filter_map(execution_of).collect()
+            }
+            Class::Reply | Class::AutoReply { .. } | Class::OptOut | Class::Notice => {
+                let answers = self.mail.answers.iter().take(ANSWERS_MAX);
+                let tagged = self.tagged();
+                answers
+                    .filter_map(|id| execution_of(id))
+                    .chain(tagged)
+                    .collect()
+            }
+        };
+        if named.is_empty() {
+            return Ok(());
+        }
+        let (services, workspace) = (self.services, self.workspace);
+        let found = inbound::unconfirmed(services.db.read(), workspace, &named).await?;
+        for message in found {
+            execution::note_left(services, workspace, message, SETTLED_BY).await?;
+        }
+        Ok(())
+    }
+
+    /// The messages whose answers were asked for at the addresses that the mail went to.
+    fn tagged(&self) -> impl Iterator<Item = ExecutionId> {
+        let recipients = self.mail.recipients.iter().take(ANSWERS_MAX);
+        recipients.filter_map(|recipient| {
+            let tag = tag_of(recipient)?;
+            let signed = self.services.secrets.read_tag(self.workspace, tag)?;
+            Some(ExecutionId::from_uuid(signed))
+        })
+    }
+
     async fn attempt(&self, place: Option<Place>) -> Result<Taken, TakeError> {
         let services = self.services;
         let tx = services.db.begin().await?;
@@ -179,11 +249,7 @@ impl Taking<'_> {
         let followed = self.follow(&tx).await?;
         let matched = followed.matched;
         // Of somebody who is erased nothing is kept but that a mail came.
-        let is_erased = match matched {
-            Some((found, _)) => inbound::address_of(&tx, found.lead).await?.is_none(),
-            None => false,
-        };
-        if !is_erased {
+        if !followed.is_of_erased {
             inbound::keep(&tx, id, &self.kept(matched)).await?;
         }
         event::append(&tx, self.workspace, followed.events).await?;
@@ -255,11 +321,27 @@ impl Taking<'_> {
             Class::Bounce(failures) => self.bounced(tx, failures).await,
             Class::Complaint(concerns) => self.complained(tx, concerns).await,
             Class::OptOut => self.opted_out(tx).await,
-            Class::Notice => Ok(Followed {
-                matched: self.by_what_it_names(tx).await?,
-                events: Vec::new(),
-            }),
+            Class::Notice => {
+                let Some((found, by)) = self.by_what_it_names(tx).await? else {
+                    return Ok(Followed::default());
+                };
+                let mut followed = Followed::default();
+                match self.addresses(tx, found).await? {
+                    Some(_) => followed.with((found, by), Vec::new()),
+                    None => followed.with_erased(),
+                }
+                Ok(followed)
+            }
         }
+    }
+
+    /// The addresses of a lead's contact; `None` of somebody who is erased.
+    async fn addresses(
+        &self,
+        tx: &DatabaseTransaction,
+        found: Found,
+    ) -> Result<Option<Addresses>, StoreError> {
+        inbound::addresses_of(tx, found, Channel::Email).await
     }
 
     async fn engaged(
@@ -273,14 +355,15 @@ impl Taking<'_> {
         };
         let of = (found.lead, found.execution);
         let (services, workspace) = (self.services, self.workspace);
-        let told =
-            engagement::record_within(services, tx, workspace, of, engagement, self.now).await?;
-        // Whoever was erased a moment ago is nobody's contact any more.
-        let is_there = inbound::address_of(tx, found.lead).await?.is_some();
-        match told.filter(|_| is_there) {
-            Some(events) => Ok(Followed { matched, events }),
-            None => Ok(Followed::default()),
-        }
+        let told = engagement::record_within(services, tx, workspace, of, engagement, self.now);
+        Ok(match told.await? {
+            Some(events) => Followed {
+                matched,
+                events,
+                is_of_erased: false,
+            },
+            None => Followed::of_erased(),
+        })
     }
 
     /// What its author answers: a message that it names, one whose answers were asked for at the address
@@ -290,12 +373,12 @@ impl Taking<'_> {
         let named = self.by_what_it_names(tx).await?;
         if let Some((found, _)) = named {
             let own = match &from {
-                Some(from) => inbound::is_sender(tx, self.workspace, from).await?,
-                None => false,
+                Some(from) if inbound::is_sender(tx, self.workspace, from).await? => from,
+                _ => return Ok(named),
             };
-            let contact = inbound::address_of(tx, found.lead).await?.flatten();
+            let contact = self.addresses(tx, found).await?;
             // What the team itself writes into a thread is no answer to it.
-            return Ok(named.filter(|_| !own || contact == from));
+            return Ok(named.filter(|_| contact.is_some_and(|contact| contact.has(own))));
         }
         let Some(from) = from else {
             return Ok(None);
@@ -310,11 +393,8 @@ impl Taking<'_> {
                 return Ok(Some((found, MatchedBy::MessageId)));
             }
         }
-        for recipient in self.mail.recipients.iter().take(ANSWERS_MAX) {
-            let tag = tag_of(recipient);
-            let signed = tag.and_then(|tag| self.services.secrets.read_tag(self.workspace, tag));
-            let execution = signed.map(ExecutionId::from_uuid);
-            if let Some(found) = self.email(tx, execution).await? {
+        for execution in self.tagged() {
+            if let Some(found) = self.email(tx, Some(execution)).await? {
                 return Ok(Some((found, MatchedBy::ReplyAddress)));
             }
         }
@@ -364,13 +444,13 @@ impl Taking<'_> {
             let Some((found, by)) = self.reported(tx, original, address).await? else {
                 continue;
             };
-            let Some(address) = inbound::address_of(tx, found.lead).await? else {
+            let Some(addresses) = self.addresses(tx, found).await? else {
+                followed.with_erased();
                 continue;
             };
-            let of = (found, address.as_deref(), by == MatchedBy::MessageId);
+            let of = (found, &addresses, by == MatchedBy::MessageId);
             let events = returned::came_back(tx, self.workspace, of, failure, self.now).await?;
-            followed.events.extend(events);
-            followed.matched.get_or_insert((found, by));
+            followed.with((found, by), events);
         }
         Ok(followed)
     }
@@ -386,13 +466,16 @@ impl Taking<'_> {
             let Some((found, by)) = self.reported(tx, original, address).await? else {
                 continue;
             };
+            let Some(addresses) = self.addresses(tx, found).await? else {
+                followed.with_erased();
+                continue;
+            };
             // Whatever else it names: anybody can write a complaint.
-            let addresses = inbound::address_of(tx, found.lead).await?.flatten();
+            let addresses = (Channel::Email, addresses.all());
             let (workspace, message) = (self.workspace, found.execution);
             let reason = Reason::Complained;
             let events = returned::unwanted(tx, workspace, addresses, reason, message, self.now);
-            followed.events.extend(events.await?);
-            followed.matched.get_or_insert((found, by));
+            followed.with((found, by), events.await?);
         }
         Ok(followed)
     }
@@ -402,9 +485,10 @@ impl Taking<'_> {
         let matched = self.of_author(tx).await?;
         let from = self.mail.from.as_deref().and_then(key);
         let own = match matched {
-            Some((found, _)) => inbound::address_of(tx, found.lead).await?.flatten(),
+            Some((found, _)) => self.addresses(tx, found).await?,
             None => None,
         };
+        let is_of_erased = matched.is_some() && own.is_none();
         let is_known = match &from {
             Some(from) => inbound::is_of_a_person(tx, self.workspace, from).await?,
             None => false,
@@ -413,11 +497,13 @@ impl Taking<'_> {
             return Ok(Followed::default());
         }
         let message = matched.and_then(|(found, _)| found.execution);
-        let addresses = own.into_iter().chain(from);
+        let own = own.unwrap_or_default().all();
+        let addresses = (Channel::Email, own.chain(from));
         let (workspace, reason) = (self.workspace, Reason::Unsubscribed);
         let events = returned::unwanted(tx, workspace, addresses, reason, message, self.now);
         Ok(Followed {
-            matched,
+            matched: matched.filter(|_| !is_of_erased),
+            is_of_erased,
             events: events.await?,
         })
     }

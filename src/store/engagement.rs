@@ -311,6 +311,8 @@ pub struct Message {
     pub bounced: bool,
     /// Whether it is known that the contact opted out by it.
     pub unsubscribed: bool,
+    /// Whether nobody knows if it left.
+    pub is_unconfirmed: bool,
     opens: i32,
     clicks: i32,
     opened_at: Option<i64>,
@@ -368,7 +370,8 @@ pub async fn message(
 ) -> Result<Option<Message>> {
     let statement = "SELECT e.id, e.lead_id, l.person_id, e.sequence_id, e.step_key, e.channel,
              e.sender_id, e.finished_at, e.bounced, e.unsubscribed, e.opens, e.clicks,
-             e.opened_at, e.clicked_at, e.machine_hits
+             e.opened_at, e.clicked_at, e.machine_hits,
+             (e.status = 'UNCONFIRMED') AS is_unconfirmed
          FROM execution AS e JOIN lead AS l ON l.id = e.lead_id
          WHERE e.id = $1 AND e.workspace_id = $2";
     let arguments = Arguments::new()
@@ -467,27 +470,4 @@ pub async fn is_to_note(tx: &impl ConnectionTrait, execution: ExecutionId) -> Re
          WHERE id = $1 AND machine_hits < $2";
     let arguments = Arguments::new().with(execution.uuid()).with(MACHINES_MAX);
     Ok(sql::execute(tx, statement, arguments).await? > 0)
-}
-
-/// Where the contact of a message is written to by email, as suppressions know it; none of somebody who was
-/// erased, or has no such address any more.
-///
-/// # Errors
-/// [`super::StoreError`] as the database has it.
-pub async fn email_of(
-    connection: &impl ConnectionTrait,
-    message: &Message,
-) -> Result<Option<String>> {
-    #[derive(FromQueryResult)]
-    struct Address {
-        email_key: Option<String>,
-    }
-    let statement = "SELECT email_key FROM person WHERE id = $1";
-    let found: Option<Address> = sql::one(
-        connection,
-        statement,
-        Arguments::new().with(message.person_id),
-    )
-    .await?;
-    Ok(found.and_then(|found| found.email_key))
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::sql::{self, Arguments};
 use super::{Result, dialect};
+use crate::domain::flow::Channel;
 use crate::domain::id::{ExecutionId, LeadId, MailId, SenderId, WorkspaceId};
 use crate::domain::inbox::{MailKind, MatchedBy};
 
@@ -181,6 +182,27 @@ pub async fn email(
     }))
 }
 
+/// Those of these emails of the workspace of which nobody knows whether they left.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn unconfirmed(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    executions: &[ExecutionId],
+) -> Result<Vec<ExecutionId>> {
+    let of_workspace = dialect::unindexed(connection.get_database_backend(), "e.workspace_id");
+    let mut arguments = Arguments::new().with(workspace.uuid());
+    let list = arguments.among(connection, executions.iter().map(|id| id.uuid()));
+    let statement = format!(
+        "SELECT e.id FROM execution AS e
+         WHERE e.id {list} AND {of_workspace} = $1 AND e.channel = 'EMAIL'
+             AND e.status = 'UNCONFIRMED'"
+    );
+    let ids = sql::ids(connection, &statement, arguments).await?;
+    Ok(ids.into_iter().map(ExecutionId::from_uuid).collect())
+}
+
 /// What an email has been on its way as.
 const ON_ITS_WAY: &str = "('SENDING', 'SENT', 'DELIVERED', 'UNCONFIRMED')";
 
@@ -250,24 +272,69 @@ async fn of_address(
     Ok(found.map(Found::from))
 }
 
-#[derive(FromQueryResult)]
-struct Whose {
-    email_key: Option<String>,
-    is_erased: bool,
+/// Where a contact is written to, in the form in which suppressions know addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// Where the message went; `None` where none is known.
+    pub written_to: Option<String>,
+    /// Where the next one would go; `None` of whoever has no such address.
+    pub today: Option<String>,
 }
 
-/// The address of a lead's person, as suppressions know it; `None` of somebody who is erased. To be asked
-/// once the lead is locked: whoever erases a person locks its leads, too.
+impl Addresses {
+    /// Both of them, which may be the same.
+    pub fn all(self) -> impl Iterator<Item = String> {
+        self.written_to.into_iter().chain(self.today)
+    }
+
+    /// Whether this is one of them.
+    pub fn has(&self, address: &str) -> bool {
+        [&self.written_to, &self.today]
+            .into_iter()
+            .any(|known| known.as_deref() == Some(address))
+    }
+
+    /// The one that a report is about which names none: that of the message, else the contact's.
+    pub fn reported(&self) -> Option<&str> {
+        self.written_to.as_deref().or(self.today.as_deref())
+    }
+}
+
+/// The addresses of a lead's person on a channel, and that of the message where one is known; `None` of
+/// somebody who is erased. To be asked once the lead is locked: whoever erases a person locks its leads,
+/// too.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
-pub async fn address_of(tx: &impl ConnectionTrait, lead: LeadId) -> Result<Option<Option<String>>> {
-    let statement = "SELECT p.email_key, (p.erased_at IS NOT NULL) AS is_erased
-         FROM lead AS l JOIN person AS p ON p.id = l.person_id WHERE l.id = $1";
-    let whose: Option<Whose> = sql::one(tx, statement, Arguments::new().with(lead.uuid())).await?;
-    Ok(whose
-        .filter(|whose| !whose.is_erased)
-        .map(|whose| whose.email_key))
+pub async fn addresses_of(
+    tx: &impl ConnectionTrait,
+    found: Found,
+    channel: Channel,
+) -> Result<Option<Addresses>> {
+    #[derive(FromQueryResult)]
+    struct Whose {
+        email_key: Option<String>,
+        phone: Option<String>,
+        to_key: Option<String>,
+        is_erased: bool,
+    }
+    let statement = "SELECT p.email_key, p.phone, e.to_key, (p.erased_at IS NOT NULL) AS is_erased
+         FROM lead AS l JOIN person AS p ON p.id = l.person_id
+             LEFT JOIN execution AS e ON e.id = $2 AND e.lead_id = l.id AND e.channel = $3
+         WHERE l.id = $1";
+    let arguments = Arguments::new()
+        .with(found.lead.uuid())
+        .with(found.execution.map(ExecutionId::uuid))
+        .with(<&str>::from(channel));
+    let whose: Option<Whose> = sql::one(tx, statement, arguments).await?;
+    let whose = whose.filter(|whose| !whose.is_erased);
+    Ok(whose.map(|whose| Addresses {
+        written_to: whose.to_key,
+        today: match channel {
+            Channel::Email => whose.email_key,
+            _ => whose.phone,
+        },
+    }))
 }
 
 /// Whether the workspace knows somebody with this address.

@@ -4,8 +4,8 @@
 use chrono::{DateTime, Utc};
 use entity::sender;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter,
-    QueryOrder, QuerySelect,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, IntoActiveModel,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 
 use super::sql::{self, Arguments};
@@ -153,6 +153,7 @@ fn row(workspace: WorkspaceId, sender: &Sender) -> Result<sender::Model> {
         transport: serde_json::to_value(&sender.transport).map_err(corrupt)?,
         secret: sender.secret.clone(),
         tracking_url: sender.tracking_url.as_ref().map(ToString::to_string),
+        tracking_host: sender.tracking_url.as_ref().map(BaseUrl::host),
         reply_to: sender.reply_to.clone(),
         tagged_replies: sender.tagged_replies,
         revision: sender.revision,
@@ -258,6 +259,37 @@ pub async fn list(
         .into_iter()
         .map(Sender::try_from)
         .collect()
+}
+
+/// Whose a host is, as far as senders have it for their marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromQueryResult)]
+pub struct HostOwners {
+    /// A sender of the workspace that was asked for has it.
+    pub is_own: bool,
+    /// A sender of another workspace has it.
+    pub is_of_others: bool,
+    /// There is another workspace at all.
+    pub has_neighbours: bool,
+}
+
+/// Whose a host is, seen from a workspace.
+///
+/// # Errors
+/// [`StoreError`] as the database has it.
+pub async fn owners_of_host(
+    connection: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    host: &str,
+) -> Result<HostOwners> {
+    let statement = "SELECT
+             EXISTS (SELECT 1 FROM sender AS s
+                 WHERE s.tracking_host = $2 AND s.workspace_id = $1) AS is_own,
+             EXISTS (SELECT 1 FROM sender AS s
+                 WHERE s.tracking_host = $2 AND s.workspace_id <> $1) AS is_of_others,
+             EXISTS (SELECT 1 FROM workspace AS w WHERE w.id <> $1) AS has_neighbours";
+    let arguments = Arguments::new().with(workspace.uuid()).with(host);
+    let found: Option<HostOwners> = sql::one(connection, statement, arguments).await?;
+    found.ok_or_else(|| StoreError::corrupt("host", "nothing was answered about it"))
 }
 
 /// How many senders the workspace has.

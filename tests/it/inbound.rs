@@ -84,7 +84,7 @@ pub async fn message(h: &Harness, lead: &str, step: &str) -> (String, ExecutionI
     (text("messageId"), text("id").parse().expect("an id"))
 }
 
-async fn fate(h: &Harness, lead: &str) -> String {
+pub async fn fate(h: &Harness, lead: &str) -> String {
     let seen = seen(h, lead).await;
     let reason = seen["stopReason"].as_str().unwrap_or("");
     format!("{} {reason}", seen["status"].as_str().expect("a status"))
@@ -242,7 +242,7 @@ both!(
 );
 
 /// A report of a mail server about a message, as RFC 3464 has it.
-fn report(to: &str, original: Option<&str>, status: &str, said: &str) -> Written<'static> {
+pub fn report(to: &str, original: Option<&str>, status: &str, said: &str) -> Written<'static> {
     let returned = original.map_or_else(String::new, |id| {
         format!(
             "--b\r\nContent-Type: text/rfc822-headers\r\n\r\nMessage-ID: {id}\r\nTo: {to}\r\n\r\n"
@@ -264,7 +264,7 @@ fn report(to: &str, original: Option<&str>, status: &str, said: &str) -> Written
     }
 }
 
-const UNKNOWN: &str =
+pub const UNKNOWN: &str =
     "550 5.1.1 <x>: Recipient address rejected: User unknown in virtual mailbox table";
 const FULL: &str = "452 4.2.2 The email account that you tried to reach is over quota";
 

@@ -2,15 +2,19 @@
 
 use cadenza::channel::webhook::WebhookSecret;
 use cadenza::domain::id::WorkspaceId;
+use cadenza::domain::tracking::{Mark, Seal, Token};
+use cadenza::http::Options;
 use chrono::{DateTime, Duration, Utc};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::erasure::{delete, telling};
-use crate::harness::{Harness, both};
+use crate::harness::{Harness, both, until};
 use crate::inbound::{Written, count, greeted, message, take};
 use crate::served::{Served, client};
 use crate::steps::{person, seen};
@@ -194,6 +198,83 @@ both!(
         let answer = Posted::signed(&h, ours, now, &large).send(&server).await;
         assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
         assert_eq!(traces(&h).await, before);
+        server.end().await;
+    }
+);
+
+/// The head of a request with a mail that nobody has signed.
+fn unsigned_head(h: &Harness, length: usize) -> String {
+    format!(
+        "POST /inbound/mail?workspace={} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\
+         webhook-id: flood\r\nwebhook-timestamp: {}\r\nwebhook-signature: v1,AAAA\r\n\r\n",
+        h.admin.workspace,
+        h.clock.now().timestamp()
+    )
+}
+
+both!(
+    a_flood_of_unsigned_mails_takes_no_room_of_others,
+    |h: Harness| async move {
+        let (_, leads) = greeted(&h, &["one@example.com"], json!({})).await;
+        let (id, execution) = message(&h, &leads[0], "hello").await;
+        let options = Options {
+            // With room for four of the smallest.
+            upload_max: 1,
+            ..Options::default()
+        };
+        let server = Served::with(&h, options).await;
+        // Each holds its mail but for the last byte.
+        let whole = 10 << 20;
+        let mut flood = Vec::new();
+        for _ in 0..4 {
+            let mut socket = TcpStream::connect(&server.address).await.expect("connects");
+            let head = unsigned_head(&h, whole);
+            socket.write_all(head.as_bytes()).await.expect("writes");
+            let most = vec![b'a'; whole - 1];
+            socket.write_all(&most).await.expect("writes");
+            flood.push(socket);
+        }
+        let good = an_answer(&id);
+        let good = Posted::signed(&h, h.admin.workspace, h.clock.now(), good.as_bytes());
+        let forged = Posted {
+            body: vec![b'a'; 256 << 10],
+            ..good.clone()
+        };
+        let refused = until("there is no room for mails", async || {
+            let answer = forged.send(&server).await;
+            (answer.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(answer)
+        });
+        let refused = refused.await;
+        assert!(refused.headers().contains_key("retry-after"));
+        // Clients, and contacts who opt out, notice nothing.
+        let padded = format!("{{ workspace {{ id }} }}{}", " ".repeat(512 << 10));
+        let asked = server.post(&h.token).json(&json!({ "query": padded }));
+        assert_eq!(
+            asked.send().await.expect("an answer").status(),
+            StatusCode::OK
+        );
+        let token = Token {
+            workspace: h.admin.workspace,
+            execution,
+            mark: Mark::OptOut,
+        };
+        let token = h.services.secrets.token(&token.bytes());
+        let url = format!("http://{}/u/{token}", server.address);
+        let form = format!("List-Unsubscribe=One-Click&x={}", "x".repeat(15 << 10));
+        let request = client().post(url).body(form);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        assert_eq!(
+            request.send().await.expect("an answer").status(),
+            StatusCode::OK
+        );
+        // Once it is over, mails are taken in again.
+        drop(flood);
+        until("there is room for mails", async || {
+            let answer = forged.send(&server).await;
+            (answer.status() == StatusCode::FORBIDDEN).then_some(())
+        })
+        .await;
+        assert_eq!(good.send(&server).await.status(), StatusCode::OK);
         server.end().await;
     }
 );

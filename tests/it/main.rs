@@ -47,6 +47,7 @@ mod lead_machine;
 mod leads;
 mod many_waiting;
 mod merging;
+mod moved;
 mod nodes;
 mod oauth;
 mod offered;

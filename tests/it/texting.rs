@@ -4,14 +4,16 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cadenza::app::analytics::verify::{Found, verify};
+use cadenza::app::texting;
 use cadenza::domain::outcome::Outcome;
 use cadenza::engine::record::Ending;
 use serde_json::{Value, json};
 
 use crate::harness::{Harness, both};
+use crate::inbound::count;
 use crate::pains::{Receiver, node, settle};
 use crate::served::{Served, client};
-use crate::steps::{person, running, seen, sms};
+use crate::steps::{at, person, running, seen, sms};
 
 const ACCOUNT: &str = "AC0123456789abcdef";
 const TOKEN: &str = "0123456789abcdef-a-token";
@@ -200,9 +202,100 @@ both!(
             assert_eq!(world.receipt(late, "30003").await, 204, "{late}");
         }
         assert_eq!(status(&h, &world).await, "DELIVERED");
-        assert_eq!(told(&h).await, ["EXECUTION_DELIVERED"]);
+        assert_eq!(told(&h).await, ["EXECUTION_DELIVERED", "READ"]);
         agrees_with_the_log(&h).await;
         assert_eq!(seen(&h, &world.lead).await["status"], "PENDING");
+    }
+);
+
+both!(what_was_read_has_arrived, |h: Harness| async move {
+    let world = World::new(&h).await;
+    for _ in 0..2 {
+        assert_eq!(world.receipt("read", "").await, 204);
+        assert_eq!(told(&h).await, ["EXECUTION_DELIVERED", "READ"]);
+        assert_eq!(status(&h, &world).await, "DELIVERED");
+    }
+    let query = "query($id: ID!) { execution(id: $id) { readAt } }";
+    let found = h.data(query, json!({ "id": world.execution })).await;
+    assert_eq!(at(&found["execution"]["readAt"]), h.clock.now());
+    // It is no opening: who does not let WhatsApp tell it may have read it all the same.
+    let engagement = "query($id: ID!) { lead(id: $id) { engagement { opens } } }";
+    let found = h.data(engagement, json!({ "id": world.lead })).await;
+    assert_eq!(found["lead"]["engagement"]["opens"], 0);
+    agrees_with_the_log(&h).await;
+});
+
+/// A message that is still on its way, and receipts for it that are faster than the provider's answer.
+async fn early(h: &Harness, receipts: &[(&str, &str)], outcome: Outcome) -> World {
+    let engine = node(h, &Receiver::default()).await;
+    let mut claimed = Vec::new();
+    let send = async || {
+        let claim = engine.claim(50, &|_| 50).await.expect("claims");
+        claimed = claim.messages;
+    };
+    let world = World::after(h, send).await;
+    for (status, code) in receipts {
+        assert_eq!(world.receipt(status, code).await, 204, "{status}");
+    }
+    // Nothing is known of it yet, and nothing is lost.
+    texting::take_early(&h.services).await.expect("looks");
+    assert_eq!(status(h, &world).await, "SENDING");
+    let ended: Vec<_> = claimed
+        .into_iter()
+        .map(|one| (one, Ending::Dispatched(outcome.clone(), None)))
+        .collect();
+    engine.record(&ended).await.expect("records");
+    texting::take_early(&h.services).await.expect("takes up");
+    assert_eq!(count(h, "early_receipt").await, 0);
+    world
+}
+
+fn accepted() -> Outcome {
+    let response = "accepted".into();
+    Outcome::Sent { response }
+}
+
+both!(
+    a_receipt_for_a_message_on_its_way_is_kept,
+    |h: Harness| async move {
+        let receipts = [("sent", ""), ("sent", ""), ("delivered", "")];
+        let world = early(&h, &receipts, accepted()).await;
+        assert_eq!(status(&h, &world).await, "DELIVERED");
+        assert_eq!(told(&h).await, ["EXECUTION_DELIVERED"]);
+        agrees_with_the_log(&h).await;
+    }
+);
+
+both!(
+    a_failure_of_a_message_on_its_way_is_kept,
+    |h: Harness| async move {
+        let world = early(&h, &[("failed", "30005")], accepted()).await;
+        assert_eq!(seen(&h, &world.lead).await["stopReason"], "BOUNCED");
+        assert_eq!(told(&h).await, ["BOUNCED HARD", "LEAD_STOPPED BOUNCED"]);
+        let number = format!("suppression WHERE address = '{ADA}' AND reason = 'BOUNCED'");
+        assert_eq!(count(&h, &number).await, 1);
+    }
+);
+
+both!(
+    a_receipt_that_came_first_settles_what_nobody_knew,
+    |h: Harness| async move {
+        let reason = "no answer came".to_owned();
+        let lost = Outcome::Ambiguous { reason };
+        let world = early(&h, &[("sent", "")], lost).await;
+        assert_eq!(status(&h, &world).await, "SENT");
+        agrees_with_the_log(&h).await;
+    }
+);
+
+both!(
+    an_answer_settles_what_nobody_knew,
+    |h: Harness| async move {
+        let world = World::in_doubt(&h).await;
+        assert_eq!(world.text("SM1", "Who is this?").await, 200);
+        assert_eq!(status(&h, &world).await, "SENT");
+        assert_eq!(seen(&h, &world.lead).await["stopReason"], "REPLIED");
+        agrees_with_the_log(&h).await;
     }
 );
 
@@ -303,6 +396,65 @@ both!(
             "{ executions(first: 50, filter: { status: [SENT, DELIVERED] }) { totalCount } }";
         let sent = h.data(sent, json!({})).await;
         assert_eq!(sent["executions"]["totalCount"], 1, "{lead:?}");
+    }
+);
+
+/// Gives the contact of the world another number.
+async fn moves(h: &Harness, phone: &str) {
+    let ada = h.data("{ people { nodes { id } } }", json!({})).await["people"]["nodes"][0].take();
+    let input = json!({ "id": ada["id"], "set": { "phone": phone } });
+    h.mutate("personUpdate", "PersonUpdateInput", input, "person { id }")
+        .await;
+}
+
+const MOVED_TO: &str = "+351912222222";
+
+async fn closed(h: &Harness) -> Vec<String> {
+    let listed = h
+        .data("{ suppressions { nodes { address reason } } }", json!({}))
+        .await["suppressions"]["nodes"]
+        .take();
+    let listed = listed.as_array().expect("entries").iter();
+    let mut closed: Vec<String> = listed
+        .map(|one| format!("{} {}", one["address"], one["reason"]).replace('"', ""))
+        .collect();
+    closed.sort_unstable();
+    closed
+}
+
+both!(
+    stop_counts_for_the_number_that_was_written_to,
+    |h: Harness| async move {
+        let world = World::new(&h).await;
+        moves(&h, MOVED_TO).await;
+        assert_eq!(world.text("SM1", "STOP").await, 200);
+        let lead = seen(&h, &world.lead).await;
+        assert_eq!(lead["stopReason"], "UNSUBSCRIBED");
+        let both = [ADA, MOVED_TO].map(|number| format!("{number} UNSUBSCRIBED"));
+        assert_eq!(closed(&h).await, both);
+    }
+);
+
+both!(
+    an_answer_from_the_number_that_was_written_to_is_a_reply,
+    |h: Harness| async move {
+        let world = World::new(&h).await;
+        moves(&h, MOVED_TO).await;
+        assert_eq!(world.text("SM1", "Who is this?").await, 200);
+        assert_eq!(seen(&h, &world.lead).await["stopReason"], "REPLIED");
+    }
+);
+
+both!(
+    a_number_that_nobody_has_any_more_stops_nobody_who_has_another,
+    |h: Harness| async move {
+        let world = World::new(&h).await;
+        moves(&h, MOVED_TO).await;
+        assert_eq!(world.receipt("undelivered", "30005").await, 204);
+        assert_eq!(closed(&h).await, [format!("{ADA} BOUNCED")]);
+        let lead = seen(&h, &world.lead).await;
+        assert_eq!(lead["status"], "PENDING", "{lead}");
+        assert_eq!(told(&h).await, ["BOUNCED HARD"]);
     }
 );
 

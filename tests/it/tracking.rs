@@ -2,16 +2,17 @@
 
 use std::sync::{Arc, Mutex};
 
-use cadenza::app::tracking;
+use cadenza::app::{Caller, tracking};
 use cadenza::channel::dispatch::{Channel, Letter, Prepared, Route, Sending, Sent, Transports};
 use cadenza::domain::outcome::Outcome;
 use cadenza::domain::tracking::BaseUrl;
 use cadenza::engine::record::Ending;
 use cadenza::engine::{Engine, EngineConfig, LaneId};
 use cadenza::graphql::CadenzaSchema;
+use cadenza::store::sql::{self, Arguments};
 use chrono::Duration;
 use mail_parser::MessageParser;
-use reqwest::header::{HeaderMap, LOCATION, USER_AGENT};
+use reqwest::header::{HOST, HeaderMap, LOCATION, USER_AGENT};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -162,10 +163,22 @@ async fn visit(
     path: &str,
     agent: &str,
 ) -> (StatusCode, HeaderMap, Vec<u8>) {
+    visit_at(served, "go.cadenza.example", method, path, agent).await
+}
+
+/// The same by way of a host.
+async fn visit_at(
+    served: &Served,
+    host: &str,
+    method: Method,
+    path: &str,
+    agent: &str,
+) -> (StatusCode, HeaderMap, Vec<u8>) {
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
     let client = client.build().expect("a client");
     let url = format!("http://{}{path}", served.address);
     let request = client.request(method, url).header(USER_AGENT, agent);
+    let request = request.header(HOST, host);
     let answer = request.send().await.expect("an answer");
     let (status, headers) = (answer.status(), answer.headers().clone());
     (
@@ -494,6 +507,99 @@ both!(forged_tokens_change_nothing, |h: Harness| async move {
     assert_eq!(engagement(&h, &lead).await, (0, 0, false));
     served.end().await;
 });
+
+/// Gives a workspace's sender a domain for its marks; answers what is wrong with that.
+async fn track_at(h: &Harness, caller: &Caller, domain: &str) -> Value {
+    let input = json!({ "name": domain, "channel": "EMAIL", "address": "a@example.com",
+        "trackingDomain": domain, "transport": { "outbox": {} } });
+    let document = "mutation($input: SenderCreateInput!) { senderCreate(input: $input) {
+        sender { id } userErrors { code path message } } }";
+    let made = h
+        .execute_as(caller, document, json!({ "input": input }))
+        .await;
+    made["data"]["senderCreate"]["userErrors"].clone()
+}
+
+both!(
+    marks_are_followed_under_hosts_of_their_own_workspace,
+    |h: Harness| async move {
+        let (lead, mail) = written(&h).await;
+        let served = Served::new(&h).await;
+        assert_eq!(track_at(&h, &h.admin, "go.ours.example").await, json!([]));
+        let theirs = "go.theirs.example";
+        assert_eq!(track_at(&h, &h.stranger, theirs).await, json!([]));
+        let (pixel, link) = (mail.of("/o/").remove(0), mail.of("/c/").remove(0));
+        for (host, is_home) in [
+            ("go.cadenza.example", true),
+            ("go.ours.example", true),
+            ("Go.Ours.Example.:8443", true),
+            (theirs, false),
+            ("go.theirs.example:443", false),
+            // Whose it is nobody knows, and there is another workspace.
+            ("127.0.0.1:8080", false),
+            ("go.cadenza.example.evil.example", false),
+        ] {
+            let before = engagement(&h, &lead).await;
+            for (path, status) in [(&pixel, StatusCode::OK), (&link, StatusCode::FOUND)] {
+                for method in [Method::HEAD, Method::GET] {
+                    let (is, headers, body) = visit_at(&served, host, method, path, BROWSER).await;
+                    match is_home {
+                        true => assert_eq!(is, status, "{host}"),
+                        false => {
+                            assert_eq!(is, StatusCode::NOT_FOUND, "{host}");
+                            assert!(headers.get(LOCATION).is_none(), "{host}");
+                            assert!(!body.starts_with(b"GIF"), "{host}");
+                        }
+                    }
+                }
+            }
+            let opened = engagement(&h, &lead).await.0 - before.0;
+            assert_eq!(opened, i64::from(is_home), "{host}");
+            later(&h, Duration::minutes(5));
+        }
+        // Nobody takes the domain of another; one's own as often as one likes.
+        let taken = track_at(&h, &h.admin, theirs).await;
+        assert_eq!(taken[0]["path"], json!(["trackingDomain"]), "{taken}");
+        let other_path = track_at(&h, &h.admin, "https://go.theirs.example:8443/mail").await;
+        assert_eq!(other_path[0]["code"], "INVALID", "{other_path}");
+        assert_eq!(track_at(&h, &h.stranger, theirs).await, json!([]));
+        // Who opts out is heard wherever they come from.
+        let (status, ..) = visit_at(&served, theirs, Method::GET, &mail.opt_out(), BROWSER).await;
+        assert_eq!(status, StatusCode::OK);
+        served.end().await;
+    }
+);
+
+both!(
+    alone_on_its_server_a_workspace_has_every_host,
+    |h: Harness| async move {
+        let (_, mail) = written(&h).await;
+        for table in [
+            "audit_object",
+            "audit_entry",
+            "event_counter",
+            "api_token",
+            "workspace",
+        ] {
+            let column = if table == "workspace" {
+                "id"
+            } else {
+                "workspace_id"
+            };
+            let statement = format!("DELETE FROM {table} WHERE {column} = $1");
+            let theirs = Arguments::new().with(h.stranger.workspace.uuid());
+            sql::execute(h.services.db.write(), &statement, theirs)
+                .await
+                .expect("deletes");
+        }
+        let served = Served::new(&h).await;
+        // As a proxy calls that says nothing of the host that it was called by.
+        let link = mail.of("/c/").remove(0);
+        let (status, ..) = visit_at(&served, "127.0.0.1:8080", Method::GET, &link, BROWSER).await;
+        assert_eq!(status, StatusCode::FOUND);
+        served.end().await;
+    }
+);
 
 both!(
     without_an_address_nothing_is_marked_and_publishing_says_so,

@@ -63,10 +63,27 @@ impl BaseUrl {
         &self.0
     }
 
+    /// Its host in lower case, without a port and without the dot that may end it.
+    pub fn host(&self) -> String {
+        let behind = self.0.split_once("://").map_or("", |(_, behind)| behind);
+        let authority = behind.split('/').next().unwrap_or_default();
+        host_of(authority)
+    }
+
     /// Whether it is one of https.
     pub fn is_secure(&self) -> bool {
         self.0.starts_with("https://")
     }
+}
+
+/// The host of `host` or `host:port`, in the form of [`BaseUrl::host`].
+pub fn host_of(authority: &str) -> String {
+    // The colons of an address of IPv6 are within its brackets.
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    host.trim_end_matches('.').to_ascii_lowercase()
 }
 
 impl fmt::Display for BaseUrl {
@@ -86,6 +103,24 @@ impl FromStr for BaseUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_the_same_however_it_is_asked_for() {
+        let host = |text: &str| BaseUrl::parse(text).map(|base| base.host());
+        for written in [
+            "go.example.com",
+            "https://GO.example.com:8443/mail/",
+            "http://go.example.com.",
+        ] {
+            assert_eq!(host(written), Ok("go.example.com".to_owned()), "{written}");
+        }
+        assert_eq!(host("http://[::1]:8080"), Ok("[::1]".to_owned()));
+        for asked in ["go.example.com", "Go.Example.com:443", "go.example.com."] {
+            assert_eq!(host_of(asked), "go.example.com", "{asked}");
+        }
+        assert_eq!(host_of("[::1]"), "[::1]");
+        assert_eq!(host_of("[::1]:8080"), "[::1]");
+    }
 
     #[test]
     fn a_host_is_enough_and_more_than_a_path_is_too_much() {

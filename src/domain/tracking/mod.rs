@@ -13,7 +13,7 @@ mod token;
 use std::fmt;
 use std::sync::Arc;
 
-pub use self::base::{BaseUrl, BaseUrlError};
+pub use self::base::{BaseUrl, BaseUrlError, host_of};
 pub use self::token::{Mark, Token};
 use super::id::{ExecutionId, WorkspaceId};
 

@@ -205,6 +205,7 @@ impl Taking<'_> {
             error: None,
             subject: None,
             message_id: None,
+            to_key: None,
             worker_id: Some(self.worker),
             quota_day: self.day.clone(),
             scheduled_at: due.lead.due_at,
@@ -248,6 +249,7 @@ impl Taking<'_> {
         case.new.variant = variant;
         case.new.subject = letter.subject().map(str::to_owned);
         case.new.message_id = letter.message_id().map(str::to_owned);
+        case.new.to_key = letter.address();
         case.lead.worker_id = Some(self.worker.uuid());
         self.execution_event(&case, EventKind::ExecutionStarted, None);
         self.claim.messages.push(Claimed {

@@ -40,6 +40,8 @@ pub struct NewExecution {
     pub subject: Option<String>,
     /// The Message-ID.
     pub message_id: Option<String>,
+    /// The address that it goes to, as suppressions know it.
+    pub to_key: Option<String>,
     /// Who sends it, while it is being sent.
     pub worker_id: Option<WorkerId>,
     /// The sender's day on which it counts.
@@ -71,13 +73,14 @@ pub async fn enter_executions(
     let begins = "version_id = excluded.version_id, variant = excluded.variant,
         channel = excluded.channel, sender_id = excluded.sender_id, attempt = excluded.attempt,
         error_response = NULL, subject = excluded.subject, message_id = excluded.message_id,
-        quota_day = excluded.quota_day, started_at = excluded.started_at";
+        to_key = excluded.to_key, quota_day = excluded.quota_day, started_at = excluded.started_at";
     enter(tx, workspace, &begun, begins).await?;
     // A step that was a message when it was tried before may be of another kind by now.
     let ends = "finished_at = excluded.finished_at, version_id = excluded.version_id,
         variant = COALESCE(excluded.variant, execution.variant),
         subject = CASE WHEN execution.channel = excluded.channel THEN execution.subject END,
         message_id = CASE WHEN execution.channel = excluded.channel THEN execution.message_id END,
+        to_key = CASE WHEN execution.channel = excluded.channel THEN execution.to_key END,
         sender_id = COALESCE(excluded.sender_id,
             CASE WHEN execution.channel = excluded.channel THEN execution.sender_id END),
         channel = excluded.channel";
@@ -95,7 +98,7 @@ async fn enter(
         let mut arguments = Arguments::new();
         let rows = arguments.table(
             tx,
-            chunk.iter().map(|new| -> [Value; 20] {
+            chunk.iter().map(|new| -> [Value; 21] {
                 [
                     new.id.uuid().into(),
                     workspace.uuid().into(),
@@ -112,6 +115,7 @@ async fn enter(
                     new.error.as_ref().map(|(_, text)| text.clone()).into(),
                     new.subject.clone().into(),
                     new.message_id.clone().into(),
+                    new.to_key.clone().into(),
                     new.worker_id.map(|id| id.uuid()).into(),
                     new.quota_day.clone().into(),
                     new.scheduled_at.into(),
@@ -123,7 +127,7 @@ async fn enter(
         let statement = format!(
             "INSERT INTO execution (id, workspace_id, lead_id, sequence_id, version_id, step_key,
                  variant, channel, sender_id, status, attempt, error_code, error_message, subject,
-                 message_id, worker_id, quota_day, scheduled_at, started_at, finished_at)
+                 message_id, to_key, worker_id, quota_day, scheduled_at, started_at, finished_at)
              {rows}
              ON CONFLICT (id) DO UPDATE SET status = excluded.status, retry_at = NULL,
                  error_code = excluded.error_code, error_message = excluded.error_message,

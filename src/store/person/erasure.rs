@@ -100,7 +100,8 @@ pub async fn erase(
 async fn of_leads(tx: &impl ConnectionTrait, leads: &[LeadId]) -> Result<()> {
     for statement in [
         "UPDATE lead SET thread = NULL, unbound = TRUE WHERE id {list} AND thread IS NOT NULL",
-        "UPDATE execution SET subject = NULL, message_id = NULL, error_response = NULL,
+        "UPDATE execution SET subject = NULL, message_id = NULL, to_key = NULL,
+             error_response = NULL,
              error_message = CASE WHEN error_message IS NOT NULL THEN '{erased}' END
          WHERE lead_id {list}",
         "UPDATE task SET title = '{erased}', instructions = NULL, note = NULL

@@ -101,6 +101,7 @@ fn every_kind_and_every_channel_is_written_as_the_library_has_it() {
         "EXECUTION_UNCONFIRMED",
         "OPENED",
         "CLICKED",
+        "READ",
         "REPLIED",
         "AUTO_REPLIED",
         "BOUNCED",
