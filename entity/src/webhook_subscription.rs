@@ -39,6 +39,9 @@ pub struct Model {
     #[sea_orm(nullable)]
     pub worker_id: Option<Uuid>,
     pub turn: i64,
+    /// When it was last taken to be delivered.
+    #[sea_orm(nullable)]
+    pub taken_at: Option<i64>,
     pub created_at: i64,
     pub updated_at: i64,
 }

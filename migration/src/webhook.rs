@@ -22,6 +22,7 @@ pub(crate) const UP: &[&str] = &[
         last_failure TEXT,
         worker_id UUID,
         turn BIGINT NOT NULL,
+        taken_at BIGINT,
         created_at BIGINT NOT NULL,
         updated_at BIGINT NOT NULL,
         CHECK ((old_secret IS NULL) = (old_secret_until IS NULL)),

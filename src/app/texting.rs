@@ -5,8 +5,6 @@
 
 pub mod signed;
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::DatabaseTransaction;
 
@@ -31,10 +29,6 @@ use crate::store::{self, StoreError, dialect, event, texting};
 const RECENT: TimeDelta = TimeDelta::days(90);
 /// The longest text that is kept, in characters: Twilio takes no longer one.
 const TEXT_CHARS_MAX: usize = 1_600;
-/// How often, and how far apart, a message is looked at that is not noted as sent yet: the provider may be
-/// faster with its receipt than we with its answer.
-const LOOKS: u32 = 8;
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// Who settles what nobody knew, as the event of it names them.
 const PROVIDER: &str = "provider's receipt";
 const CONTACT: &str = "contact's answer";
@@ -52,9 +46,10 @@ pub async fn take_receipt(
     to: Option<&str>,
     receipt: Receipt,
 ) -> Result<bool, AppError> {
-    let Some(status) = settled(services, (workspace, sender.id), id).await? else {
+    let Some(status) = look(services, (workspace, sender.id), id).await? else {
         return Ok(false);
     };
+    // The provider may be faster with its receipt than we with its answer.
     if status == ExecutionStatus::Sending {
         let (kind, code) = receipt.parts();
         let early = EarlyReceipt {
@@ -124,24 +119,7 @@ async fn take_up(services: &Services, early: &EarlyReceipt) -> Result<(), AppErr
     of_message.take_in(status, receipt).await
 }
 
-/// The status of a sender's message, once it is known whether it left, or after a moment; `None` where there is
-/// no such message.
-async fn settled(
-    services: &Services,
-    whose: (WorkspaceId, SenderId),
-    id: ExecutionId,
-) -> Result<Option<ExecutionStatus>, StoreError> {
-    let mut status = look(services, whose, id).await?;
-    for _ in 1..LOOKS {
-        if status != Some(ExecutionStatus::Sending) {
-            break;
-        }
-        services.clock.sleep_real(LOOK_AGAIN_AFTER).await;
-        status = look(services, whose, id).await?;
-    }
-    Ok(status)
-}
-
+/// The status of a sender's message; `None` where there is no such message.
 async fn look(
     services: &Services,
     (workspace, sender): (WorkspaceId, SenderId),

@@ -115,6 +115,7 @@ pub async fn create(
         last_failure: None,
         worker_id: None,
         turn: 0,
+        taken_at: None,
         created_at: now.timestamp_millis(),
         updated_at: now.timestamp_millis(),
     };

@@ -5,7 +5,9 @@
 mod analytics;
 mod database;
 mod demo;
+mod inbound;
 mod key;
+mod post;
 pub mod sequence;
 mod serve;
 mod token;
@@ -77,6 +79,9 @@ enum Command {
     /// Look whether what is counted is what happened
     #[command(subcommand)]
     Analytics(analytics::AnalyticsCommand),
+    /// Hand a mail from standard input to a server, for the pipe of a mail server
+    #[command(after_help = inbound::EXAMPLES)]
+    Inbound(inbound::InboundArgs),
     /// Make tokens for the API
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -127,6 +132,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Demo(arguments) => runtime.block_on(demo::run(arguments))?,
         Command::Sequence(command) => return runtime.block_on(sequence::run(command)),
         Command::Analytics(command) => return runtime.block_on(analytics::run(command)),
+        Command::Inbound(arguments) => return Ok(runtime.block_on(inbound::run(&arguments))),
         Command::Token(command) => runtime.block_on(token::run(command))?,
         Command::Migrate(arguments) => runtime.block_on(database::migrate(arguments))?,
         Command::Schema => print!("{}", crate::graphql::sdl()),

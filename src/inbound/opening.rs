@@ -36,16 +36,20 @@ impl OpenError {
     }
 }
 
-/// Opens a mailbox.
+/// Opens a mailbox, whose server may take so long.
 ///
 /// # Errors
 /// [`OpenError`], which says what is in the way.
-pub(super) async fn open(services: &Services, row: &Row) -> Result<Mailbox, OpenError> {
+pub(super) async fn open(
+    services: &Services,
+    row: &Row,
+    timeouts: ImapTimeouts,
+) -> Result<Mailbox, OpenError> {
     let workspace = WorkspaceId::from_uuid(row.workspace_id);
     if let Some(sealed) = &row.secret {
         let opened = services.secrets.open(workspace, row.sender_id, sealed);
         let secret = opened.map_err(|error| OpenError::Secret(error.to_string()))?;
-        let config = config(services, row, Secret::new(secret))?;
+        let config = config(services, row, (Secret::new(secret), timeouts))?;
         return Ok(Mailbox::open(&config).await?);
     }
     let of = GrantOf {
@@ -53,7 +57,7 @@ pub(super) async fn open(services: &Services, row: &Row) -> Result<Mailbox, Open
         sender: SenderId::from_uuid(row.sender_id),
     };
     let token = services.grants.token(of, None).await?;
-    let mut config = config(services, row, token)?;
+    let mut config = config(services, row, (token, timeouts))?;
     match Mailbox::open(&config).await {
         Err(error) if error.is_login() => {
             // It may have been taken back before its end.
@@ -76,7 +80,11 @@ fn with_remedy(error: ImapError) -> ImapError {
     }
 }
 
-fn config(services: &Services, row: &Row, secret: Secret) -> Result<ImapConfig, StoreError> {
+fn config(
+    services: &Services,
+    row: &Row,
+    (secret, timeouts): (Secret, ImapTimeouts),
+) -> Result<ImapConfig, StoreError> {
     let place = mailbox::place(row)?;
     Ok(ImapConfig {
         host: place.host,
@@ -91,7 +99,7 @@ fn config(services: &Services, row: &Row, secret: Secret) -> Result<ImapConfig, 
         login: place.login,
         secret,
         folder: place.folder,
-        timeouts: ImapTimeouts::default(),
+        timeouts,
         extra_roots: Vec::new(),
     })
 }

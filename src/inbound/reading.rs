@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::opening::{OpenError, open};
 use super::{Incoming, Place, TakeError, UNMATCHED_KEPT, take_in};
 use crate::app::{Services, texting};
-use crate::channel::imap::{ImapError, Mailbox};
+use crate::channel::imap::{Heard, ImapError, ImapTimeouts, Mailbox};
 use crate::clock::from_ms;
 use crate::domain::id::{WorkerId, WorkspaceId};
 use crate::domain::inbox::InboxState;
@@ -51,6 +51,31 @@ const REASON_CHARS_MAX: usize = 500;
 /// never do with one that is broken.
 const REFUSALS_MAX: u32 = 8;
 
+/// The pauses after news that brought no mail, first and longest: of much that a server tells nothing follows, and
+/// one may tell without end.
+const QUIET: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// How patient a reader is.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// How long each step with a server may take.
+    pub timeouts: ImapTimeouts,
+    /// How long it is waited for a server that tells of new mail by itself.
+    pub idle: Duration,
+    /// How often one is asked that does not.
+    pub poll: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            timeouts: ImapTimeouts::default(),
+            idle: IDLE,
+            poll: POLL,
+        }
+    }
+}
+
 /// Names this node, as the engine does.
 type Worker = Arc<dyn Fn() -> WorkerId + Send + Sync>;
 
@@ -58,6 +83,7 @@ type Worker = Arc<dyn Fn() -> WorkerId + Send + Sync>;
 pub struct Reader {
     services: Services,
     worker: Worker,
+    patience: Patience,
     tasks: JoinSet<()>,
     /// What each task reads.
     held: HashMap<Id, Held>,
@@ -74,10 +100,18 @@ impl Reader {
             drop_at: services.clock.now(),
             services,
             worker: Arc::new(worker),
+            patience: Patience::default(),
             tasks: JoinSet::new(),
             held: HashMap::new(),
             leaving: Vec::new(),
         }
+    }
+
+    /// The same, which is as patient as this.
+    #[must_use]
+    pub const fn with(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Reads until `shutdown` is cancelled; ends between two mails.
@@ -141,7 +175,12 @@ impl Reader {
                 worker,
                 revision: row.revision,
             };
-            let reading = read(self.services.clone(), held, row, shutdown.clone());
+            let reading = read(
+                self.services.clone(),
+                held,
+                row,
+                (self.patience, shutdown.clone()),
+            );
             let task = self.tasks.spawn(reading);
             self.held.insert(task.id(), held);
         }
@@ -195,12 +234,18 @@ enum ReadError {
 }
 
 /// Reads a mailbox until something is in the way, and notes what.
-async fn read(services: Services, held: Held, row: Row, shutdown: CancellationToken) {
+async fn read(
+    services: Services,
+    held: Held,
+    row: Row,
+    (patience, shutdown): (Patience, CancellationToken),
+) {
     let mut failures = u32::try_from(row.failures).unwrap_or(0);
     let reading = Reading {
         services: &services,
         held,
         row: &row,
+        patience,
     };
     let ended = tokio::select! {
         () = shutdown.cancelled() => return,
@@ -229,6 +274,7 @@ struct Reading<'a> {
     services: &'a Services,
     held: Held,
     row: &'a Row,
+    patience: Patience,
 }
 
 /// It goes on until something is in the way.
@@ -236,15 +282,19 @@ enum Never {}
 
 impl Reading<'_> {
     async fn run(&self, failures: &mut u32) -> Result<Never, ReadError> {
-        let mut mailbox = open(self.services, self.row).await?;
+        let mut mailbox = open(self.services, self.row, self.patience.timeouts).await?;
         let (state, wait) = match mailbox.has_idle() {
-            true => (InboxState::Watched, IDLE),
-            false => (InboxState::Polled, POLL),
+            true => (InboxState::Watched, self.patience.idle),
+            false => (InboxState::Polled, self.patience.poll),
         };
         let mut cursor = self.begin(&mut mailbox, *failures).await?;
-        let mut is_new = true;
+        let (mut is_new, mut in_vain) = (true, 0_u32);
         loop {
             let found = mailbox.beyond(cursor.uid).await?;
+            in_vain = match found.is_empty() {
+                true => in_vain.saturating_add(1),
+                false => 0,
+            };
             cursor = self.read(&mut mailbox, (cursor, *failures), found).await?;
             // Only now: a mail that cannot be read makes whoever tries it wait longer each time.
             if is_new {
@@ -254,10 +304,24 @@ impl Reading<'_> {
                 }
                 (is_new, *failures) = (false, 0);
             }
-            (mailbox, _) = tokio::select! {
+            let heard;
+            (mailbox, heard) = tokio::select! {
                 waited = mailbox.wait(wait) => waited?,
                 error = self.lost() => return Err(error),
             };
+            match heard {
+                Heard::News => self.rest(in_vain).await,
+                Heard::Nothing => in_vain = 0,
+            }
+        }
+    }
+
+    /// Lets a moment pass after so much news in a row that brought no mail.
+    async fn rest(&self, in_vain: u32) {
+        if in_vain > 1 {
+            let longer = QUIET.0.saturating_mul(1 << in_vain.min(16));
+            let clock = &self.services.clock;
+            clock.sleep_real(longer.min(QUIET.1)).await;
         }
     }
 

@@ -176,7 +176,8 @@ pub async fn next_retry(
     Ok(next.and_then(|next| next.at))
 }
 
-/// Takes at most `limit` subscriptions for which something is in the log that nobody delivers.
+/// Takes at most `limit` subscriptions for which something is in the log that nobody delivers: those first
+/// that were taken the longest ago.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
@@ -196,9 +197,10 @@ pub async fn claim(
         "WITH free AS MATERIALIZED (
              SELECT s.id FROM webhook_subscription AS s
              JOIN event_counter AS c ON c.workspace_id = s.workspace_id
-             WHERE {FREE} ORDER BY s.id LIMIT {limit} {lock}
+             WHERE {FREE}
+             ORDER BY COALESCE(s.taken_at, 0), s.turn, s.id LIMIT {limit} {lock}
          )
-         UPDATE webhook_subscription SET worker_id = $2, turn = turn + 1
+         UPDATE webhook_subscription SET worker_id = $2, turn = turn + 1, taken_at = $1
          WHERE id IN (SELECT free.id FROM free) RETURNING id, workspace_id, turn",
         lock = dialect::for_update_skip_locked(tx, "s"),
     );

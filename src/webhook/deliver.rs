@@ -23,14 +23,17 @@ use crate::store::{self, StoreError};
 
 /// How much of the log is read at a time.
 const PAGE: u64 = 100;
+/// A turn ends with the page of the log that it was in, and no later than after so long, but for the delivery
+/// that is under way: a subscription that has much to catch up with lets others have theirs.
+const TURN: Duration = Duration::from_secs(20);
 /// A delivery that is under way when the server ends has so long to be over; then it is given up, and
 /// made again later.
 const GRACE: Duration = Duration::from_secs(3);
 /// Whoever tries a subscription waits no longer.
 const TEST_WITHIN: Duration = Duration::from_secs(25);
 
-/// Delivers what the log has for a subscription, until there is nothing more, a delivery fails, or
-/// somebody else has it.
+/// Delivers what the log has for a subscription, until there is nothing more, its turn is over, a delivery
+/// fails, or somebody else has it.
 ///
 /// # Errors
 /// [`StoreError`] as the database has it: the subscription is still held then.
@@ -39,7 +42,13 @@ pub(super) async fn deliver(
     held: Held,
     shutdown: &CancellationToken,
 ) -> Result<(), StoreError> {
-    while !shutdown.is_cancelled() {
+    let turn = Turn {
+        services,
+        held,
+        until: services.clock.after_real(TURN),
+        shutdown,
+    };
+    while !turn.is_over() {
         let Some(row) = store::webhook::held(services.db.read(), held).await? else {
             return Ok(());
         };
@@ -48,8 +57,10 @@ pub(super) async fn deliver(
             break;
         }
         let filter = app::filter(&row)?;
-        if !deliver_page(services, held, &row, &filter, &page, shutdown).await? {
-            return Ok(());
+        match turn.deliver_page(&row, &filter, &page).await? {
+            Left::Already => return Ok(()),
+            Left::WithMore => break,
+            Left::Nothing => {}
         }
     }
     store::webhook::release(services.db.write(), held).await
@@ -70,56 +81,77 @@ async fn next_page(
     store::event::page(db, held.workspace, &Filter::default(), after, PAGE).await
 }
 
-/// Delivers what of a page passes; answers whether it is still held, for the next one.
-async fn deliver_page(
-    services: &Services,
+/// How a page was left.
+enum Left {
+    /// The subscription is not held any more.
+    Already,
+    /// With deliveries; there may be more to deliver.
+    WithMore,
+    /// Nothing of it passed, and there may be more.
+    Nothing,
+}
+
+/// A subscription while it has its turn.
+struct Turn<'a> {
+    services: &'a Services,
     held: Held,
-    row: &Row,
-    filter: &Filter,
-    page: &[event::Model],
-    shutdown: &CancellationToken,
-) -> Result<bool, StoreError> {
-    let secrets = read_secrets(services, row)?;
-    let is_last_page = u64::try_from(page.len()).is_ok_and(|length| length < PAGE);
-    let end = page.last().map_or(row.after_seq, |event| event.seq);
-    let mut passing = Vec::with_capacity(page.len());
-    for event in page {
-        if filter.matches(event) {
-            passing.push(event);
-        }
+    until: DateTime<Utc>,
+    shutdown: &'a CancellationToken,
+}
+
+impl Turn<'_> {
+    fn is_over(&self) -> bool {
+        self.shutdown.is_cancelled() || self.services.clock.now() >= self.until
     }
-    if passing.is_empty() {
-        let db = services.db.write();
-        let is_held = store::webhook::advance(db, held, end, None, is_last_page).await?;
-        return Ok(is_held && !is_last_page);
+
+    /// Delivers what of a page passes.
+    async fn deliver_page(
+        &self,
+        row: &Row,
+        filter: &Filter,
+        page: &[event::Model],
+    ) -> Result<Left, StoreError> {
+        let (services, held) = (self.services, self.held);
+        let secrets = read_secrets(services, row)?;
+        let is_last_page = u64::try_from(page.len()).is_ok_and(|length| length < PAGE);
+        let end = page.last().map_or(row.after_seq, |event| event.seq);
+        let passing: Vec<_> = page.iter().filter(|event| filter.matches(event)).collect();
+        if passing.is_empty() {
+            let db = services.db.write();
+            let is_held = store::webhook::advance(db, held, end, None, is_last_page).await?;
+            return Ok(match is_held && !is_last_page {
+                true => Left::Nothing,
+                false => Left::Already,
+            });
+        }
+        let mut failures = row.failures;
+        for (place, event) in passing.iter().enumerate() {
+            let next = passing.get(place + 1);
+            let request = request_of(services, row, event);
+            let answered = tokio::select! {
+                answered = post(services, &request, &secrets) => answered,
+                () = ended(services, self.shutdown) => break,
+            };
+            if let Err(failure) = answered {
+                let since = row.failing_since.filter(|_| failures > 0).map(from_ms);
+                failed(services, held, row, (failures, since), failure).await?;
+                return Ok(Left::Already);
+            }
+            failures = 0;
+            // What does not pass is passed over with what comes before it.
+            let reached = next.map_or(end, |next| next.seq - 1);
+            let leaves = is_last_page && next.is_none();
+            let now = services.clock.now();
+            let db = services.db.write();
+            if !store::webhook::advance(db, held, reached, Some(now), leaves).await? || leaves {
+                return Ok(Left::Already);
+            }
+            if self.is_over() {
+                break;
+            }
+        }
+        Ok(Left::WithMore)
     }
-    let mut failures = row.failures;
-    for (place, event) in passing.iter().enumerate() {
-        let next = passing.get(place + 1);
-        let request = request_of(services, row, event);
-        let answered = tokio::select! {
-            answered = post(services, &request, &secrets) => answered,
-            () = ended(services, shutdown) => break,
-        };
-        if let Err(failure) = answered {
-            let since = row.failing_since.filter(|_| failures > 0).map(from_ms);
-            failed(services, held, row, (failures, since), failure).await?;
-            return Ok(false);
-        }
-        failures = 0;
-        // What does not pass is passed over with what comes before it.
-        let reached = next.map_or(end, |next| next.seq - 1);
-        let leaves = is_last_page && next.is_none();
-        let now = services.clock.now();
-        let db = services.db.write();
-        if !store::webhook::advance(db, held, reached, Some(now), leaves).await? || leaves {
-            return Ok(false);
-        }
-        if shutdown.is_cancelled() {
-            break;
-        }
-    }
-    Ok(true)
 }
 
 /// Returns once the server has been ending for a while.

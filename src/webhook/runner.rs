@@ -22,7 +22,7 @@ use crate::store::StoreError;
 use crate::store::webhook::{self, Held};
 
 /// A runner that delivers so many at once takes no more; others wait, or another node takes them.
-const HELD_ENOUGH: usize = 256;
+pub const HELD_ENOUGH: usize = 256;
 /// However often the log's bell rings, the runner looks no more often.
 const LOOK_AT_MOST: Duration = Duration::from_millis(20);
 
@@ -33,6 +33,8 @@ pub struct Runner {
     tasks: JoinSet<Ended>,
     /// What a task that broke off still holds.
     owed: Vec<Held>,
+    /// How many it delivers at once.
+    at_most: usize,
     failures: u32,
 }
 
@@ -48,8 +50,16 @@ impl Runner {
             worker: Arc::new(worker),
             tasks: JoinSet::new(),
             owed: Vec::new(),
+            at_most: HELD_ENOUGH,
             failures: 0,
         }
+    }
+
+    /// The same, which delivers no more than so many at once.
+    #[must_use]
+    pub const fn at_most(mut self, at_most: usize) -> Self {
+        self.at_most = at_most;
+        self
     }
 
     /// Works until `shutdown` is cancelled; then ends between two deliveries and gives up what it holds.
@@ -107,7 +117,7 @@ impl Runner {
             self.owed.extend(ended);
         }
         let now = self.services.clock.now();
-        let room = HELD_ENOUGH.saturating_sub(self.tasks.len());
+        let room = self.at_most.saturating_sub(self.tasks.len());
         // The look costs no writer its turn; most of the time there is nothing.
         if room > 0 && webhook::any_free(self.services.db.read(), now).await? {
             let tx = self.services.db.begin().await?;

@@ -16,7 +16,7 @@ use crate::world::{Database, Server, World, until};
 const WITHIN: Duration = Duration::from_secs(2);
 
 /// A sender of the mail world, with its inbox.
-async fn sender(client: &Client, mail: &MailWorld, name: &str, inbox: Value) -> Value {
+pub async fn sender(client: &Client, mail: &MailWorld, name: &str, inbox: Value) -> Value {
     let input = json!({ "name": name, "channel": "EMAIL", "address": format!("{name}@example.test"),
         "transport": { "smtp": { "host": "127.0.0.1", "port": mail.smtp, "security": "NONE" } },
         "inbox": inbox });
@@ -25,7 +25,7 @@ async fn sender(client: &Client, mail: &MailWorld, name: &str, inbox: Value) -> 
 }
 
 /// By a password, over a connection that becomes encrypted.
-fn by_password(mail: &MailWorld, name: &str, password: &str) -> Value {
+pub fn by_password(mail: &MailWorld, name: &str, password: &str) -> Value {
     json!({ "host": "localhost", "port": mail.imap, "security": "STARTTLS",
         "username": format!("{name}@example.test"), "secret": password })
 }
@@ -38,7 +38,7 @@ fn by_token(mail: &MailWorld, name: &str) -> Value {
 
 const INBOX: &str = "query($id: ID!) { sender(id: $id) { inbox { state reason retryAt } } }";
 
-async fn inbox_is(client: &Client, sender: &Value, state: &str) -> Value {
+pub async fn inbox_is(client: &Client, sender: &Value, state: &str) -> Value {
     until(&format!("the inbox is {state}"), 30, async || {
         let seen = client.run(INBOX, json!({ "id": sender })).await;
         let inbox = seen["sender"]["inbox"].clone();
@@ -48,7 +48,7 @@ async fn inbox_is(client: &Client, sender: &Value, state: &str) -> Value {
 }
 
 /// A published sequence of two emails, a week apart.
-async fn sequence(client: &Client, sender: &Value) -> Value {
+pub async fn sequence(client: &Client, sender: &Value) -> Value {
     let step = |key: &str, wait: &str| {
         json!({ "key": key, "wait": wait, "action": { "email": { "senderIds": [sender],
             "variants": [{ "subject": format!("About {key}"), "text": "Hello, shall we talk?" }] } } })
@@ -69,7 +69,7 @@ async fn sequence(client: &Client, sender: &Value) -> Value {
     id
 }
 
-async fn lead_of(client: &Client, email: &str) -> Value {
+pub async fn lead_of(client: &Client, email: &str) -> Value {
     let query = "{ leads(first: 50) { nodes { id status stopReason person { email }
         engagement { replies bounced } } } }";
     let all = client.run(query, json!({})).await;
@@ -79,7 +79,7 @@ async fn lead_of(client: &Client, email: &str) -> Value {
 }
 
 /// A mail to `to` that has come to its mailbox, with its Message-ID.
-async fn arrived(mail: &MailWorld, name: &str, subject: &str) -> String {
+pub async fn arrived(mail: &MailWorld, name: &str, subject: &str) -> String {
     until("the message arrives", 60, async || {
         let mails = mail.mails(name);
         let found = mails
@@ -94,7 +94,7 @@ async fn arrived(mail: &MailWorld, name: &str, subject: &str) -> String {
 }
 
 /// Somebody writes; answers when the server has taken it.
-async fn write(mail: &MailWorld, from: &str, to: &str, answered: Option<&str>) -> Instant {
+pub async fn write(mail: &MailWorld, from: &str, to: &str, answered: Option<&str>) -> Instant {
     let mut message = Message::builder()
         .from(from.parse().expect("an address"))
         .to(to.parse().expect("an address"))
@@ -121,7 +121,7 @@ async fn stops(client: &Client, email: &str, reason: &str) -> Value {
     .await
 }
 
-async fn serve(world: &World, mail: &MailWorld) -> Server {
+pub async fn serve(world: &World, mail: &MailWorld) -> Server {
     let authority = mail.authority();
     let authority = authority.to_str().expect("a path");
     world.serve_in(&[("SSL_CERT_FILE", authority)]).await

@@ -15,7 +15,7 @@ use cadenza::domain::id::WorkerId;
 use cadenza::domain::network::Networks;
 use cadenza::graphql::CadenzaSchema;
 use cadenza::store::{event, worker};
-use cadenza::webhook::runner::Runner;
+use cadenza::webhook::runner::{HELD_ENOUGH, Runner};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -57,6 +57,11 @@ struct Node {
 
 impl Node {
     async fn start(h: &Harness) -> Self {
+        Self::start_at_most(h, HELD_ENOUGH).await
+    }
+
+    /// One that delivers no more than so many subscriptions at once.
+    async fn start_at_most(h: &Harness, at_most: usize) -> Self {
         let now = h.clock.now();
         let worker: WorkerId = h.services.entropy.id(now);
         let lease = now + chrono::Duration::days(30);
@@ -64,7 +69,7 @@ impl Node {
             .await
             .expect("registered");
         let shutdown = CancellationToken::new();
-        let runner = Runner::new(h.services.clone(), move || worker);
+        let runner = Runner::new(h.services.clone(), move || worker).at_most(at_most);
         let task = tokio::spawn(runner.run(shutdown.clone()));
         Self {
             worker,
@@ -526,6 +531,41 @@ both!(
                 .collect();
             assert_eq!(cursors(&own), numbers(60), "{target}");
         }
+    }
+);
+
+both!(
+    who_has_much_to_catch_up_with_delays_nobody,
+    |h: Harness| async move {
+        let h = reaching(h, Duration::from_secs(20));
+        let sink = WebSink::start(ok).await.expect("a server");
+        for target in ["/0", "/1", "/2"] {
+            subscribe(&h, &sink.url(target), json!({})).await;
+        }
+        // One that wants nothing of all that has its turns, too.
+        let nothing = json!({ "kinds": ["WEBHOOK_SWITCHED_OFF"] });
+        let (idle, _) = subscribe(&h, &sink.url("/idle"), nothing).await;
+        happen(&h, EventKind::SenderDisabled, 250).await;
+        // There is one place for all of them.
+        let node = Node::start_at_most(&h, 1).await;
+        let seen = all_came(&sink, 750).await;
+        let turns: Vec<&str> = seen
+            .chunk_by(|one, next| one.target == next.target)
+            .map(|turn| turn[0].target.as_str())
+            .collect();
+        let expected = ["/0", "/1", "/2", "/0", "/1", "/2", "/0", "/1", "/2"];
+        assert_eq!(turns, expected);
+        for target in ["/0", "/1", "/2"] {
+            let own = seen.iter().filter(|seen| seen.target == target);
+            let own: Vec<Seen> = own.cloned().collect();
+            assert_eq!(cursors(&own), numbers(250), "{target}");
+        }
+        until("the idle one has passed over everything", async || {
+            let now = seen_of(&h, &idle).await;
+            (now["cursor"] == last_cursor(&h).await.as_str()).then_some(())
+        })
+        .await;
+        node.end().await;
     }
 );
 

@@ -5,6 +5,7 @@
 //! folder is opened for reading only (EXAMINE), and mails are taken by BODY.PEEK: nothing is marked as
 //! read and nothing deleted.
 
+mod answer;
 mod stream;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use async_imap::error::Error;
 use async_imap::extensions::idle::IdleResponse;
+use async_imap::imap_proto::{Response, Status};
 use async_imap::types::UnsolicitedResponse;
 use async_imap::{Authenticator, Client, Session};
 use chrono::NaiveDate;
@@ -31,8 +33,13 @@ use crate::domain::oauth::MailLogin;
 
 /// How much of one mail is read, in bytes: its words come first, and what is attached to it after them.
 pub const MAIL_BYTES_MAX: usize = 1 << 20;
-/// How much a server may send in answer to one command, in bytes.
-const ANSWER_BYTES_MAX: usize = MAIL_BYTES_MAX + (16 << 20);
+/// How much a server may send in answer to a question for mails, in bytes: a mail, or the UIDs of a hundred
+/// thousand.
+const ANSWER_BYTES_MAX: usize = MAIL_BYTES_MAX + (256 << 10);
+/// The same from the greeting on until a folder is open, and while it is waited for news.
+const WORDS_BYTES_MAX: usize = 128 << 10;
+/// How much of what a server says is told, in characters.
+const SAID_CHARS_MAX: usize = 200;
 
 /// How long each step may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +170,7 @@ impl Mailbox {
     /// [`ImapError`], which says what is in the way.
     pub async fn open(config: &ImapConfig) -> Result<Self, ImapError> {
         let (limit, left) = (config.timeouts.command, Allowance::default());
-        left.allow(ANSWER_BYTES_MAX);
+        left.allow(WORDS_BYTES_MAX);
         let client = connect(config, &left).await?;
         let logging_in = log_in(client, config);
         let mut session = within(limit, logging_in).await?;
@@ -243,16 +250,17 @@ impl Mailbox {
         self.left.allow(ANSWER_BYTES_MAX);
         let query = format!("(UID BODY.PEEK[]<0.{MAIL_BYTES_MAX}>)");
         let fetching = async {
-            let answers = self.session.uid_fetch(uid.to_string(), query).await?;
-            let answers: Vec<_> = answers.try_collect().await?;
-            Ok::<_, Error>(answers)
+            let mut body = None;
+            let mut answers = self.session.uid_fetch(uid.to_string(), query).await?;
+            // What else it hands out is let go of at once: it may be a lot.
+            while let Some(answer) = answers.try_next().await? {
+                if answer.uid == Some(uid) && body.is_none() {
+                    body = answer.body().map(<[u8]>::to_vec);
+                }
+            }
+            Ok::<_, Error>(body)
         };
-        let answers = within(self.timeouts.fetch, fetching).await?;
-        let body = answers
-            .iter()
-            .filter(|answer| answer.uid == Some(uid))
-            .find_map(|answer| answer.body());
-        let body = body.map(<[u8]>::to_vec);
+        let body = within(self.timeouts.fetch, fetching).await?;
         if body.is_none() && self.search(&format!("UID {uid},*")).await?.contains(&uid) {
             let said = format!("it does not hand out the mail with the UID {uid}");
             return Err(ImapError::Refused(said));
@@ -265,7 +273,7 @@ impl Mailbox {
     /// # Errors
     /// [`ImapError`] where the connection is over.
     pub async fn wait(mut self, limit: Duration) -> Result<(Self, Heard), ImapError> {
-        self.left.allow(ANSWER_BYTES_MAX);
+        self.left.allow(WORDS_BYTES_MAX);
         if !self.has_idle {
             // Nothing ends it but the time.
             drop(timeout(limit, std::future::pending::<()>()).await);
@@ -381,10 +389,25 @@ async fn greeted(mut client: Client<Stream>, limit: Duration) -> Result<Client<S
     let said = within(limit, async {
         client.read_response().await.map_err(Error::from)
     });
-    if said.await?.is_none() {
+    let Some(said) = said.await? else {
         return Err(Error::ConnectionLost.into());
+    };
+    match said.parsed() {
+        Response::Data {
+            status: Status::Ok | Status::PreAuth,
+            ..
+        } => Ok(client),
+        Response::Data { information, .. } => {
+            let why = information.as_deref().unwrap_or("it says no more");
+            let why: String = why.chars().take(SAID_CHARS_MAX).collect();
+            let what = format!("The server takes no connections now: {why}");
+            Err(ImapError::Connection(what))
+        }
+        _ => {
+            let what = "What answers there is no IMAP server: correct the inbox's host or port.";
+            Err(ImapError::Connection(what.to_owned()))
+        }
     }
-    Ok(client)
 }
 
 async fn log_in(client: Client<Stream>, config: &ImapConfig) -> Result<Session<Stream>, ImapError> {

@@ -1,5 +1,5 @@
 //! A connection to an IMAP server, plain or encrypted, of which no more is read at once than was asked
-//! for.
+//! for, and no more is held than has come.
 
 use std::io;
 use std::pin::Pin;
@@ -10,6 +10,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+use super::answer::{Answer, Excess};
+
+/// The library makes so much more room than it needs, at most, in bytes.
+const SPARE: usize = 64 << 10;
 
 /// How much may still be read; shared by a connection and who asks over it.
 #[derive(Debug, Clone, Default)]
@@ -33,17 +38,21 @@ enum Wire {
 pub(super) struct Stream {
     wire: Wire,
     left: Allowance,
+    answer: Answer,
 }
 
 impl Stream {
     pub fn plain(stream: TcpStream, left: Allowance) -> Self {
-        let wire = Wire::Plain(stream);
-        Self { wire, left }
+        Self::over(Wire::Plain(stream), left)
     }
 
     pub fn tls(stream: TlsStream<TcpStream>, left: Allowance) -> Self {
-        let wire = Wire::Tls(Box::new(stream));
-        Self { wire, left }
+        Self::over(Wire::Tls(Box::new(stream)), left)
+    }
+
+    fn over(wire: Wire, left: Allowance) -> Self {
+        let answer = Answer::default();
+        Self { wire, left, answer }
     }
 
     /// The socket of a connection that is not encrypted.
@@ -66,17 +75,20 @@ impl AsyncRead for Stream {
             let what = "the server sent more than it was asked for";
             return Poll::Ready(Err(io::Error::other(what)));
         }
+        // The library has made room for what the server announced.
+        if buffer.remaining() > left.saturating_add(SPARE) {
+            return Poll::Ready(Err(io::Error::other(Excess::Announced)));
+        }
         let before = buffer.filled().len();
         let read = match &mut self.wire {
             Wire::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Wire::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         };
         ready!(read)?;
-        let more = buffer.filled().len() - before;
-        self.left
-            .0
-            .store(left.saturating_sub(more), Ordering::Relaxed);
-        Poll::Ready(Ok(()))
+        let piece = buffer.filled().get(before..).unwrap_or_default();
+        let left = left.saturating_sub(piece.len());
+        self.left.0.store(left, Ordering::Relaxed);
+        Poll::Ready(self.answer.take(piece, left).map_err(io::Error::other))
     }
 }
 

@@ -1,30 +1,12 @@
 //! The API as the commands use it: a document, its variables, and what it answers.
 
-use std::net::IpAddr;
-use std::time::Duration;
-
-use futures_util::FutureExt;
-use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use url::{Host, Url};
+use url::Url;
 
-use crate::channel::trust::trust;
+use crate::cli::post;
 
-/// All of a request and its answer.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The longest answer, in bytes.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
-/// How we introduce ourselves.
-const AGENT: &str = concat!("cadenza/", env!("CARGO_PKG_VERSION"));
 /// Where the API is at a server.
 const ENDPOINT: &str = "/graphql";
 
@@ -104,14 +86,7 @@ impl Remote {
     /// [`ApiError::Address`] or [`ApiError::Token`].
     pub fn new(url: &str, token: &str) -> Result<Self, ApiError> {
         let wrong = || ApiError::Address(url.to_owned());
-        let mut read = Url::parse(url).map_err(|_| wrong())?;
-        if !matches!(read.scheme(), "http" | "https") || read.host().is_none() {
-            return Err(wrong());
-        }
-        if !read.path().ends_with(ENDPOINT) {
-            let path = format!("{}{ENDPOINT}", read.path().trim_end_matches('/'));
-            read.set_path(&path);
-        }
+        let read = post::endpoint(url, ENDPOINT).ok_or_else(wrong)?;
         let bearer = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
         let mut authorization = bearer.map_err(|_| ApiError::Token)?;
         authorization.set_sensitive(true);
@@ -121,85 +96,25 @@ impl Remote {
         })
     }
 
-    fn unreachable(&self, what: impl ToString) -> ApiError {
-        ApiError::Unreachable {
-            url: self.url.to_string(),
-            what: what.to_string(),
-        }
-    }
-
     async fn post(&self, body: String) -> Result<(u16, Bytes), ApiError> {
-        let host = self.url.host_str().unwrap_or_default();
-        let port = self.url.port_or_known_default().unwrap_or(80);
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((bare, port)).await;
-        let stream = stream.map_err(|error| self.unreachable(error))?;
-        if self.url.scheme() == "http" {
-            return self.talk(stream, body).await;
-        }
-        let name = match self.url.host() {
-            Some(Host::Ipv4(address)) => ServerName::from(IpAddr::from(address)),
-            Some(Host::Ipv6(address)) => ServerName::from(IpAddr::from(address)),
-            Some(Host::Domain(_)) | None => {
-                let name = ServerName::try_from(host.to_owned());
-                name.map_err(|error| self.unreachable(error))?
-            }
-        };
-        let trusting = trust(&[]).await.map_err(|what| self.unreachable(what))?;
-        let stream = TlsConnector::from(trusting).connect(name, stream).await;
-        let stream = stream.map_err(|error| self.unreachable(error))?;
-        self.talk(stream, body).await
-    }
-
-    async fn talk(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        body: String,
-    ) -> Result<(u16, Bytes), ApiError> {
-        let request = self.request(body)?;
-        let shaken = http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = shaken.map_err(|error| self.unreachable(error))?;
-        let exchange = async {
-            let answer = sender.send_request(request).await;
-            let answer = answer.map_err(|error| self.unreachable(error))?;
-            let status = answer.status().as_u16();
-            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
-            let body = body.collect().await;
-            let body = body.map_err(|error| self.unreachable(error))?;
-            Ok((status, body.to_bytes()))
-        };
-        // What ends the connection ends the exchange, which tells why.
-        let driven = connection.then(|_| std::future::pending());
-        tokio::select! {
-            answer = exchange => answer,
-            never = driven => never,
-        }
-    }
-
-    fn request(&self, body: String) -> Result<Request<Full<Bytes>>, ApiError> {
-        let host = self.url.host_str().unwrap_or_default();
-        let host = match self.url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
-        };
-        Request::builder()
-            .method(Method::POST)
-            .uri(self.url.path())
-            .header(HOST, host)
-            .header(USER_AGENT, AGENT)
-            .header(CONTENT_TYPE, "application/json")
-            .header(AUTHORIZATION, self.authorization.clone())
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|_| ApiError::Address(self.url.to_string()))
+        let json = HeaderValue::from_static("application/json");
+        let headers = [
+            (CONTENT_TYPE, json),
+            (AUTHORIZATION, self.authorization.clone()),
+        ];
+        let headers = HeaderMap::from_iter(headers);
+        let answered = post::post(&self.url, headers, Bytes::from(body)).await;
+        answered.map_err(|error| ApiError::Unreachable {
+            url: self.url.to_string(),
+            what: error.to_string(),
+        })
     }
 }
 
 impl Api for Remote {
     async fn ask(&self, document: &str, variables: Value) -> Result<Value, ApiError> {
         let body = json!({ "query": document, "variables": variables }).to_string();
-        let asked = tokio::time::timeout(PATIENCE, self.post(body)).await;
-        let (status, body) = asked
-            .map_err(|_| self.unreachable(format!("nothing within {} s", PATIENCE.as_secs())))??;
+        let (status, body) = self.post(body).await?;
         let answer: Option<Value> = serde_json::from_slice(&body).ok();
         match answer {
             Some(answer) if answer.get("data").is_some() || answer.get("errors").is_some() => {
