@@ -152,12 +152,8 @@ impl Reader {
     /// Takes the mailboxes that nobody reads.
     async fn look(&mut self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         self.leave().await?;
+        self.drop_old().await?;
         let now = self.services.clock.now();
-        if self.drop_at <= now {
-            let before = now - UNMATCHED_KEPT;
-            while inbound::drop_unmatched(self.services.db.write(), before).await? {}
-            self.drop_at = self.services.clock.after_real(DROP_EVERY);
-        }
         if let Err(error) = texting::take_early(&self.services).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -184,6 +180,22 @@ impl Reader {
             let task = self.tasks.spawn(reading);
             self.held.insert(task.id(), held);
         }
+        Ok(())
+    }
+
+    /// Drops, once in a while, what is known of mails that belonged to nobody and came in more than thirty days
+    /// ago.
+    ///
+    /// # Errors
+    /// [`StoreError`] as the database has it.
+    pub async fn drop_old(&mut self) -> Result<(), StoreError> {
+        let now = self.services.clock.now();
+        if self.drop_at > now {
+            return Ok(());
+        }
+        let before = now - UNMATCHED_KEPT;
+        while inbound::drop_unmatched(self.services.db.write(), before).await? {}
+        self.drop_at = self.services.clock.after_real(DROP_EVERY);
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! What comes in by mail: each mail is handled once, found to belong to a lead, and acted on.
 
-use cadenza::domain::id::{ExecutionId, SenderId};
+use cadenza::domain::id::{ExecutionId, SenderId, WorkerId};
 use cadenza::domain::inbox::{MailKind, MatchedBy, tagged};
+use cadenza::inbound::reading::Reader;
 use cadenza::inbound::{Incoming, Taken, take_in};
 use cadenza::store::sql::{self, Arguments};
 use chrono::Duration;
@@ -451,6 +452,38 @@ both!(
         assert_eq!(count(&h, "event WHERE kind = 'REPLIED'").await, 1);
     }
 );
+
+both!(what_belongs_to_nobody_is_dropped, |h: Harness| async move {
+    let (ada, leads) = greeted(&h, &["one@example.com"], json!({})).await;
+    let (id, _) = message(&h, &leads[0], "hello").await;
+    let headers = format!("In-Reply-To: {id}\r\n");
+    let mut written = Written {
+        from: "one@example.com",
+        headers: &headers,
+        text: "Hello",
+        ..Written::default()
+    };
+    take(&h, Some(&ada), &written.raw(1)).await;
+    (written.from, written.headers) = ("nobody@example.com", "");
+    take(&h, Some(&ada), &written.raw(2)).await;
+    later(&h, Duration::days(20));
+    take(&h, Some(&ada), &written.raw(3)).await;
+    later(&h, Duration::days(10) + Duration::seconds(1));
+    let mut reader = Reader::new(
+        h.services.clone(),
+        || WorkerId::from_uuid(uuid::Uuid::nil()),
+    );
+    reader.drop_old().await.expect("dropped");
+    assert_eq!(
+        count(&h, "inbound_message WHERE matched_by IS NULL").await,
+        1
+    );
+    assert_eq!(count(&h, "inbound_message").await, 2);
+    // It is looked at once an hour.
+    later(&h, Duration::days(20));
+    reader.drop_old().await.expect("dropped");
+    assert_eq!(count(&h, "inbound_message").await, 1);
+});
 
 both!(suppressed_already_is_no_trouble, |h: Harness| async move {
     let (ada, leads) = greeted(&h, &["one@example.com"], json!({})).await;

@@ -4,9 +4,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cadenza::app::analytics::verify::{Found, verify};
-use cadenza::app::texting;
+use cadenza::app::texting::signed::Signed;
+use cadenza::app::texting::{self, signed};
+use cadenza::domain::id::SenderId;
 use cadenza::domain::outcome::Outcome;
 use cadenza::engine::record::Ending;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 use serde_json::{Value, json};
 
 use crate::harness::{Harness, both};
@@ -97,9 +102,27 @@ impl World {
     }
 
     async fn post(&self, path: &str, fields: &[(&str, &str)], signature: &str) -> u16 {
-        let body = url::form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(fields)
-            .finish();
+        self.post_raw(path, form(fields), signature).await
+    }
+
+    /// Whether a request is believed, asked in process.
+    async fn admits(&self, h: &Harness, path: &str, body: &[u8], signature: &str) -> bool {
+        let asked = path.trim_start_matches("/inbound/twilio/");
+        let asked = asked.split(['/', '?']).next().unwrap_or_default();
+        let Ok(sender) = asked.parse::<SenderId>() else {
+            return false;
+        };
+        let signed = Signed {
+            address: &format!("{PUBLIC}{path}"),
+            is_form: true,
+            body,
+            signature,
+        };
+        let admitted = signed::admit(&h.services, sender, &signed).await;
+        admitted.expect("asked").is_some()
+    }
+
+    async fn post_raw(&self, path: &str, body: Vec<u8>, signature: &str) -> u16 {
         let request = client()
             .post(format!("http://{}{path}", self.served.address))
             .header("x-twilio-signature", signature)
@@ -107,6 +130,11 @@ impl World {
             .body(body);
         request.send().await.expect("an answer").status().as_u16()
     }
+}
+
+fn form(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(fields).finish().into_bytes()
 }
 
 fn receipt<'a>(status: &'a str, code: &'a str) -> Vec<(&'a str, &'a str)> {
@@ -458,6 +486,68 @@ both!(
     }
 );
 
+/// Ten thousand requests that differ from a good one: in a byte of the path, the body or the signature, which is
+/// another, is gone, or is there once more.
+fn mutations(
+    world: &World,
+    good: &[(&str, &str)],
+    signature: &str,
+) -> Vec<(String, Vec<u8>, String)> {
+    let config = Config {
+        rng_seed: RngSeed::Fixed(7),
+        ..Config::default()
+    };
+    let mut runner = TestRunner::new(config);
+    let strategy = (any::<(usize, u8, u8)>(), any::<prop::sample::Index>());
+    let original = (
+        world.path().into_bytes(),
+        form(good),
+        signature.as_bytes().to_vec(),
+    );
+    // What is signed of a body: names and values, with nothing between them.
+    let fields = |body: &[u8]| {
+        let read = url::form_urlencoded::parse(body);
+        let mut fields: Vec<(String, String)> = read.into_owned().collect();
+        fields.sort_unstable();
+        fields
+            .iter()
+            .fold(String::new(), |text, (name, value)| text + name + value)
+    };
+    let said = fields(&original.1);
+    let tag = |text: &[u8]| STANDARD.decode(text).ok();
+    let mut all = Vec::with_capacity(10_000);
+    while all.len() < 10_000 {
+        let drawn = strategy.new_tree(&mut runner).expect("drawn").current();
+        let ((part, byte, how), place) = drawn;
+        let mut changed = original.clone();
+        let bytes = match part % 3 {
+            0 => &mut changed.0,
+            1 => &mut changed.1,
+            _ => &mut changed.2,
+        };
+        let at = place.index(bytes.len());
+        match how % 3 {
+            0 => bytes[at] = byte,
+            1 => drop(bytes.remove(at)),
+            _ => bytes.insert(at, byte),
+        }
+        // What a request cannot carry never comes to the server, and what says the same is the same.
+        let is_text = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_graphic);
+        let is_same = changed.0 == original.0
+            && fields(&changed.1) == said
+            && tag(&changed.2) == tag(&original.2);
+        let can_be = changed.0.starts_with(b"/inbound/twilio/")
+            && !changed.0.contains(&b'#')
+            && !changed.0.contains(&b'%');
+        if is_same || !can_be || !is_text(&changed.0) || !is_text(&changed.2) {
+            continue;
+        }
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("ASCII");
+        all.push((text(changed.0), changed.1, text(changed.2)));
+    }
+    all
+}
+
 /// The lead of somebody, where they are enrolled at all.
 async fn running_of(h: &Harness, steps: Value, person: &str) -> Option<String> {
     let input = json!({ "name": "Again", "flow": { "steps": steps },
@@ -519,6 +609,18 @@ both!(
             }
         }
         assert!(refused > 80, "{refused}");
+        let changed = mutations(&world, &good, &signature);
+        for (number, (path, body, signature)) in changed.iter().enumerate() {
+            assert!(
+                !world.admits(&h, path, body, signature).await,
+                "{path} {signature}"
+            );
+            if number % 25 == 0 {
+                let status = world.post_raw(path, body.clone(), signature).await;
+                assert!((400..500).contains(&status), "{status}: {path} {signature}");
+            }
+        }
+        assert_eq!(changed.len(), 10_000);
         // Of another sender of the same account, and of no message of this one.
         let other = twilio_number(&h, "WHATSAPP").await;
         let others_path = path.replace(&world.sender, &other);
