@@ -405,6 +405,7 @@ mod tests {
         let secrets = Secrets::from_key([1; 32]);
         let (workspace, id) = places();
         let tag = secrets.tag(workspace, ExecutionId::from_uuid(id));
+        assert_eq!(tag.len(), crate::domain::inbox::TAG_CHARS);
         assert_eq!(tag.len(), 39);
         assert_eq!(secrets.read_tag(workspace, &tag), Some(id));
         let upper = tag.to_uppercase();

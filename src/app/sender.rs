@@ -7,6 +7,7 @@ use crate::domain::address::{EmailAddress, PhoneNumber};
 use crate::domain::duration::WaitDuration;
 use crate::domain::flow::Channel;
 use crate::domain::id::SenderId;
+use crate::domain::inbox::{TAG_CHARS, tagged};
 use crate::domain::pace::Pace;
 use crate::domain::sender::{Transport, WarmUp};
 use crate::domain::tracking::BaseUrl;
@@ -320,12 +321,27 @@ fn apply(
             }
         }
     }
+    let answers_to = sender.reply_to.as_ref().unwrap_or(&sender.address);
+    let is_empty = answers_to.is_empty();
+    if sender.tagged_replies && !is_empty && tagged(answers_to, &"x".repeat(TAG_CHARS)).is_none() {
+        let message = format!(
+            "{answers_to} with a tag is longer than addresses may be: give a shorter replyTo, of at most 24 \
+             characters before the @, or set taggedReplies to false."
+        );
+        wrong.push(Refusal::invalid(message, &["taggedReplies"]));
+    }
     wrong
 }
 
 fn reply_to(written: &str) -> Result<String, Refusal> {
     let address = EmailAddress::parse(written);
     let address = address.map_err(|error| Refusal::invalid(error.to_string(), &["replyTo"]))?;
+    if !address.local().is_ascii() {
+        // Where the envelope is plain, no server is asked whether it knows more (RFC 6531).
+        let message = "replyTo has letters beyond ASCII before the @, which many mail servers refuse: give \
+                       another address.";
+        return Err(Refusal::invalid(message, &["replyTo"]));
+    }
     Ok(address.as_str().to_owned())
 }
 

@@ -13,6 +13,9 @@ use lru::LruCache;
 use mail_auth::common::crypto::{RsaKey, Sha256};
 use mail_auth::common::headers::HeaderWriter as _;
 use mail_auth::dkim::{DkimSigner, Done};
+use ring::rand::SystemRandom;
+use ring::rsa::KeyPair as RsaKeyPair;
+use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey};
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
 use rsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _};
 use rsa::traits::PublicKeyParts as _;
@@ -29,14 +32,15 @@ use crate::domain::outcome::{Outcome, Phase};
 const BITS: usize = 2_048;
 /// The shortest key that signs, in bits. Receivers take half of that (RFC 8301 §3.2), and trust it little.
 const BITS_MIN: usize = 2_048;
-/// The longest key, in bits: longer ones fit no record, and signing by them is slow.
+/// The longest key, in bits: signing by longer ones is slow.
 const BITS_MAX: usize = 4_096;
-/// The headers that are signed, where there are such, and that nobody may add where there are none: all
-/// that say what the message is (RFC 6376 §5.4.1), and those by which one opts out, which have to be (RFC
-/// 8058 §4).
-const SIGNED: [&str; 12] = [
+/// The headers that are signed: all that say what the message is (RFC 6376 §5.4.1), and those by which one
+/// opts out, which have to be (RFC 8058 §4). Each is listed once more than it is there, so that nobody adds
+/// another one, above or below (RFC 6376 §5.4.2).
+const SIGNED: [&str; 14] = [
     "From",
     "To",
+    "Cc",
     "Subject",
     "Date",
     "Message-ID",
@@ -45,6 +49,7 @@ const SIGNED: [&str; 12] = [
     "References",
     "MIME-Version",
     "Content-Type",
+    "Content-Transfer-Encoding",
     "List-Unsubscribe",
     "List-Unsubscribe-Post",
 ];
@@ -73,6 +78,11 @@ pub enum KeyError {
         "The private key has {0} bits, and keys of 2048 to 4096 are used: leave it out to have one made, and publish that one."
     )]
     Length(usize),
+    /// It is not whole, or of a kind that is not signed with.
+    #[error(
+        "The private key cannot sign: give an RSA key as openssl genrsa makes it, of 2048, 3072 or 4096 bits with the exponent 65537, or leave it out to have one made."
+    )]
+    Unusable,
     /// The arithmetic failed.
     #[error("No key could be made: try again.")]
     Unmade,
@@ -106,12 +116,24 @@ pub fn read(pem: &str) -> Result<KeyPair, KeyError> {
 
 fn pair(key: &RsaPrivateKey) -> Result<KeyPair, KeyError> {
     let private = key.to_pkcs8_der().map_err(|_| KeyError::Unmade)?;
+    try_out(private.as_bytes()).ok_or(KeyError::Unusable)?;
     let public = RsaPublicKey::from(key).to_public_key_der();
     let public = public.map_err(|_| KeyError::Unmade)?;
     Ok(KeyPair {
         private: STANDARD.encode(private.as_bytes()),
         public: STANDARD.encode(public.as_bytes()),
     })
+}
+
+/// Whether a key signs: what signs emails asks more of a key than what reads it.
+fn try_out(der: &[u8]) -> Option<()> {
+    let key = RsaKeyPair::from_pkcs8(der).ok()?;
+    let mut signature = vec![0; key.public().modulus_len()];
+    let (trial, random) = (b"trial", SystemRandom::new());
+    key.sign(&RSA_PKCS1_SHA256, &random, trial, &mut signature)
+        .ok()?;
+    let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public());
+    public.verify(trial, &signature).ok()
 }
 
 /// The key that signs a sender's emails, its private half sealed.
@@ -147,7 +169,7 @@ impl Signer {
         let signer = DkimSigner::from_key(read)
             .domain(key.domain.clone())
             .selector(key.selector.clone())
-            .headers(SIGNED);
+            .headers(SIGNED.into_iter().chain(SIGNED));
         Ok(Self(signer))
     }
 
@@ -181,7 +203,7 @@ impl Signers {
     ///
     /// # Errors
     /// The outcome, where the key cannot be used, as when the server's own key was changed: it is tried
-    /// again, for unsigned it may be taken for forged.
+    /// again, for receivers who were told to expect a signature may refuse it without one.
     pub fn sign(&self, route: &SenderRoute, email: &mut Composed) -> Result<(), Box<Outcome>> {
         let Some(key) = &route.signing_key else {
             return Ok(());

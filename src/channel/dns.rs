@@ -6,15 +6,15 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use mail_auth::dmarc::Policy;
+use mail_auth::dmarc::Alignment;
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts,
 };
-use mail_auth::hickory_resolver::proto::rr::RData;
+use mail_auth::hickory_resolver::proto::rr::{Name, RData};
 use mail_auth::hickory_resolver::system_conf::read_system_conf;
 use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{
@@ -26,14 +26,16 @@ use tokio::time::timeout;
 use super::dkim::{Signer, SigningKey};
 use crate::domain::dkim::{public_key_of, record, record_name};
 use crate::domain::network::{is_public, written_address};
-use crate::domain::sender::authentication::{Authentication, Dkim, Dmarc, Provider, Spf, provider};
+use crate::domain::sender::authentication::{Authentication, Dkim, Dmarc, Spf, provider};
 
-/// How long all questions about a domain may take.
+/// How long the questions about one of the three may take.
 const WITHIN: Duration = Duration::from_secs(15);
 /// How long a name server may take for one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// How many records are read in the search for a provider's (RFC 7208 §4.6.4 allows ten lookups).
 const INCLUDES_MAX: usize = 12;
+/// How many addresses of a server are judged.
+const ADDRESSES_MAX: usize = 4;
 /// An address that no record names (RFC 5737), for seeing whether a record can be used at all.
 const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -41,7 +43,6 @@ const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 pub struct Dns {
     hello_name: String,
     servers: Vec<SocketAddr>,
-    resolver: OnceLock<Result<MessageAuthenticator, String>>,
 }
 
 impl fmt::Debug for Dns {
@@ -73,19 +74,6 @@ pub struct Published<'a> {
     pub public: &'a str,
 }
 
-/// What is published where a key's record belongs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyRecord {
-    /// The key.
-    Published,
-    /// Nothing.
-    Missing,
-    /// Something else.
-    Differs,
-    /// No name server answered, in its words.
-    Unanswered(String),
-}
-
 impl Dns {
     /// Asks these name servers; where there are none, those of the machine. `hello_name` is how this
     /// machine introduces itself to mail servers.
@@ -93,52 +81,52 @@ impl Dns {
         Self {
             hello_name,
             servers,
-            resolver: OnceLock::new(),
         }
     }
 
     /// What the DNS says of a sender's domain. It ends within seconds.
     pub async fn authentication(&self, question: &Question<'_>) -> Authentication {
-        let asked = match self.resolver() {
-            Ok(resolver) => timeout(WITHIN, self.ask(resolver, question)).await,
-            Err(why) => Ok(unanswered(why)),
-        };
-        asked.unwrap_or_else(|_| {
-            let within = WITHIN.as_secs();
-            unanswered(&format!(
-                "the name servers did not answer within {within} seconds"
-            ))
-        })
-    }
-
-    /// What is published where a key's record belongs.
-    pub async fn key_record(&self, domain: &str, selector: &str, public_key: &str) -> KeyRecord {
         let resolver = match self.resolver() {
             Ok(resolver) => resolver,
-            Err(why) => return KeyRecord::Unanswered(why.to_owned()),
-        };
-        let name = record_name(domain, selector);
-        match timeout(WITHIN, texts(resolver, &name)).await {
-            Err(_) => KeyRecord::Unanswered("the name servers did not answer in time".into()),
-            Ok(Err(why)) => KeyRecord::Unanswered(why),
-            Ok(Ok(records)) if records.is_empty() => KeyRecord::Missing,
-            Ok(Ok(records)) => {
-                let mut keys = records.iter().map(|record| public_key_of(record));
-                if keys.any(|key| key.as_deref() == Some(public_key)) {
-                    KeyRecord::Published
-                } else {
-                    KeyRecord::Differs
-                }
+            Err(why) => {
+                return Authentication {
+                    spf: Spf::Unanswered(why.clone()),
+                    dkim: Dkim::Unanswered(why.clone()),
+                    dmarc: Dmarc::Unanswered(why),
+                };
             }
+        };
+        let message = probe(question.address, question.key);
+        // What one name costs, it costs itself.
+        let (spf, dkim, dmarc) = tokio::join!(
+            timeout(WITHIN, self.spf(&resolver, question)),
+            timeout(WITHIN, async {
+                match question.key {
+                    Some(key) => ours(&resolver, key).await,
+                    None => of_provider(&resolver, question).await,
+                }
+            }),
+            timeout(WITHIN, dmarc(&resolver, question, &message)),
+        );
+        Authentication {
+            spf: spf.unwrap_or_else(|_| Spf::Unanswered(late())),
+            dkim: dkim.unwrap_or_else(|_| Dkim::Unanswered(late())),
+            dmarc: dmarc.unwrap_or_else(|_| Dmarc::Unanswered(late())),
         }
     }
 
-    fn resolver(&self) -> Result<&MessageAuthenticator, &str> {
-        let made = self.resolver.get_or_init(|| self.connect());
-        made.as_ref().map_err(String::as_str)
+    /// Whether receivers find a key that is to sign. It ends within seconds.
+    pub async fn key(&self, key: Published<'_>) -> Dkim {
+        match self.resolver() {
+            Ok(resolver) => (timeout(WITHIN, ours(&resolver, key)).await)
+                .unwrap_or_else(|_| Dkim::Unanswered(late())),
+            Err(why) => Dkim::Unanswered(why),
+        }
     }
 
-    fn connect(&self) -> Result<MessageAuthenticator, String> {
+    /// Made for each question: the machine may have other name servers than a while ago, and whoever has
+    /// just published a record wants to see it.
+    fn resolver(&self) -> Result<MessageAuthenticator, String> {
         let (config, mut options) = if self.servers.is_empty() {
             read_system_conf().map_err(|error| error.to_string())?
         } else {
@@ -147,36 +135,17 @@ impl Dns {
             (config, ResolverOpts::default())
         };
         options.timeout = ANSWER_WITHIN;
-        options.attempts = 2;
-        // Whoever has just published a record wants to see it.
+        options.attempts = 1;
         options.cache_size = 0;
         MessageAuthenticator::new(config, options).map_err(|error| error.to_string())
     }
 
-    async fn ask(
-        &self,
-        resolver: &MessageAuthenticator,
-        question: &Question<'_>,
-    ) -> Authentication {
-        let message = probe(question);
-        let parsed = AuthenticatedMessage::parse(&message);
-        let (spf, (dkim, dmarc)) = tokio::join!(self.spf(resolver, question), async {
-            let Some(parsed) = &parsed else {
-                return (Dkim::Unsigned, Dmarc::Missing);
-            };
-            let signatures = resolver.verify_dkim(parsed).await;
-            let dkim = match question.key {
-                Some(key) => of_ours(&signatures, key),
-                None => of_provider(resolver, question).await,
-            };
-            let dmarc = dmarc(resolver, question, parsed, &signatures, &dkim).await;
-            (dkim, dmarc)
-        });
-        Authentication { spf, dkim, dmarc }
-    }
-
     async fn spf(&self, resolver: &MessageAuthenticator, question: &Question<'_>) -> Spf {
         let Question { host, domain, .. } = *question;
+        let provider = provider(host);
+        if provider.is_some_and(|provider| provider.include.is_none()) {
+            return Spf::Elsewhere;
+        }
         // A domain has one record or none (RFC 7208 §4.5).
         match texts(resolver, domain).await {
             Ok(texts) if texts.iter().filter(|text| is_spf(text)).count() > 1 => {
@@ -185,9 +154,9 @@ impl Dns {
             Ok(_) => {}
             Err(why) => return Spf::Unanswered(why),
         }
-        if let Some(provider) = provider(host) {
+        if let Some(include) = provider.and_then(|provider| provider.include) {
             return match self.check_host(resolver, NOBODY, question).await {
-                Spf::Allows | Spf::Omits => includes(resolver, domain, provider).await,
+                Spf::Allows | Spf::Omits => includes(resolver, domain, include).await,
                 other => other,
             };
         }
@@ -199,17 +168,24 @@ impl Dns {
                 Err(error) => return Spf::Unanswered(format!("{host} has no address: {error}")),
             },
         };
-        let Some(address) = addresses
-            .iter()
-            .copied()
-            .find(|address| is_public(*address))
-        else {
+        let public: Vec<IpAddr> = (addresses.into_iter())
+            .filter(|address| is_public(*address))
+            .take(ADDRESSES_MAX)
+            .collect();
+        if public.is_empty() {
             return match self.check_host(resolver, NOBODY, question).await {
                 Spf::Allows | Spf::Omits => Spf::Unjudged,
+                Spf::Missing { .. } => Spf::Missing { is_private: true },
                 other => other,
             };
-        };
-        self.check_host(resolver, address, question).await
+        }
+        for address in public {
+            let found = self.check_host(resolver, address, question).await;
+            if found != Spf::Allows {
+                return found;
+            }
+        }
+        Spf::Allows
     }
 
     async fn check_host(
@@ -228,19 +204,16 @@ impl Dns {
         match answer.result() {
             SpfResult::Pass => Spf::Allows,
             SpfResult::Fail | SpfResult::SoftFail | SpfResult::Neutral => Spf::Omits,
-            SpfResult::None => Spf::Missing,
+            SpfResult::None => Spf::Missing { is_private: false },
             SpfResult::PermError => Spf::Broken,
             SpfResult::TempError => Spf::Unanswered("the name servers failed".into()),
         }
     }
 }
 
-fn unanswered(why: &str) -> Authentication {
-    Authentication {
-        spf: Spf::Unanswered(why.to_owned()),
-        dkim: Dkim::Unanswered(why.to_owned()),
-        dmarc: Dmarc::Unanswered(why.to_owned()),
-    }
+fn late() -> String {
+    let within = WITHIN.as_secs();
+    format!("the name servers did not answer within {within} seconds")
 }
 
 fn name_server(address: SocketAddr) -> NameServerConfig {
@@ -255,38 +228,44 @@ fn name_server(address: SocketAddr) -> NameServerConfig {
     NameServerConfig::new(address.ip(), true, connections)
 }
 
-/// A message as the sender writes it, signed as its messages are. It is never sent.
-fn probe(question: &Question<'_>) -> Vec<u8> {
-    let address = question.address;
-    let domain = question.domain;
+/// A message as somebody writes it from an address, signed as such messages are. It is never sent.
+fn probe(address: &str, key: Option<Published<'_>>) -> Vec<u8> {
     let message = format!(
         "From: <{address}>\r\nTo: <{address}>\r\nSubject: probe\r\nMessage-ID: \
-         <probe@{domain}>\r\nDate: Thu, 1 Jan 1970 00:00:00 +0000\r\nMIME-Version: 1.0\r\n\r\nprobe\r\n"
+         <probe@cadenza.invalid>\r\nDate: Thu, 1 Jan 1970 00:00:00 +0000\r\nMIME-Version: \
+         1.0\r\n\r\nprobe\r\n"
     )
     .into_bytes();
-    let signed = question.key.map(|key| key.signer.sign(&message));
+    let signed = key.map(|key| key.signer.sign(&message));
     match signed {
         Some(Ok(signed)) => signed,
-        _ => message,
+        // What is not signed is found not to be.
+        Some(Err(_)) | None => message,
     }
 }
 
-/// Whether receivers find the key that signs here.
-fn of_ours(signatures: &[DkimOutput<'_>], published: Published<'_>) -> Dkim {
+/// Whether receivers find a key of ours, and what it signs is good.
+async fn ours(resolver: &MessageAuthenticator, published: Published<'_>) -> Dkim {
     let SigningKey {
         domain, selector, ..
     } = published.key;
-    let record = || record(domain, selector, published.public);
+    let record = record(domain, selector, published.public);
+    match texts(resolver, &record.name).await {
+        Err(why) => return Dkim::Unanswered(why),
+        Ok(texts) if texts.is_empty() => return Dkim::Missing(record),
+        // What receivers make of several is up to them (RFC 6376 §3.6.2.2).
+        Ok(texts) if texts.len() > 1 => return Dkim::Differs(record),
+        Ok(_) => {}
+    }
+    let message = probe(&format!("probe@{domain}"), Some(published));
+    let Some(parsed) = AuthenticatedMessage::parse(&message) else {
+        return Dkim::Differs(record);
+    };
+    let signatures = resolver.verify_dkim(&parsed).await;
     match signatures.first().map(DkimOutput::result) {
         Some(DkimResult::Pass) => Dkim::Published(selector.clone()),
         Some(DkimResult::TempError(error)) => Dkim::Unanswered(error.to_string()),
-        Some(
-            DkimResult::Fail(error) | DkimResult::PermError(error) | DkimResult::Neutral(error),
-        ) => match error {
-            Error::Dns(DnsError::RecordNotFound(_)) => Dkim::Missing(record()),
-            _ => Dkim::Differs(record()),
-        },
-        Some(DkimResult::None) | None => Dkim::Differs(record()),
+        _ => Dkim::Differs(record),
     }
 }
 
@@ -305,59 +284,104 @@ async fn of_provider(resolver: &MessageAuthenticator, question: &Question<'_>) -
     Dkim::Unsigned
 }
 
-async fn dmarc(
-    resolver: &MessageAuthenticator,
-    question: &Question<'_>,
-    message: &AuthenticatedMessage<'_>,
-    signatures: &[DkimOutput<'_>],
-    dkim: &Dkim,
-) -> Dmarc {
-    let spf = SpfOutput::new(question.domain.to_owned()).with_result(SpfResult::Pass);
-    let asked = DmarcParameters::new(message, signatures, question.domain, &spf);
+async fn dmarc(resolver: &MessageAuthenticator, question: &Question<'_>, message: &[u8]) -> Dmarc {
+    let domain = question.domain;
+    match texts(resolver, &format!("_dmarc.{domain}")).await {
+        Ok(texts) if texts.iter().filter(|text| is_dmarc(text)).count() > 1 => {
+            return Dmarc::Broken;
+        }
+        Ok(_) => {}
+        Err(why) => return Dmarc::Unanswered(why),
+    }
+    let Some(parsed) = AuthenticatedMessage::parse(message) else {
+        return Dmarc::Broken;
+    };
+    let signatures = resolver.verify_dkim(&parsed).await;
+    let spf = SpfOutput::new(domain.to_owned()).with_result(SpfResult::None);
+    let asked = DmarcParameters::new(&parsed, &signatures, domain, &spf);
     let answer = resolver.verify_dmarc(asked).await;
+    let key = question.key.map(|key| key.key.domain.as_str());
     let Some(record) = answer.dmarc_record() else {
         return match answer.result() {
             DmarcResult::TempError(error) => Dmarc::Unanswered(error.to_string()),
             DmarcResult::PermError(Error::Dns(DnsError::RecordNotFound(_))) | DmarcResult::None => {
-                Dmarc::Missing
+                // Below the key's domain it would be the one that counts, and part from the key.
+                Dmarc::Missing(key.unwrap_or(domain).to_owned())
             }
             _ => Dmarc::Broken,
         };
     };
-    let is_signed = matches!(dkim, Dkim::Published(_));
-    if is_signed && *answer.dkim_result() != DmarcResult::Pass {
-        return Dmarc::Strict;
-    }
-    match record.p {
-        Policy::Unspecified => Dmarc::Broken,
-        policy => Dmarc::Policy(policy.to_string()),
+    let is_signed = (signatures.iter()).any(|output| *output.result() == DkimResult::Pass);
+    match (is_signed, answer.dkim_result(), key) {
+        (true, DmarcResult::TempError(error), _) => Dmarc::Unanswered(error.to_string()),
+        (true, DmarcResult::Fail(_) | DmarcResult::PermError(_) | DmarcResult::None, Some(key)) => {
+            match record.adkim {
+                Alignment::Strict => Dmarc::Strict,
+                Alignment::Relaxed => Dmarc::Unaligned(key.to_owned()),
+            }
+        }
+        _ => Dmarc::Policy(answer.policy().to_string()),
     }
 }
 
 /// Whether a domain's record includes that of a provider, itself or by others that it includes.
-async fn includes(resolver: &MessageAuthenticator, domain: &str, provider: &Provider) -> Spf {
+async fn includes(resolver: &MessageAuthenticator, domain: &str, provider: &str) -> Spf {
     let mut open = VecDeque::from([domain.to_owned()]);
-    let mut seen = 0;
+    let (mut read, mut unread) = (0, None);
     while let Some(name) = open.pop_front() {
-        if name.eq_ignore_ascii_case(provider.include) {
-            return Spf::Allows;
-        }
-        seen += 1;
-        if seen > INCLUDES_MAX {
+        if read == INCLUDES_MAX {
             break;
         }
+        read += 1;
         let records = match texts(resolver, &name).await {
             Ok(records) => records,
-            Err(why) => return Spf::Unanswered(why),
+            Err(why) => {
+                unread = Some(why);
+                continue;
+            }
         };
-        let spf = records.iter().filter(|text| is_spf(text));
-        for term in spf.flat_map(|text| text.split_ascii_whitespace()) {
-            let term = term.trim_start_matches('+');
-            let target = (term.strip_prefix("include:")).or_else(|| term.strip_prefix("redirect="));
-            open.extend(target.map(|target| target.trim_end_matches('.').to_owned()));
+        for target in records
+            .iter()
+            .filter(|text| is_spf(text))
+            .flat_map(|text| included(text))
+        {
+            if target == provider {
+                return Spf::Allows;
+            }
+            open.push_back(target);
         }
     }
-    Spf::Omits
+    unread.map_or(Spf::Omits, Spf::Unanswered)
+}
+
+/// The domains that an SPF record includes, or goes over to, in lower case; without those that depend on
+/// the message (RFC 7208 §7).
+fn included(record: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut redirect = None;
+    for term in record.split_ascii_whitespace() {
+        let term = term.to_ascii_lowercase();
+        let term = term.trim_start_matches(['+', '?', '~', '-']);
+        if term == "all" {
+            // What comes after it is never asked (RFC 7208 §5.1, §6.1).
+            return found;
+        }
+        let domain = |target: &str| target.trim_end_matches('.').to_owned();
+        if let Some(target) = term.strip_prefix("include:") {
+            found.push(domain(target));
+        } else if let Some(target) = term.strip_prefix("redirect=") {
+            redirect = Some(domain(target));
+        }
+    }
+    found.extend(redirect);
+    found.retain(|target| !target.contains('%'));
+    found
+}
+
+/// Whether a text is a DMARC record (RFC 9989 §4.7).
+fn is_dmarc(text: &str) -> bool {
+    text.get(..8)
+        .is_some_and(|version| version.eq_ignore_ascii_case("v=DMARC1"))
 }
 
 /// Whether a text is an SPF record (RFC 7208 §4.5).
@@ -369,7 +393,8 @@ fn is_spf(text: &str) -> bool {
 /// The texts that are published under a name; none where there is no such name.
 async fn texts(resolver: &MessageAuthenticator, name: &str) -> Result<Vec<String>, String> {
     // With its dot, so that no search list is gone through.
-    let found = resolver.resolver().txt_lookup(format!("{name}.")).await;
+    let name = Name::from_str_relaxed(format!("{name}.")).map_err(|error| error.to_string())?;
+    let found = resolver.resolver().txt_lookup(name).await;
     let found = match found {
         Ok(found) => found,
         Err(error) if error.is_no_records_found() => return Ok(Vec::new()),

@@ -109,6 +109,8 @@ pub fn execution_of(message_id: &str) -> Option<ExecutionId> {
     left.to_ascii_lowercase().parse().ok()
 }
 
+/// How many characters a tag has that tells a message.
+pub const TAG_CHARS: usize = 39;
 /// The longest part of an address before the @ (RFC 5321 §4.5.3.1.1), in octets.
 const LOCAL_MAX: usize = 64;
 

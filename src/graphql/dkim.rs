@@ -262,8 +262,8 @@ impl DkimMutation {
         })
     }
 
-    /// Deletes a key: it signs nothing any more, and its private half is forgotten. Leave its record
-    /// published for some days, for what is on its way. Needs the role ADMIN.
+    /// Deletes a key that is switched off. Leave its record published for some days, for what is on its way.
+    /// Needs the role ADMIN.
     async fn dkim_key_delete(
         &self,
         ctx: &Context<'_>,

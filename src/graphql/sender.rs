@@ -132,8 +132,12 @@ impl Sender {
         self.0.tagged_replies
     }
 
-    /// The key by which its emails are signed; null where none of its domain is enabled.
+    /// The key by which its emails are signed; null where none of its domain is enabled, and for a token that
+    /// is limited to sequences.
     async fn dkim_key(&self, ctx: &Context<'_>) -> Result<Option<DkimKey>> {
+        if !ctx.caller_within()?.scope.is_all() {
+            return Ok(None);
+        }
         let found = ctx.loaders()?.load_one(DkimKeyOf(self.0.id)).await?;
         Ok(found.map(DkimKey))
     }

@@ -25,6 +25,9 @@ const SQLITE_READERS: u32 = 4;
 /// How many rows SQLite's thread reads before it waits for us to take them: those of a claim, else
 /// the two wake each other for every few.
 const ROWS_AHEAD: usize = 1_024;
+/// How PostgreSQL plans what clients ask: filters pass one row of a million or all of them, and a plan that
+/// was made for any value reads a million rows to find one.
+const PLANNED_EACH_TIME: &str = "force_custom_plan";
 /// A connection that lay idle for so long is tried before it is used; trying each one every time
 /// would cost a way to the server and back before every transaction.
 const TRIED_AFTER: Duration = Duration::from_secs(1);
@@ -93,15 +96,10 @@ impl Db {
                 carried: None,
             })
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            let pool = Database::connect(postgres_options(url, POSTGRES_CONNECTIONS)).await?;
-            let mut options = postgres_options(url, POSTGRES_BOUNDED);
-            options
-                .statement_timeout(within)
-                // Filters pass one row of a million or all of them: a plan that was made for any value
-                // reads a million rows to find one.
-                .map_sqlx_postgres_opts(|options| {
-                    options.options([("plan_cache_mode", "force_custom_plan")])
-                });
+            let pool =
+                Database::connect(postgres_options(url, POSTGRES_CONNECTIONS, "auto")).await?;
+            let mut options = postgres_options(url, POSTGRES_BOUNDED, PLANNED_EACH_TIME);
+            options.statement_timeout(within);
             let bounded = Reader::pool(Database::connect(options).await?);
             Ok(Self {
                 read: Reader::pool(pool.clone()),
@@ -362,14 +360,16 @@ async fn bound(connection: &mut SqliteConnection, within: Duration) -> Result<()
     Ok(())
 }
 
-fn postgres_options(url: &str, connections: u32) -> ConnectOptions {
+/// Connections that plan statements so.
+fn postgres_options(url: &str, connections: u32, planned: &'static str) -> ConnectOptions {
     let mut options = common(url);
     options
         .max_connections(connections)
         .min_connections(1)
-        .map_sqlx_postgres_opts(|options| {
+        .map_sqlx_postgres_opts(move |options| {
             options
                 .application_name("cadenza")
+                .options([("plan_cache_mode", planned)])
                 .statement_cache_capacity(500)
         });
     options

@@ -120,6 +120,24 @@ pub async fn find_many(
         .await?)
 }
 
+/// Lets senders of a domain, and of those below it, that rest after trouble of their own try again.
+///
+/// # Errors
+/// [`super::StoreError`] as the database has it.
+pub async fn let_senders_try(
+    tx: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    domain: &str,
+) -> Result<()> {
+    let statement =
+        "UPDATE sender SET unhealthy_until = NULL, unhealthy_reason = NULL, failures = 0
+        WHERE workspace_id = $1 AND unhealthy_until IS NOT NULL
+            AND (domain = $2 OR domain LIKE '%.' || $2)";
+    let arguments = Arguments::new().with(workspace.uuid()).with(domain);
+    sql::execute(tx, statement, arguments).await?;
+    Ok(())
+}
+
 /// The key by which each of the senders signs: for those that sign by none, nothing.
 ///
 /// # Errors

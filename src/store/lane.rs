@@ -160,7 +160,7 @@ pub struct SenderRow {
     pub reply_to: Option<String>,
     /// Whether answers are asked for at an address with a tag.
     pub tagged_replies: bool,
-    /// The key by which its emails are signed.
+    /// The key by which its emails are signed; read only where it is kept.
     pub dkim_key_id: Option<Uuid>,
     /// In the name of which domain.
     pub dkim_domain: Option<String>,
@@ -182,10 +182,15 @@ const SENDER_COLUMNS: &str =
     "d.id, d.workspace_id, d.channel, d.name, d.address, d.time_zone, d.daily_cap,
     d.min_gap_ms, d.gap_jitter_ms, d.warm_up, d.transport, d.secret,
     d.tracking_url, d.reply_to, d.tagged_replies, d.revision, d.next_free_at,
-    d.unhealthy_until, d.failures, k.id AS dkim_key_id, k.domain AS dkim_domain,
+    d.unhealthy_until, d.failures";
+/// The key by which it signs, `k`.
+const KEY_COLUMNS: &str = "k.id AS dkim_key_id, k.domain AS dkim_domain,
     k.selector AS dkim_selector, k.secret AS dkim_secret";
+/// The same where nothing is to be signed.
+const NO_KEY: &str = "CAST(NULL AS uuid) AS dkim_key_id, CAST(NULL AS text) AS dkim_domain,
+    CAST(NULL AS text) AS dkim_selector, CAST(NULL AS text) AS dkim_secret";
 
-/// The senders with these ids that are switched on.
+/// The senders with these ids that are switched on, without the keys by which they sign.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
@@ -196,8 +201,7 @@ pub async fn senders(
     let mut arguments = Arguments::new();
     let list = arguments.list(ids.iter().map(|id| id.uuid()));
     let statement = format!(
-        "SELECT {SENDER_COLUMNS} FROM sender d LEFT JOIN dkim_key k ON k.id = {SIGNS}
-        WHERE d.id IN ({list}) AND d.enabled"
+        "SELECT {SENDER_COLUMNS}, {NO_KEY} FROM sender d WHERE d.id IN ({list}) AND d.enabled"
     );
     sql::all(connection, &statement, arguments).await
 }
@@ -216,7 +220,7 @@ pub async fn keep_sender(tx: &impl ConnectionTrait, id: SenderId) -> Result<Opti
         return Ok(None);
     }
     let statement = format!(
-        "SELECT {SENDER_COLUMNS} FROM sender d LEFT JOIN dkim_key k ON k.id = {SIGNS}
+        "SELECT {SENDER_COLUMNS}, {KEY_COLUMNS} FROM sender d LEFT JOIN dkim_key k ON k.id = {SIGNS}
         WHERE d.id = $1 AND d.enabled {}",
         dialect::for_share_skip_locked(tx, "d")
     );

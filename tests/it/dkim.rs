@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use base64::Engine as _;
 use cadenza::channel::dispatch::TransportConfig;
 use cadenza::domain::inbox::MatchedBy;
 use cadenza::store::sql::{self, Arguments};
@@ -11,7 +12,9 @@ use mail_auth::hickory_resolver::config::{
 };
 use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator};
 use mail_parser::MessageParser;
-use rsa::pkcs1::{EncodeRsaPrivateKey as _, LineEnding};
+use rsa::pkcs1::{
+    DecodeRsaPrivateKey as _, EncodeRsaPrivateKey as _, EncodeRsaPublicKey as _, LineEnding,
+};
 use serde_json::{Value, json};
 
 use self::name_server::NameServer;
@@ -174,6 +177,16 @@ both!(
         switch(&h, &nearer, false, false).await;
         assert_eq!(signs(&h, &ada).await, second["id"]);
         let input = json!({ "id": second["id"] });
+        let payload = h
+            .try_mutate(
+                "dkimKeyDelete",
+                "DkimKeyDeleteInput",
+                input.clone(),
+                "deletedId",
+            )
+            .await;
+        assert_eq!(payload["userErrors"][0]["code"], "WRONG_STATE", "it signs");
+        switch(&h, &second, false, false).await;
         h.mutate("dkimKeyDelete", "DkimKeyDeleteInput", input, "deletedId")
             .await;
         assert_eq!(signs(&h, &ada).await, Value::Null);
@@ -194,6 +207,15 @@ both!(a_key_that_cannot_be_is_refused, |h: Harness| async move {
     let short = short.to_pkcs1_pem(LineEnding::LF).expect("PEM");
     let errors = refused(&h, of("example.com", "s1", &short)).await;
     assert!(errors.to_string().contains("1024 bits"), "{errors}");
+    // What receivers would read and nothing here signs by.
+    let odd = rsa::BigUint::from(3_u8);
+    let odd = rsa::RsaPrivateKey::new_with_exp(&mut rsa::rand_core::OsRng, 2_048, &odd);
+    let odd = odd
+        .expect("a key")
+        .to_pkcs1_pem(LineEnding::LF)
+        .expect("PEM");
+    let errors = refused(&h, of("example.com", "s1", &odd)).await;
+    assert!(errors.to_string().contains("cannot sign"), "{errors}");
     key(&h, "example.com", "s1").await;
     let errors = refused(&h, of("EXAMPLE.com", "S1", pem())).await;
     assert_eq!(errors[0]["code"], "ALREADY_EXISTS");
@@ -263,6 +285,11 @@ both!(
                 mail.replace("/u/", "/x/"),
                 mail.replace("Hello", "Hallo"),
                 mail.replacen("\r\n\r\n", "\r\nReply-To: eve@example.org\r\n\r\n", 1),
+                format!("From: eve@example.com\r\n{mail}"),
+                format!("Subject: another\r\n{mail}"),
+                format!("Reply-To: eve@example.org\r\n{mail}"),
+                format!("List-Unsubscribe: <https://eve.example/>\r\n{mail}"),
+                format!("Cc: eve@example.org\r\n{mail}"),
             ] {
                 assert_ne!(&changed, mail);
                 assert_ne!(verified(&names, &changed).await, Some(DkimResult::Pass));
@@ -404,7 +431,7 @@ both!(a_check_says_what_to_publish, |h: Harness| async move {
     let ada = sender(&h, "ada@example.com", local.clone(), json!({})).await;
     let found = of_domain(&h, &ada).await;
     assert_eq!(found.len(), 3);
-    says(&found[0], "WARNED", "v=spf1 ip4:127.0.0.1 ~all");
+    says(&found[0], "WARNED", "v=spf1 ip4:ADDRESS ~all");
     says(&found[1], "WARNED", "dkimKeyCreate");
     says(&found[2], "WARNED", "_dmarc.example.com");
 
@@ -429,7 +456,26 @@ both!(a_check_says_what_to_publish, |h: Harness| async move {
     says(&found[2], "WARNED", "adkim=s");
     names.publish("_dmarc.news.example.com", &["v=DMARC1; p=none"]);
     says(&of_domain(&h, &bob).await[2], "PASSED", "none");
+    // A record of its own parts a domain from the key above it, however lax it is.
+    names.publish("_dmarc.example.com", &[]);
+    let found = of_domain(&h, &bob).await;
+    says(&found[2], "WARNED", "another organisation than example.com");
+    names.publish("_dmarc.news.example.com", &[]);
+    says(&of_domain(&h, &bob).await[2], "WARNED", "_dmarc.example.com");
+    names.publish("_dmarc.example.com", &["v=DMARC1; p=reject; sp=quarantine"]);
+    says(&of_domain(&h, &bob).await[2], "PASSED", "quarantine");
+    names.publish("_dmarc.example.com", &["v=DMARC1; p=none", "v=DMARC1; p=reject"]);
+    says(&of_domain(&h, &ada).await[2], "WARNED", "cannot be used");
 
+    // As the RFC writes it down: the key without what it is a key of.
+    let bare = rsa::RsaPrivateKey::from_pkcs1_pem(pem()).expect("a key");
+    let bare = rsa::RsaPublicKey::from(&bare).to_pkcs1_der().expect("DER");
+    let bare = base64::engine::general_purpose::STANDARD.encode(bare.as_bytes());
+    let bare = format!("v=DKIM1; p={bare}");
+    names.publish("s1._domainkey.example.com", &[&bare]);
+    says(&of_domain(&h, &ada).await[1], "PASSED", "s1");
+    names.publish("s1._domainkey.example.com", &[&bare, &bare]);
+    says(&of_domain(&h, &ada).await[1], "WARNED", "several");
     names.publish("s1._domainkey.example.com", &["v=DKIM1; k=rsa; p=AAAA"]);
     says(&of_domain(&h, &ada).await[1], "WARNED", "another key");
     names.publish("example.com", &["v=spf1 -all", "v=spf1 ~all"]);
@@ -442,52 +488,58 @@ both!(a_check_says_what_to_publish, |h: Harness| async move {
     }
 });
 
-both!(
-    providers_are_looked_for_by_what_they_ask_for,
-    |h: Harness| async move {
-        use cadenza::channel::dns::{Dns, Question};
-        use cadenza::domain::sender::authentication::{Dkim, Spf};
-        drop(h);
-        let names = NameServer::start().await.expect("a port");
-        let dns = Dns::new("here.example".into(), vec![names.address()]);
-        let ask = async || {
-            let question = Question {
-                address: "ada@example.com",
-                domain: "example.com",
-                host: "smtp.gmail.com",
-                key: None,
-            };
-            let found = dns.authentication(&question).await;
-            (found.spf, found.dkim)
+#[tokio::test]
+async fn providers_are_looked_for_by_what_they_ask_for() {
+    use cadenza::channel::dns::{Dns, Question};
+    use cadenza::domain::sender::authentication::{Dkim, Spf};
+    let names = NameServer::start().await.expect("a port");
+    let dns = Dns::new("here.example".into(), vec![names.address()]);
+    let ask = async || {
+        let question = Question {
+            address: "ada@example.com",
+            domain: "example.com",
+            host: "smtp.gmail.com",
+            key: None,
         };
-        assert_eq!(ask().await, (Spf::Missing, Dkim::Unsigned));
-        names.publish("example.com", &["v=spf1 include:mail.example.com ~all"]);
-        names.publish("mail.example.com", &["v=spf1 ip4:198.51.100.1 ~all"]);
-        assert_eq!(ask().await.0, Spf::Omits);
-        names.publish("mail.example.com", &["v=spf1 include:_spf.google.com ~all"]);
-        names.publish("_spf.google.com", &["v=spf1 ip4:198.51.100.0/24 ~all"]);
-        names.publish("google._domainkey.example.com", &["v=DKIM1; k=rsa; p=AAAA"]);
-        assert_eq!(
-            ask().await,
-            (Spf::Allows, Dkim::ByProvider("google".into()))
-        );
-        // A circle is no record that can be used.
-        names.publish("mail.example.com", &["v=spf1 include:example.com ~all"]);
-        assert_eq!(ask().await.0, Spf::Broken);
+        let found = dns.authentication(&question).await;
+        (found.spf, found.dkim)
+    };
+    let missing = Spf::Missing { is_private: false };
+    assert_eq!(ask().await, (missing, Dkim::Unsigned));
+    names.publish("example.com", &["v=spf1 include:mail.example.com ~all"]);
+    names.publish("mail.example.com", &["v=spf1 ip4:198.51.100.1 ~all"]);
+    assert_eq!(ask().await.0, Spf::Omits);
+    names.publish("mail.example.com", &["v=spf1 include:_spf.google.com ~all"]);
+    names.publish("_spf.google.com", &["v=spf1 ip4:198.51.100.0/24 ~all"]);
+    names.publish("google._domainkey.example.com", &["v=DKIM1; k=rsa; p=AAAA"]);
+    assert_eq!(
+        ask().await,
+        (Spf::Allows, Dkim::ByProvider("google".into()))
+    );
+    // What depends on the message is passed over, and what comes after `all` counts for nothing.
+    names.publish(
+        "mail.example.com",
+        &["v=spf1 include:%{i}.spf.example.com INCLUDE:_SPF.google.com ~all"],
+    );
+    assert_eq!(ask().await.0, Spf::Allows);
+    names.publish("mail.example.com", &["v=spf1 -all include:_spf.google.com"]);
+    assert_eq!(ask().await.0, Spf::Omits);
+    // A circle is no record that can be used.
+    names.publish("mail.example.com", &["v=spf1 include:example.com ~all"]);
+    assert_eq!(ask().await.0, Spf::Broken);
 
-        // By its own address, where the server is on the Internet.
-        let of = async |host: &str| {
-            let question = Question {
-                address: "ada@example.com",
-                domain: "example.com",
-                host,
-                key: None,
-            };
-            dns.authentication(&question).await.spf
+    // By its own address, where the server is on the Internet.
+    let of = async |host: &str| {
+        let question = Question {
+            address: "ada@example.com",
+            domain: "example.com",
+            host,
+            key: None,
         };
-        names.publish("example.com", &["v=spf1 ip4:93.184.216.0/24 -all"]);
-        assert_eq!(of("93.184.216.34").await, Spf::Allows);
-        assert_eq!(of("93.184.217.34").await, Spf::Omits);
-        assert_eq!(of("10.0.0.1").await, Spf::Unjudged);
-    }
-);
+        dns.authentication(&question).await.spf
+    };
+    names.publish("example.com", &["v=spf1 ip4:93.184.216.0/24 -all"]);
+    assert_eq!(of("93.184.216.34").await, Spf::Allows);
+    assert_eq!(of("93.184.217.34").await, Spf::Omits);
+    assert_eq!(of("10.0.0.1").await, Spf::Unjudged);
+}

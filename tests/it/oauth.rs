@@ -226,6 +226,7 @@ async fn route(h: &Harness, id: &Value) -> Route {
         revision: sender.revision,
         transport: sender.transport,
         secret: sender.secret,
+        signing_key: None,
     })
 }
 
@@ -506,7 +507,10 @@ async fn settle(services: &Services) -> usize {
         let mut ended = Vec::new();
         for claimed in claim.messages {
             assert!(engine.may_leave(&claimed).await.expect("looks"));
-            let prepared = s.transports.prepare(&claimed.letter).expect("composes");
+            let prepared = s
+                .transports
+                .prepare(&claimed.route, &claimed.letter)
+                .expect("composes");
             let go_on = CancellationToken::new();
             let sent = s.transports.send(&claimed.route, prepared, &go_on).await;
             ended.push((claimed, Ending::Dispatched(sent.outcome, sent.kept)));

@@ -253,9 +253,10 @@ both!(
         // SQLite plans a statement once, and is told facts instead.
         if db.is_shared() {
             let statement = "SELECT count(*) AS n FROM pg_settings
-                WHERE name = 'plan_cache_mode' AND setting = 'force_custom_plan'";
+                WHERE (name, setting) IN (('plan_cache_mode', 'force_custom_plan'),
+                    ('application_name', 'cadenza'))";
             let planned = sql::number(db.read(), statement, Arguments::new()).await;
-            assert_eq!(planned.expect("a number"), 1);
+            assert_eq!(planned.expect("a number"), 2);
         }
     }
 );

@@ -108,16 +108,9 @@ async fn authentication(
         return Vec::new();
     };
     let signer = key.map(|(key, _)| services.transports.signer(caller.workspace, key));
-    let signer = match signer.transpose() {
-        Ok(signer) => signer,
-        Err(why) => {
-            let message = format!(
-                "The key that signs emails of {domain} cannot be used: {why}. Make another by \
-                 dkimKeyCreate."
-            );
-            let code = ErrorCode::ConnectionFailed;
-            return vec![Finding::failed(CheckKind::Dkim, code, message)];
-        }
+    let (signer, unusable) = match signer.transpose() {
+        Ok(signer) => (signer, None),
+        Err(why) => (None, Some(why)),
     };
     let key = key.zip(signer.as_ref());
     let question = Question {
@@ -131,7 +124,17 @@ async fn authentication(
         }),
     };
     let found = services.transports.dns().authentication(&question).await;
-    found.findings(&domain, &smtp.host).into()
+    let mut findings: Vec<Finding> = found.findings(&domain, &smtp.host).into();
+    if let Some(why) = unusable {
+        let message = format!(
+            "The key that signs emails of {domain} cannot be used ({why}), so that none leave: switch it \
+             off by dkimKeyUpdate, or another one on in its place."
+        );
+        findings.retain(|finding| finding.kind != CheckKind::Dkim);
+        let code = ErrorCode::ConnectionFailed;
+        findings.push(Finding::failed(CheckKind::Dkim, code, message));
+    }
+    findings
 }
 
 /// Whether the token server takes the refresh token. It fails the sender where its transport logs in so, and

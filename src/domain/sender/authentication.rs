@@ -14,10 +14,11 @@ use crate::domain::network::written_address;
 pub struct Provider {
     /// What it is called.
     pub name: &'static str,
-    /// What the names of its servers end in.
-    hosts: &'static [&'static str],
-    /// The domain that SPF records include for it.
-    pub include: &'static str,
+    /// How the names of its servers begin and end.
+    hosts: &'static [(&'static str, &'static str)],
+    /// The domain that SPF records include for it; none where it sends by a return path of its own, so
+    /// that the record of that one is asked.
+    pub include: Option<&'static str>,
     /// The selectors under which its customers publish the keys that it signs with.
     pub selectors: &'static [&'static str],
 }
@@ -25,64 +26,68 @@ pub struct Provider {
 const PROVIDERS: &[Provider] = &[
     Provider {
         name: "Google",
-        hosts: &["gmail.com", "google.com", "googlemail.com"],
-        include: "_spf.google.com",
+        hosts: &[
+            ("", "gmail.com"),
+            ("", "google.com"),
+            ("", "googlemail.com"),
+        ],
+        include: Some("_spf.google.com"),
         selectors: &["google"],
     },
     Provider {
         name: "Microsoft 365",
-        hosts: &["office365.com", "outlook.com"],
-        include: "spf.protection.outlook.com",
+        hosts: &[("", "office365.com"), ("", "outlook.com")],
+        include: Some("spf.protection.outlook.com"),
         selectors: &["selector1", "selector2"],
     },
     Provider {
-        name: "Amazon SES",
-        hosts: &["amazonaws.com"],
-        include: "amazonses.com",
-        selectors: &[],
-    },
-    Provider {
         name: "Fastmail",
-        hosts: &["fastmail.com", "messagingengine.com"],
-        include: "spf.messagingengine.com",
+        hosts: &[("", "fastmail.com"), ("", "messagingengine.com")],
+        include: Some("spf.messagingengine.com"),
         selectors: &["fm1", "fm2", "fm3"],
     },
     Provider {
-        name: "SendGrid",
-        hosts: &["sendgrid.net"],
-        include: "sendgrid.net",
-        selectors: &["s1", "s2"],
-    },
-    Provider {
         name: "Mailgun",
-        hosts: &["mailgun.org"],
-        include: "mailgun.org",
+        hosts: &[("", "mailgun.org")],
+        include: Some("mailgun.org"),
         selectors: &["mx", "pic", "k1"],
     },
     Provider {
-        name: "Zoho",
-        hosts: &["zoho.com", "zoho.eu", "zoho.in"],
-        include: "zohomail.com",
-        selectors: &["zmail", "zoho"],
+        name: "Amazon SES",
+        hosts: &[("email-smtp", "amazonaws.com")],
+        include: None,
+        selectors: &[],
+    },
+    Provider {
+        name: "SendGrid",
+        hosts: &[("", "sendgrid.net")],
+        include: None,
+        selectors: &["s1", "s2"],
     },
 ];
 
 /// The provider whose server this is, where it is one that is known.
 pub fn provider(host: &str) -> Option<&'static Provider> {
     let host = host.to_ascii_lowercase();
-    let is_below = |domain: &str| {
+    let is_of = |(begins, domain): &(&str, &str)| {
         host.strip_suffix(domain)
             .is_some_and(|before| before.is_empty() || before.ends_with('.'))
+            && host.starts_with(begins)
     };
     let mut providers = PROVIDERS.iter();
-    providers.find(|provider| provider.hosts.iter().any(|domain| is_below(domain)))
+    providers.find(|provider| provider.hosts.iter().any(is_of))
 }
 
 /// Whether a domain lets a server send for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Spf {
     /// It says nothing.
-    Missing,
+    Missing {
+        /// The server is in a private network, and by which address mail reaches its receivers is unknown.
+        is_private: bool,
+    },
+    /// It is not asked: the server's provider sends by a return path of its own.
+    Elsewhere,
     /// What it says breaks the rules, so that receivers disregard it.
     Broken,
     /// It does.
@@ -116,14 +121,16 @@ pub enum Dkim {
 /// What a domain asks of receivers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dmarc {
-    /// Nothing.
-    Missing,
+    /// Nothing; this is the domain whose record it would be.
+    Missing(String),
     /// Something that breaks the rules.
     Broken,
     /// This policy, and what is signed here follows it.
     Policy(String),
     /// That the key's domain is the address's very own.
     Strict,
+    /// Something that parts the address from the domain of the key that signs, which is this one.
+    Unaligned(String),
     /// No name server answered, in its words.
     Unanswered(String),
 }
@@ -161,7 +168,7 @@ impl Spf {
         let kind = CheckKind::Spf;
         let provider = provider(host);
         let mechanism = match (provider, written_address(host)) {
-            (Some(provider), _) => format!("include:{}", provider.include),
+            (Some(provider), _) => format!("include:{}", provider.include.unwrap_or(provider.name)),
             (None, Some(address)) if address.is_ipv4() => format!("ip4:{address}"),
             (None, Some(address)) => format!("ip6:{address}"),
             (None, None) => format!("a:{host}"),
@@ -180,10 +187,26 @@ impl Spf {
                 );
                 Finding::passed(kind, message)
             }
-            Self::Missing => {
+            Self::Elsewhere => {
+                let message = format!(
+                    "{name} sends by a return path of its own, so that the SPF record of {domain} is \
+                     not asked; with a return path of {domain}, publish what {name} says."
+                );
+                Finding::passed(kind, message)
+            }
+            Self::Missing { is_private: true } => {
                 let message = format!(
                     "{domain} has no SPF record: publish a TXT record {domain} with the value \
-                     \"v=spf1 {mechanism} ~all\"."
+                     \"v=spf1 ip4:ADDRESS ~all\", where ADDRESS is the public one by which mail leaves. \
+                     It cannot be seen here, for {host} is in a private network."
+                );
+                Finding::warned(kind, message)
+            }
+            Self::Missing { is_private: false } => {
+                let message = format!(
+                    "{domain} has no SPF record: publish a TXT record {domain} with the value \
+                     \"v=spf1 {mechanism} ~all\". If {name} hands mail on to another server, add what \
+                     names that one."
                 );
                 Finding::warned(kind, message)
             }
@@ -225,7 +248,8 @@ impl Dkim {
             Self::ByProvider(selector) => {
                 let name = provider(host).map_or(host, |provider| provider.name);
                 let message = format!(
-                    "The key {selector} is published for {domain}, by which {name} signs what it sends."
+                    "The key {selector} of {name} is published for {domain}, which signs by it once that is \
+                     switched on there."
                 );
                 Finding::passed(kind, message)
             }
@@ -238,8 +262,8 @@ impl Dkim {
             }
             Self::Differs(record) => {
                 let message = format!(
-                    "Emails of {domain} are signed by another key than the one that is published, so \
-                     that receivers take them for forged: {}",
+                    "Emails of {domain} are signed by another key than the one that is published, or \
+                     several are, so that the signature counts for nothing: {}",
                     publish(record)
                 );
                 Finding::warned(kind, message)
@@ -263,11 +287,19 @@ impl Dmarc {
             Self::Policy(policy) => {
                 Finding::passed(kind, format!("The DMARC policy of {domain} is {policy}."))
             }
-            Self::Missing => {
+            Self::Missing(at) => {
                 let message = format!(
                     "{domain} has no DMARC record, which large mailbox providers ask for: publish a \
-                     TXT record _dmarc.{domain} with the value \"v=DMARC1; p=none; \
-                     rua=mailto:postmaster@{domain}\"."
+                     TXT record _dmarc.{at} with the value \"v=DMARC1; p=none; \
+                     rua=mailto:postmaster@{at}\"."
+                );
+                Finding::warned(kind, message)
+            }
+            Self::Unaligned(key) => {
+                let message = format!(
+                    "By its DMARC records {domain} belongs to another organisation than {key}, whose key \
+                     signs: make a key for {domain} by dkimKeyCreate, or take the record of {domain} \
+                     away and publish one for {key}."
                 );
                 Finding::warned(kind, message)
             }
@@ -306,6 +338,7 @@ mod tests {
             name("email-smtp.eu-west-1.amazonaws.com"),
             Some("Amazon SES")
         );
+        assert_eq!(name("ec2-1-2-3-4.compute.amazonaws.com"), None);
         assert_eq!(name("notgmail.com"), None);
         assert_eq!(name("mail.example.com"), None);
     }
@@ -314,9 +347,9 @@ mod tests {
     fn what_is_missing_comes_with_what_to_publish() {
         let record = record("example.com", "s1", "KEY");
         let found = Authentication {
-            spf: Spf::Missing,
+            spf: Spf::Missing { is_private: false },
             dkim: Dkim::Missing(record),
-            dmarc: Dmarc::Missing,
+            dmarc: Dmarc::Missing("example.com".into()),
         };
         let found = found.findings("example.com", "smtp.gmail.com");
         for (finding, kind, publish) in [

@@ -49,7 +49,8 @@ pub struct SenderCreateInput {
     reply_to: Option<String>,
     /// Whether answers are asked for at that address with a tag, name+tag@example.com, which tells the
     /// message that is answered also where the answer does not name it, and by which contacts may opt
-    /// out. Its mail server must deliver such addresses to the same mailbox (RFC 5233).
+    /// out. Its mail server must deliver such addresses to the same mailbox (RFC 5233), and what arrives
+    /// there must come back here: by the inbox, or by POST /inbound/mail.
     #[graphql(default_with = "Some(false)")]
     tagged_replies: Option<bool>,
     /// Where answers to its emails arrive, to be read by IMAP; left out, nowhere that is read.
