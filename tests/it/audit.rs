@@ -450,6 +450,8 @@ both!(
         let named = [
             "input.transport.smtp.password",
             "input.transport.twilio.authToken",
+            "input.oauth.refreshToken",
+            "input.oauth.clientSecret",
             "input.csv",
         ];
         for place in named {

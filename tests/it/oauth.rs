@@ -14,8 +14,9 @@ use cadenza::domain::network::Networks;
 use cadenza::domain::outcome::{ErrorCode, Outcome, RetryReason, Scope};
 use cadenza::engine::record::Ending;
 use cadenza::engine::{Engine, EngineConfig, LaneId};
+use cadenza::inbound::reading::Reader;
 use cadenza::secrets::Secrets;
-use cadenza::store::{grant, mailbox, sender};
+use cadenza::store::{grant, mailbox, sender, worker};
 use chrono::Duration;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -778,6 +779,55 @@ both!(
             json!({ "id": ada["id"], "transport": smtp(mail.port()), "oauth": tokens.input() });
         assert_eq!(update(&h, given).await["userErrors"], json!([]));
         assert_sent(&send(&h.services, &route(&h, &ada["id"]).await).await);
+    }
+);
+
+both!(
+    an_inbox_without_a_token_says_why_and_tries_a_new_grant_at_once,
+    |h: Harness| async move {
+        let h = local(h);
+        let tokens = TokenServer::start().await;
+        let mut input = ada(25, &tokens);
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = closed.local_addr().expect("an address").port();
+        drop(closed);
+        input["inbox"] = json!({ "host": "127.0.0.1", "port": port, "security": "NONE",
+            "username": "ada", "login": "XOAUTH2" });
+        tokens.state.lock().expect("state").refresh = "another".into();
+        let ada = made(&h, input).await;
+        let (now, id) = (h.clock.now(), h.services.entropy.id(h.clock.now()));
+        let lease = now + Duration::days(1);
+        worker::register(h.services.db.write(), id, now, lease)
+            .await
+            .expect("a worker");
+        let reader = Reader::new(h.services.clone(), move || id);
+        let reading = tokio::spawn(reader.run(h.shutdown.clone()));
+        let failed = async |words: &str| {
+            until(words, async || {
+                // The reader waits by the clock of the test.
+                later(&h, Duration::seconds(1));
+                let query =
+                    "query($id: ID!) { sender(id: $id) { inbox { state reason retryAt } } }";
+                let mut seen = h.data(query, json!({ "id": ada["id"] })).await;
+                let inbox = seen["sender"]["inbox"].take();
+                let reason = inbox["reason"].as_str().unwrap_or_default();
+                (inbox["state"] == "FAILED" && reason.contains(words)).then_some(inbox)
+            })
+            .await
+        };
+        let inbox = failed("Authorise again").await;
+        assert!(inbox["retryAt"].is_string());
+        assert!(!inbox["reason"].to_string().contains("zzq"), "{inbox}");
+        let mut again = tokens.input();
+        again["refreshToken"] = json!("another");
+        let given = update(&h, json!({ "id": ada["id"], "oauth": again })).await;
+        assert_eq!(given["userErrors"], json!([]), "{given}");
+        // With a token it comes as far as the server, where nobody listens.
+        failed("cannot be reached").await;
+        assert_eq!(seen(&h, &ada["id"]).await["oauth"]["state"], "READY");
+        h.shutdown.cancel();
+        later(&h, Duration::minutes(1));
+        reading.await.expect("ends");
     }
 );
 
