@@ -1,6 +1,7 @@
 //! Contacts who have another address than that which they were written to: what comes back counts for the
 //! one that the message went to.
 
+use cadenza::app::engagement::{Engagement, record};
 use cadenza::domain::id::ExecutionId;
 use cadenza::domain::tracking::{Mark, Seal, Token};
 use reqwest::StatusCode;
@@ -135,6 +136,25 @@ both!(
         assert_eq!(count(&h, &written_to).await, 1);
         delete(&h, &person_of(&h, &lead).await).await;
         assert_eq!(count(&h, "execution WHERE to_key IS NOT NULL").await, 0);
+        // Whatever is still on its way counts nowhere: nobody is its contact.
+        let which = (lead.parse().expect("an id"), Some(execution));
+        for engagement in [Engagement::Replied, Engagement::Opened] {
+            let (services, workspace) = (&h.services, h.admin.workspace);
+            let told = record(
+                services,
+                workspace,
+                which.0,
+                which.1,
+                engagement,
+                h.clock.now(),
+            );
+            assert!(!told.await.expect("asked"));
+        }
+        assert_eq!(
+            count(&h, "event WHERE kind IN ('REPLIED', 'OPENED')").await,
+            0
+        );
+        assert_eq!(count(&h, "lead WHERE replies + opens > 0").await, 0);
         // Nobody writes to them any more, and the link says so as it always did.
         assert_eq!(opt_out(&h, execution).await, StatusCode::OK);
         assert_eq!(count(&h, "suppression").await, 0);

@@ -182,6 +182,9 @@ impl Connection {
                 let more =
                     "* OK hello\r\nA0002 OK logged in\r\n* 1 FETCH (UID 1 BODY[] {3}\r\nabc)\r\n";
                 self.say(&format!("{tag} OK go on\r\n{more}")).await?;
+                // Whatever the other side says then is answered in the clear.
+                self.lines.fill_buf().await?;
+                self.say("* OK still in the clear\r\n").await?;
                 return std::future::pending().await;
             }
             ("STARTTLS", _) => return self.say(&format!("{tag} NO not here\r\n")).await,

@@ -12,6 +12,9 @@ const PIECE_BYTES: usize = 256;
 /// Why nothing more is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Excess {
+    /// The answer is longer than one may be.
+    #[error("the server sent more than it was asked for")]
+    Sent,
     /// A literal is longer than what is left of the answer.
     #[error("the server announced more than it was asked for")]
     Announced,

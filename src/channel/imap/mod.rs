@@ -8,6 +8,7 @@
 mod answer;
 mod stream;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use self::answer::Excess;
 use self::stream::{Allowance, Stream};
 use super::secret::Secret;
 use super::smtp::{Broken, Security, reach_host};
@@ -110,6 +112,10 @@ impl ImapError {
         matches!(self, Self::Login(_))
     }
 
+    fn misread() -> Self {
+        Self::Connection("What the server said cannot be understood.".to_owned())
+    }
+
     fn late(limit: Duration) -> Self {
         Self::Connection(format!("The server did not answer within {limit:?}."))
     }
@@ -132,11 +138,18 @@ impl From<Error> for ImapError {
             Error::ConnectionLost => {
                 Self::Connection("The server closed the connection.".to_owned())
             }
-            Error::Io(error) => Self::Connection(format!("The connection failed: {error}.")),
             // What the library says of it repeats what the server sent, which may be a mail.
-            _ => Self::Connection("What the server said cannot be understood.".to_owned()),
+            Error::Io(error) if is_misread(&error) => Self::misread(),
+            Error::Io(error) => Self::Connection(format!("The connection failed: {error}.")),
+            _ => Self::misread(),
         }
     }
+}
+
+/// Whether the library could not read what came, which it tells as the network's failures are told.
+fn is_misread(error: &io::Error) -> bool {
+    let is_ours = (error.get_ref()).is_some_and(|inner| inner.is::<Excess>());
+    error.kind() == io::ErrorKind::Other && !is_ours
 }
 
 /// What somebody waits for came, or did not.

@@ -72,8 +72,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         let left = self.left.0.load(Ordering::Relaxed);
         if left == 0 {
-            let what = "the server sent more than it was asked for";
-            return Poll::Ready(Err(io::Error::other(what)));
+            return Poll::Ready(Err(io::Error::other(Excess::Sent)));
         }
         // The library has made room for what the server announced.
         if buffer.remaining() > left.saturating_add(SPARE) {

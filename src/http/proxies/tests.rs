@@ -160,3 +160,36 @@ fn networks_are_read_or_refused() {
         assert!(Proxies::read([text]).is_err(), "{text}");
     }
 }
+
+#[test]
+fn the_host_is_what_a_proxy_was_called_by() {
+    let trusted = proxies(&["10.0.0.0/8"]);
+    let asked = |peer: &str, lines: &[(HeaderName, &str)]| {
+        let request = axum::http::Request::get("/c/token");
+        let mut request = request.body(()).expect("a request");
+        *request.headers_mut() = headers(lines);
+        let peer = ConnectInfo(SocketAddr::new(ip(peer), 4_000));
+        request.extensions_mut().insert(peer);
+        trusted.host(&request.into_parts().0)
+    };
+    let own = (header::HOST, "127.0.0.1:8080");
+    let named = (X_FORWARDED_HOST, "Go.Example.com:443, inner.example.com");
+    for (peer, lines, host) in [
+        (
+            "10.0.0.7",
+            &[own.clone(), named.clone()][..],
+            "go.example.com",
+        ),
+        (
+            "::ffff:10.0.0.7",
+            &[own.clone(), named.clone()][..],
+            "go.example.com",
+        ),
+        // Anybody can write it.
+        ("192.0.2.1", &[own.clone(), named][..], "127.0.0.1"),
+        ("10.0.0.7", &[own][..], "127.0.0.1"),
+        ("10.0.0.7", &[][..], ""),
+    ] {
+        assert_eq!(asked(peer, lines), host, "{peer}");
+    }
+}
