@@ -461,10 +461,17 @@ both!(a_check_says_what_to_publish, |h: Harness| async move {
     let found = of_domain(&h, &bob).await;
     says(&found[2], "WARNED", "another organisation than example.com");
     names.publish("_dmarc.news.example.com", &[]);
-    says(&of_domain(&h, &bob).await[2], "WARNED", "_dmarc.example.com");
+    says(
+        &of_domain(&h, &bob).await[2],
+        "WARNED",
+        "_dmarc.example.com",
+    );
     names.publish("_dmarc.example.com", &["v=DMARC1; p=reject; sp=quarantine"]);
     says(&of_domain(&h, &bob).await[2], "PASSED", "quarantine");
-    names.publish("_dmarc.example.com", &["v=DMARC1; p=none", "v=DMARC1; p=reject"]);
+    names.publish(
+        "_dmarc.example.com",
+        &["v=DMARC1; p=none", "v=DMARC1; p=reject"],
+    );
     says(&of_domain(&h, &ada).await[2], "WARNED", "cannot be used");
 
     // As the RFC writes it down: the key without what it is a key of.
