@@ -95,8 +95,8 @@ impl Answer {
             };
             rest = behind;
         }
-        // Within a literal nobody looks before it is there.
-        if !matches!(self.at, At::Literal(_)) {
+        // Within a literal nobody looks before it is there, and of what is whole nothing is left to look at.
+        if self.bytes > 0 && !matches!(self.at, At::Literal(_)) {
             self.pieces += 1;
         }
         match self.pieces > PIECES + self.bytes / PIECE_BYTES {
