@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
-use super::{AppError, Caller, Refusal, RefusalCode, Services, calendar};
+use super::{AppError, Caller, Refusal, RefusalCode, Services, calendar, deadlock};
 use crate::clock::from_ms;
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::execution::ExecutionStatus;
@@ -60,6 +60,21 @@ pub async fn note_left(
         // It is not there, or somebody has settled it meanwhile.
         Ok(_) | Err(AppError::Refused(_)) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// The same after something was taken in that shows it: what was taken in stays, whatever becomes of this, and
+/// the message then stays UNCONFIRMED until somebody settles it.
+pub async fn note_left_if_possible(
+    services: &Services,
+    workspace: WorkspaceId,
+    id: ExecutionId,
+    by: &str,
+) {
+    let noted = deadlock::repeated(|| note_left(services, workspace, id, by)).await;
+    if let Err(error) = noted {
+        tracing::warn!(execution.id = %id, error = &error as &dyn std::error::Error,
+            "a message that somebody has seen stays UNCONFIRMED");
     }
 }
 

@@ -279,10 +279,14 @@ pub async fn take_in(
     incoming: Incoming<'_>,
 ) -> Result<bool, AppError> {
     let (db, from) = (services.db.read(), incoming.from);
-    if let Some(id) = texting::only_unconfirmed(db, workspace, sender.id, from).await? {
-        execution::note_left(services, workspace, id, CONTACT).await?;
+    let unconfirmed = texting::only_unconfirmed(db, workspace, sender.id, from).await?;
+    let is_new =
+        deadlock::repeated(|| take_in_once(services, (workspace, sender), incoming)).await?;
+    // Afterwards: that it left lets the lead go on, which a STOP is to come before.
+    if let Some(id) = unconfirmed {
+        execution::note_left_if_possible(services, workspace, id, CONTACT).await;
     }
-    deadlock::repeated(|| take_in_once(services, (workspace, sender), incoming)).await
+    Ok(is_new)
 }
 
 async fn take_in_once(
@@ -347,6 +351,13 @@ async fn take_in_once(
         .filter(|letter| *letter != '\0')
         .take(TEXT_CHARS_MAX)
         .collect();
+    // Asked once more, now that the lead is locked.
+    let whose = match whose {
+        Some(found) => inbound::addresses_of(&tx, found, sender.channel)
+            .await?
+            .map(|_| found),
+        None => None,
+    };
     if let Some(found) = whose {
         let kept = Kept {
             found: Some((found, MatchedBy::Address)),

@@ -91,30 +91,42 @@ pub async fn note(
     agent: Agent,
     found: Option<Machine>,
 ) -> Result<bool, AppError> {
-    let (db, now) = (&services.db, services.clock.now());
-    let Some(message) = rows::message(db.read(), token.workspace, token.execution).await? else {
+    let db = services.db.read();
+    let Some(message) = rows::message(db, token.workspace, token.execution).await? else {
         return Ok(false);
     };
-    if message.is_unconfirmed {
+    let noted = note_of(services, token, &message, (done, agent, found)).await;
+    if noted.is_ok() && message.is_unconfirmed {
         // It lies before somebody.
-        execution::note_left(services, token.workspace, token.execution, SETTLED_BY).await?;
+        let (workspace, execution) = (token.workspace, token.execution);
+        execution::note_left_if_possible(services, workspace, execution, SETTLED_BY).await;
     }
+    noted.map(|()| true)
+}
+
+async fn note_of(
+    services: &Services,
+    token: &Token,
+    message: &Message,
+    (done, agent, found): (Done, Agent, Option<Machine>),
+) -> Result<(), AppError> {
+    let now = services.clock.now();
     let sent_at = message.finished_at.map(from_ms);
     if let Some(machine) = found.or_else(|| hit::machine(agent, sent_at, now)) {
         if message.may_note() {
-            note_machine(services, token, &message, done, machine).await?;
+            note_machine(services, token, message, done, machine).await?;
         }
-        return Ok(true);
+        return Ok(());
     }
     let (count, engagement) = match done {
         Done::Opened => (Count::Opens, Engagement::Opened),
         Done::Clicked => (Count::Clicks, Engagement::Clicked),
     };
     if message.may_count(count, now) {
-        let counted = || count_once(services, token, &message, (count, engagement), now);
+        let counted = || count_once(services, token, message, (count, engagement), now);
         deadlock::repeated(counted).await?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Counts an opening or a click, and all that follows from it, unless it is not to be counted.
@@ -175,10 +187,12 @@ pub async fn opt_out(services: &Services, token: &Token) -> Result<bool, AppErro
     }
     let (workspace, id) = (token.workspace, token.execution);
     let message = rows::message(services.db.read(), workspace, id).await?;
+    let opted_out = deadlock::repeated(|| opt_out_once(services, token)).await?;
+    // Afterwards: that it left lets the lead go on, which nobody who opts out wants.
     if message.is_some_and(|message| message.is_unconfirmed) {
-        execution::note_left(services, workspace, id, SETTLED_BY).await?;
+        execution::note_left_if_possible(services, workspace, id, SETTLED_BY).await;
     }
-    deadlock::repeated(|| opt_out_once(services, token)).await
+    Ok(opted_out)
 }
 
 async fn opt_out_once(services: &Services, token: &Token) -> Result<bool, AppError> {

@@ -1,9 +1,10 @@
 //! `cadenza inbound`: hands a mail that comes in on to a server, as the pipe of a mail server calls it.
 //!
 //! A mail server goes by the exit code, which is one of `sysexits.h`: by 75 it keeps the mail and tries again,
-//! by any other it returns the mail to who sent it.
+//! by any other it returns the mail to who sent it. So all that somebody may repair is 75, also a wrong
+//! option: the mails wait for it.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -27,9 +28,10 @@ The mail comes on standard input as it came in; of one of more than 10 MiB the b
 It is signed with webhookSecret of the query workspace, which is read from a file or from the
 environment variable CADENZA_WEBHOOK_SECRET, and never from the command line, which everybody may see.
 
-It ends with 0 where the server has taken the mail in, now or before; with 75 where the same may
-succeed later, as the server cannot be reached or is too busy; with 65 for what is no mail; with 77
-where the server refuses the signature; with 78 where an option or the secret is wrong.
+It ends with 0 where the server has taken the mail in, now or before; with 65 for what is no mail;
+and else with 75, by which a mail server keeps the mail and tries again: where the server cannot be
+reached or refuses the signature, and where an option or the secret is wrong. Standard error says
+what it is.
 
 Example, as a transport of Postfix (master.cf):
   cadenza unix - n n - 4 pipe flags=Rq user=cadenza argv=/usr/local/bin/cadenza inbound
@@ -82,15 +84,20 @@ enum NotHanded {
     Forbidden(Url, String),
 }
 
+/// EX_DATAERR and EX_TEMPFAIL of `sysexits.h`.
+const NO_MAIL: u8 = 65;
+pub(super) const LATER: u8 = 75;
+
 impl NotHanded {
     /// The code of `sysexits.h`.
     const fn code(&self) -> u8 {
         match self {
-            // EX_DATAERR, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG.
-            Self::NoMail(_) => 65,
-            Self::Input(_) | Self::Unreachable(..) | Self::Busy(..) => 75,
-            Self::Forbidden(..) => 77,
-            Self::Config(_) => 78,
+            Self::NoMail(_) => NO_MAIL,
+            Self::Input(_)
+            | Self::Unreachable(..)
+            | Self::Busy(..)
+            | Self::Forbidden(..)
+            | Self::Config(_) => LATER,
         }
     }
 }
@@ -98,11 +105,12 @@ impl NotHanded {
 pub(super) async fn run(arguments: &InboundArgs) -> ExitCode {
     match hand_on(arguments).await {
         Ok(answer) => {
-            println!("{answer}");
+            // Nobody may be listening, and the mail is taken in all the same.
+            writeln!(io::stdout(), "{answer}").ok();
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            writeln!(io::stderr(), "error: {error}").ok();
             ExitCode::from(error.code())
         }
     }
@@ -221,10 +229,10 @@ mod tests {
         let problem = br#"{"title":"x","status":1,"detail":"why"}"#;
         for (status, body, code) in [
             (200, &br#"{"takenAs":"REPLY"}"#[..], None),
-            (200, b"<html>", Some(78)),
-            (400, problem, Some(78)),
-            (403, problem, Some(77)),
-            (404, b"", Some(78)),
+            (200, b"<html>", Some(75)),
+            (400, problem, Some(75)),
+            (403, problem, Some(75)),
+            (404, b"", Some(75)),
             (408, problem, Some(75)),
             (422, problem, Some(65)),
             (429, b"", Some(75)),

@@ -99,6 +99,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return told(&error),
     };
+    let failed = match cli.command {
+        // By any other a mail server returns the mail.
+        Command::Inbound(_) => ExitCode::from(inbound::LATER),
+        _ => ExitCode::FAILURE,
+    };
     let outcome = telemetry::start(&cli.log.log, cli.log.log_format)
         .map_err(Into::into)
         .and_then(|()| run(cli.command));
@@ -106,7 +111,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", chain(&*error));
-            ExitCode::FAILURE
+            failed
         }
     }
 }
@@ -115,7 +120,13 @@ pub fn main() -> ExitCode {
 /// has a meaning here.
 fn told(error: &clap::Error) -> ExitCode {
     if error.print().is_err() || error.use_stderr() {
-        return ExitCode::FAILURE;
+        let is_inbound = std::env::args_os()
+            .nth(1)
+            .is_some_and(|first| first == "inbound");
+        return match is_inbound {
+            true => ExitCode::from(inbound::LATER),
+            false => ExitCode::FAILURE,
+        };
     }
     ExitCode::SUCCESS
 }

@@ -129,15 +129,17 @@ pub async fn take_in(
         digest,
         now: services.clock.now(),
     };
-    taking.settle().await?;
     let mut tries = 0;
-    loop {
+    let taken = loop {
         tries += 1;
         match taking.attempt(place).await {
             Err(TakeError::App(AppError::Store(error))) if error.may_pass() && tries < TRIES => {}
-            ended => return ended,
+            ended => break ended?,
         }
-    }
+    };
+    // Afterwards: that a message left lets its lead go on, which an opt-out is to come before.
+    taking.settle().await;
+    Ok(taken)
 }
 
 struct Taking<'a> {
@@ -185,7 +187,7 @@ impl Followed {
 impl Taking<'_> {
     /// Notes of the messages that the mail answers or returns, and of which nobody knew whether they left, that
     /// they did. That it names one by its address alone proves nothing of the kind.
-    async fn settle(&self) -> Result<(), AppError> {
+    async fn settle(&self) {
         let named: Vec<ExecutionId> = match &self.mail.class {
             Class::Bounce(failures) => {
                 let originals = failures.iter().filter_map(|one| one.original.as_deref());
@@ -205,14 +207,21 @@ impl Taking<'_> {
             }
         };
         if named.is_empty() {
-            return Ok(());
+            return;
         }
         let (services, workspace) = (self.services, self.workspace);
-        let found = inbound::unconfirmed(services.db.read(), workspace, &named).await?;
-        for message in found {
-            execution::note_left(services, workspace, message, SETTLED_BY).await?;
+        match inbound::unconfirmed(services.db.read(), workspace, &named).await {
+            Ok(found) => {
+                for message in found {
+                    execution::note_left_if_possible(services, workspace, message, SETTLED_BY)
+                        .await;
+                }
+            }
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "whether a mail shows that a message left could not be looked up"
+            ),
         }
-        Ok(())
     }
 
     /// The messages whose answers were asked for at the addresses that the mail went to.
@@ -248,8 +257,13 @@ impl Taking<'_> {
         }
         let followed = self.follow(&tx).await?;
         let matched = followed.matched;
-        // Of somebody who is erased nothing is kept but that a mail came.
-        if !followed.is_of_erased {
+        // Of somebody who is erased nothing is kept but that a mail came: asked once more, now that the lead
+        // is locked.
+        let is_erased = match matched {
+            Some((found, _)) => self.addresses(&tx, found).await?.is_none(),
+            None => false,
+        };
+        if !followed.is_of_erased && !is_erased {
             inbound::keep(&tx, id, &self.kept(matched)).await?;
         }
         event::append(&tx, self.workspace, followed.events).await?;

@@ -84,7 +84,8 @@ pub struct SenderUpdateInput {
     /// and the username stay and the connection is protected as before.
     transport: Option<SenderTransportInput>,
     /// The host by which links, openings and opt-outs of its emails reach this server; null, the server's
-    /// own public URL. What was sent before stays reachable as long as the old host leads here.
+    /// own public URL. What was sent before stays reachable as long as the old host leads here and is that of
+    /// another sender, or the server has no other workspace.
     tracking_domain: MaybeUndefined<String>,
     /// Where answers to its emails are asked for (Reply-To); null, at its own address.
     reply_to: MaybeUndefined<String>,
