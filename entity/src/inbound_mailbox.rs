@@ -24,6 +24,9 @@ pub struct Model {
     pub reason: Option<String>,
     pub failures: i32,
     pub retry_at: Option<i64>,
+    pub refused_validity: Option<i64>,
+    pub refused_uid: Option<i64>,
+    pub refusals: i32,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -49,7 +49,11 @@ pub(crate) const UP: &[&str] = &[
         reason TEXT,
         failures INTEGER NOT NULL,
         retry_at BIGINT,
+        refused_validity BIGINT,
+        refused_uid BIGINT,
+        refusals INTEGER NOT NULL,
         CHECK ((uid_validity IS NULL) = (last_uid IS NULL)),
+        CHECK ((refused_validity IS NULL) = (refused_uid IS NULL)),
         CHECK ((reason IS NOT NULL) = (state = 'FAILED'))
     )",
 ];

@@ -47,8 +47,8 @@ const DROP_EVERY: Duration = Duration::from_secs(60 * 60);
 const READ_AGAIN: Days = Days::new(2);
 /// The longest reason that is kept, in characters.
 const REASON_CHARS_MAX: usize = 500;
-/// A mail that the server refuses to hand out is passed over after so many failures in a row: some servers
-/// never do with one that is broken.
+/// A mail that the server does not hand out, or not as it can be read, is passed over after so many tries of it in
+/// a row: some servers never do with one that is broken.
 const REFUSALS_MAX: u32 = 8;
 
 /// The pauses after news that brought no mail, first and longest: of much that a server tells nothing follows, and
@@ -220,7 +220,7 @@ impl Reader {
                 None => mailbox::let_go(db, *held).await?,
                 Some(reason) => {
                     let retry_at = self.services.clock.after_real(PAUSE.1);
-                    mailbox::note_failed(db, *held, reason, retry_at).await?;
+                    mailbox::note_failed(db, *held, (reason, None), retry_at).await?;
                 }
             }
             self.leaving.pop();
@@ -239,10 +239,36 @@ enum ReadError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Imap(#[from] ImapError),
+    /// The server does not hand out this mail.
+    #[error("{error}")]
+    Refused { mail: Cursor, error: ImapError },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Take(#[from] TakeError),
+}
+
+/// What was in the way since the last mail that was read.
+#[derive(Default)]
+struct Trouble {
+    /// How often in a row the mailbox could not be read.
+    failures: u32,
+    /// Which mail the server did not hand out the last time, and how often in a row.
+    refused: Option<(Cursor, u32)>,
+}
+
+impl Trouble {
+    fn of(row: &Row) -> Self {
+        Self {
+            failures: u32::try_from(row.failures).unwrap_or(0),
+            refused: mailbox::refused(row),
+        }
+    }
+
+    fn refusals_of(&self, mail: Cursor) -> u32 {
+        let refused = self.refused.filter(|(refused, _)| *refused == mail);
+        refused.map_or(0, |(_, times)| times)
+    }
 }
 
 /// Reads a mailbox until something is in the way, and notes what.
@@ -252,7 +278,7 @@ async fn read(
     row: Row,
     (patience, shutdown): (Patience, CancellationToken),
 ) {
-    let mut failures = u32::try_from(row.failures).unwrap_or(0);
+    let mut trouble = Trouble::of(&row);
     let reading = Reading {
         services: &services,
         held,
@@ -261,9 +287,9 @@ async fn read(
     };
     let ended = tokio::select! {
         () = shutdown.cancelled() => return,
-        ended = reading.run(&mut failures) => ended,
+        ended = reading.run(&mut trouble) => ended,
     };
-    let Err(error) = ended;
+    let (Err(error), failures) = (ended, trouble.failures);
     let pauses = match &error {
         ReadError::Lost => return,
         ReadError::Open(error) if error.is_login() => LOGIN_PAUSE,
@@ -275,7 +301,12 @@ async fn read(
         error = &error as &dyn std::error::Error,
         "a mailbox cannot be read; it is tried again");
     let reason: String = error.to_string().chars().take(REASON_CHARS_MAX).collect();
-    let noted = mailbox::note_failed(services.db.write(), held, &reason, retry_at).await;
+    let refused = match &error {
+        ReadError::Refused { mail, .. } => Some(*mail),
+        _ => None,
+    };
+    let why = (reason.as_str(), refused);
+    let noted = mailbox::note_failed(services.db.write(), held, why, retry_at).await;
     if let Err(error) = noted {
         tracing::debug!(%error, "that a mailbox cannot be read was not noted");
     }
@@ -293,13 +324,13 @@ struct Reading<'a> {
 enum Never {}
 
 impl Reading<'_> {
-    async fn run(&self, failures: &mut u32) -> Result<Never, ReadError> {
+    async fn run(&self, trouble: &mut Trouble) -> Result<Never, ReadError> {
         let mut mailbox = open(self.services, self.row, self.patience.timeouts).await?;
         let (state, wait) = match mailbox.has_idle() {
             true => (InboxState::Watched, self.patience.idle),
             false => (InboxState::Polled, self.patience.poll),
         };
-        let mut cursor = self.begin(&mut mailbox, *failures).await?;
+        let mut cursor = self.begin(&mut mailbox, trouble).await?;
         let (mut is_new, mut in_vain) = (true, 0_u32);
         loop {
             let found = mailbox.beyond(cursor.uid).await?;
@@ -307,14 +338,14 @@ impl Reading<'_> {
                 true => in_vain.saturating_add(1),
                 false => 0,
             };
-            cursor = self.read(&mut mailbox, (cursor, *failures), found).await?;
+            cursor = self.read(&mut mailbox, trouble, (cursor, found)).await?;
             // Only now: a mail that cannot be read makes whoever tries it wait longer each time.
             if is_new {
                 let db = self.services.db.write();
                 if !mailbox::note_well(db, self.held, state).await? {
                     return Err(ReadError::Lost);
                 }
-                (is_new, *failures) = (false, 0);
+                (is_new, trouble.failures) = (false, 0);
             }
             let heard;
             (mailbox, heard) = tokio::select! {
@@ -339,7 +370,11 @@ impl Reading<'_> {
 
     /// Where reading begins: where it ended the last time; at the end of the folder the first time; and in
     /// one that was made anew, with what arrived since.
-    async fn begin(&self, mailbox: &mut Mailbox, failures: u32) -> Result<Cursor, ReadError> {
+    async fn begin(
+        &self,
+        mailbox: &mut Mailbox,
+        trouble: &mut Trouble,
+    ) -> Result<Cursor, ReadError> {
         let end = Cursor {
             validity: mailbox.validity,
             uid: mailbox.uid_next.saturating_sub(1),
@@ -351,7 +386,7 @@ impl Reading<'_> {
                 let day = day.checked_sub_days(READ_AGAIN).unwrap_or(day);
                 let found = mailbox.since(day).await?;
                 let start = Cursor { uid: 0, ..end };
-                let cursor = self.read(mailbox, (start, failures), found).await?;
+                let cursor = self.read(mailbox, trouble, (start, found)).await?;
                 match cursor.uid >= end.uid {
                     true => Ok(cursor),
                     false => self.advance(end).await,
@@ -369,27 +404,48 @@ impl Reading<'_> {
         }
     }
 
-    /// Takes in these mails, in order. One that the server refuses to hand out is tried again after each of
-    /// [`REFUSALS_MAX`] failures in a row, and then passed over.
+    /// Takes in these mails, in order. One that the server does not hand out is tried again after each of
+    /// [`REFUSALS_MAX`] refusals in a row, and then passed over.
     async fn read(
         &self,
         mailbox: &mut Mailbox,
-        (mut cursor, failures): (Cursor, u32),
-        found: Vec<u32>,
+        trouble: &mut Trouble,
+        (mut cursor, found): (Cursor, Vec<u32>),
     ) -> Result<Cursor, ReadError> {
         for uid in found {
             let next = Cursor { uid, ..cursor };
             cursor = match mailbox.fetch(uid).await {
                 Ok(Some(raw)) => self.take(raw, next).await?,
                 Ok(None) => self.advance(next).await?,
-                Err(ImapError::Refused(said)) if failures >= REFUSALS_MAX => {
-                    tracing::error!(sender.id = %self.held.sender, uid, said, "a mail is passed over");
-                    self.advance(next).await?
+                Err(ImapError::Mail { why, is_over, .. })
+                    if trouble.refusals_of(next) >= REFUSALS_MAX =>
+                {
+                    tracing::warn!(sender.id = %self.held.sender, uid, why,
+                        "a mail that its server does not hand out is passed over");
+                    let next = self.advance(next).await?;
+                    if is_over {
+                        *mailbox = self.open_again(next).await?;
+                    }
+                    next
+                }
+                Err(error @ ImapError::Mail { .. }) => {
+                    return Err(ReadError::Refused { mail: next, error });
                 }
                 Err(error) => return Err(error.into()),
             };
+            *trouble = Trouble::default();
         }
         Ok(cursor)
+    }
+
+    /// The same folder over another connection.
+    async fn open_again(&self, cursor: Cursor) -> Result<Mailbox, ReadError> {
+        let mailbox = open(self.services, self.row, self.patience.timeouts).await?;
+        match mailbox.validity == cursor.validity {
+            true => Ok(mailbox),
+            // It was made anew meanwhile, and whoever takes it next reads it so.
+            false => Err(ReadError::Lost),
+        }
     }
 
     async fn take(&self, raw: Vec<u8>, cursor: Cursor) -> Result<Cursor, ReadError> {

@@ -37,6 +37,16 @@ impl Cursor {
     }
 }
 
+/// Which mail the server did not hand out the last time, and how often in a row; `None` where it has handed out
+/// every one that it was asked for since.
+pub fn refused(row: &Row) -> Option<(Cursor, u32)> {
+    let mail = Cursor {
+        validity: u32::try_from(row.refused_validity?).ok()?,
+        uid: u32::try_from(row.refused_uid?).ok()?,
+    };
+    Some((mail, u32::try_from(row.refusals).ok()?))
+}
+
 /// What a mailbox is, as it was written.
 ///
 /// # Errors
@@ -67,11 +77,12 @@ pub async fn put(
         .with(secret.map(str::to_owned))
         .with(keeps_cursor);
     let statement = "INSERT INTO inbound_mailbox
-             (sender_id, workspace_id, place, secret, revision, state, failures)
-         VALUES ($1, $2, $3, $4, 1, 'WAITING', 0)
+             (sender_id, workspace_id, place, secret, revision, state, failures, refusals)
+         VALUES ($1, $2, $3, $4, 1, 'WAITING', 0, 0)
          ON CONFLICT (sender_id) DO UPDATE SET place = excluded.place, secret = excluded.secret,
              revision = inbound_mailbox.revision + 1, state = 'WAITING', reason = NULL, failures = 0,
              retry_at = NULL, worker_id = NULL,
+             refused_validity = NULL, refused_uid = NULL, refusals = 0,
              uid_validity = CASE WHEN $5 THEN inbound_mailbox.uid_validity END,
              last_uid = CASE WHEN $5 THEN inbound_mailbox.last_uid END,
              read_at = CASE WHEN $5 THEN inbound_mailbox.read_at END";
@@ -220,7 +231,7 @@ pub async fn is_held(
     Ok(sql::number(connection, &statement, arguments).await? == 1)
 }
 
-/// Writes how far it was read; `false` where it is not held any more.
+/// Writes how far it was read, by which it is read well so far; `false` where it is not held any more.
 ///
 /// # Errors
 /// [`StoreError`] as the database has it.
@@ -231,7 +242,9 @@ pub async fn advance(
     now: DateTime<Utc>,
 ) -> Result<bool> {
     let statement = format!(
-        "UPDATE inbound_mailbox SET uid_validity = $4, last_uid = $5, read_at = $6 WHERE {STILL}"
+        "UPDATE inbound_mailbox SET uid_validity = $4, last_uid = $5, read_at = $6, failures = 0,
+             refused_validity = NULL, refused_uid = NULL, refusals = 0
+         WHERE {STILL}"
     );
     let arguments = held
         .arguments()
@@ -259,25 +272,34 @@ pub async fn note_well(
     Ok(sql::execute(connection, &statement, arguments).await? == 1)
 }
 
-/// Notes why it cannot be read and lets go of it until `retry_at`.
+/// Notes why it cannot be read and lets go of it until `retry_at`; `refused`: the mail that the server did not
+/// hand out, where that is why.
 ///
 /// # Errors
 /// [`StoreError`] as the database has it.
 pub async fn note_failed(
     connection: &impl ConnectionTrait,
     held: Held,
-    reason: &str,
+    (reason, refused): (&str, Option<Cursor>),
     retry_at: DateTime<Utc>,
 ) -> Result<()> {
-    let statement = format!(
-        "UPDATE inbound_mailbox SET state = 'FAILED', reason = $4, failures = failures + 1,
-             retry_at = $5, worker_id = NULL
-         WHERE {STILL}"
-    );
-    let arguments = held
+    let mut arguments = held
         .arguments()
         .with(reason)
         .with(retry_at.timestamp_millis());
+    let mut counted = "";
+    if let Some(mail) = refused {
+        counted = ", refused_validity = $6, refused_uid = $7, refusals = CASE
+             WHEN refused_validity = $6 AND refused_uid = $7 THEN refusals + 1 ELSE 1 END";
+        arguments = arguments
+            .with(i64::from(mail.validity))
+            .with(i64::from(mail.uid));
+    }
+    let statement = format!(
+        "UPDATE inbound_mailbox SET state = 'FAILED', reason = $4, failures = failures + 1,
+             retry_at = $5, worker_id = NULL{counted}
+         WHERE {STILL}"
+    );
     sql::execute(connection, &statement, arguments).await?;
     // Who waits for another time looks anew.
     dialect::notify(connection).await

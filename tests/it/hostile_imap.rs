@@ -121,7 +121,11 @@ const FAILS: &[(Manner, &str, &str)] = &[
         "NONE",
         "announced more than it was asked for",
     ),
-    (Manner::EndlessMail, "NONE", ""),
+    (
+        Manner::EndlessMail,
+        "NONE",
+        "with the UID 1: What the server said cannot be understood",
+    ),
     (
         Manner::Unasked,
         "NONE",
@@ -184,6 +188,90 @@ both!(servers_that_misbehave_fail_alone, |h: Harness| async move {
         assert!(grown < 200, "{grown} MiB");
     }
 });
+
+both!(
+    a_mail_that_cannot_be_read_keeps_back_no_other,
+    |h: Harness| async move {
+        let sinks = [
+            ImapSink::start(Manner::Oversized).await.expect("a server"),
+            ImapSink::start(Manner::Garbled).await.expect("a server"),
+        ];
+        let mut senders = Vec::new();
+        for sink in &sinks {
+            senders.push(mailbox(&h, sink, "NONE").await);
+        }
+        let node = Node::start(&h).await;
+        for sender in &senders {
+            let what = "the mail that cannot be read is named";
+            passing(&h, what, async || {
+                let told = inbox_of(&h, sender).await["reason"].take();
+                let told = told.as_str().unwrap_or_default();
+                told.contains("does not hand out the mail with the UID 2")
+                    .then_some(())
+            })
+            .await;
+        }
+        assert_eq!(count(&h, "inbound_mailbox WHERE last_uid = 1").await, 2);
+        for sender in &senders {
+            passing(&h, "the mailbox is watched", async || {
+                later(&h, chrono::Duration::seconds(30));
+                (inbox_of(&h, sender).await["state"] == "WATCHED").then_some(())
+            })
+            .await;
+        }
+        node.end().await;
+        assert_eq!(
+            count(&h, "inbound_mailbox WHERE last_uid = 3 AND refusals = 0").await,
+            2
+        );
+        for (mail, taken) in [(1, 2), (2, 0), (3, 2)] {
+            let subject = format!("inbound_message WHERE subject = 'Number {mail}'");
+            assert_eq!(count(&h, &subject).await, taken, "{mail}");
+        }
+        for sink in sinks {
+            let heard = sink.heard();
+            let tries = heard.iter().filter(|line| line.contains("UID FETCH 2 "));
+            assert_eq!(tries.count(), 9);
+        }
+    }
+);
+
+both!(
+    a_mail_is_passed_over_by_its_own_refusals_alone,
+    |h: Harness| async move {
+        let sink = ImapSink::start(Manner::OffAndOn).await.expect("a server");
+        let sender = mailbox(&h, &sink, "NONE").await;
+        let node = Node::start(&h).await;
+        passing(&h, "the mailbox is watched", async || {
+            later(&h, chrono::Duration::seconds(30));
+            (inbox_of(&h, &sender).await["state"] == "WATCHED").then_some(())
+        })
+        .await;
+        node.end().await;
+        assert_eq!(count(&h, "inbound_mailbox WHERE last_uid = 3").await, 1);
+        assert_eq!(count(&h, "inbound_message").await, 3);
+    }
+);
+
+both!(
+    what_a_server_tells_besides_is_not_kept,
+    |h: Harness| async move {
+        let sink = ImapSink::start(Manner::Chatty).await.expect("a server");
+        let sender = mailbox(&h, &sink, "NONE").await;
+        let before = most_memory();
+        let node = Node::start(&h).await;
+        passing(&h, "the mailbox is watched", async || {
+            (inbox_of(&h, &sender).await["state"] == "WATCHED").then_some(())
+        })
+        .await;
+        node.end().await;
+        assert_eq!(count(&h, "inbound_message").await, 40);
+        if let Some((before, after)) = before.zip(most_memory()) {
+            let grown = (after - before) >> 20;
+            assert!(grown < 32, "{grown} MiB");
+        }
+    }
+);
 
 both!(news_without_end_is_not_followed, |h: Harness| async move {
     let sink = ImapSink::start(Manner::Storm).await.expect("a server");

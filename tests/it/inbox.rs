@@ -195,7 +195,7 @@ both!(
         );
         // Trouble lets go of it for a time.
         let (db, retry_at) = (h.services.db.write(), h.clock.now() + Duration::minutes(5));
-        mailbox::note_failed(db, next, "The server is away.", retry_at)
+        mailbox::note_failed(db, next, ("The server is away.", None), retry_at)
             .await
             .expect("noted");
         assert!(free().await.is_empty());

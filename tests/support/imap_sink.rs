@@ -39,6 +39,14 @@ pub enum Manner {
     EndlessMail,
     /// It hands out thousands of mails that nobody asked for, and not the one that somebody did.
     Unasked,
+    /// It hands out the second of its three mails whole, of two mebibytes, however much was asked for.
+    Oversized,
+    /// It hands out the second of its three mails as nobody can read it.
+    Garbled,
+    /// It breaks off the first connections, then does not hand out any of its three mails, and then does.
+    OffAndOn,
+    /// It tells a mebibyte of news with each of its many mails.
+    Chatty,
     /// It tells the same of its folder over and over.
     Storm,
     /// It lists UIDs in no order and twice, and hands out others with each.
@@ -48,6 +56,9 @@ pub enum Manner {
     /// It does not encrypt.
     NoStartTls,
 }
+
+/// So many connections are broken off by a server that is off and on.
+const OFF: usize = 9;
 
 /// The server; it ends with this value.
 pub struct ImapSink {
@@ -70,7 +81,10 @@ impl ImapSink {
         let heard = Arc::<Mutex<Vec<String>>>::default();
         let all = Arc::clone(&heard);
         let task = tokio::spawn(async move {
+            let mut connections = 0;
             while let Ok((stream, _)) = listener.accept().await {
+                let before = connections;
+                connections += 1;
                 let heard = Arc::clone(&all);
                 tokio::spawn(async move {
                     let (reader, writer) = stream.into_split();
@@ -80,6 +94,7 @@ impl ImapSink {
                         writer,
                         heard,
                         asked: 0,
+                        before,
                     };
                     // It ends when the other side goes.
                     drop(connection.run().await);
@@ -120,6 +135,8 @@ struct Connection {
     heard: Arc<Mutex<Vec<String>>>,
     /// How often it was asked for mails.
     asked: u32,
+    /// How many connections there were before this one.
+    before: usize,
 }
 
 type Ended = std::io::Result<()>;
@@ -167,6 +184,7 @@ impl Connection {
                 return std::future::pending().await;
             }
             Manner::EndlessGreeting => return self.without_end("* OK welcome ", 4_096).await,
+            Manner::OffAndOn if self.before < OFF => return Ok(()),
             _ => self.say("* OK ready\r\n").await?,
         }
         while let Some((tag, command)) = self.hear().await? {
@@ -223,6 +241,11 @@ impl Connection {
             let found = match self.manner {
                 Manner::NeverDone => return self.without_end("* SEARCH 1 2 3\r\n", 4_096).await,
                 Manner::Disorder => "9 3 7 3 5 9".to_owned(),
+                Manner::Oversized | Manner::Garbled | Manner::OffAndOn => "1 2 3".to_owned(),
+                Manner::Chatty => {
+                    let uids: Vec<String> = (1..=40).map(|uid: u32| uid.to_string()).collect();
+                    uids.join(" ")
+                }
                 Manner::WithoutIdle => self.asked.to_string(),
                 _ => "1".to_owned(),
             };
@@ -238,6 +261,20 @@ impl Connection {
             Manner::EndlessMail => {
                 self.say("* 1 FETCH (UID 1 BODY[] {1048576}\r\n").await?;
                 return self.without_end("x", 1 << 20).await;
+            }
+            Manner::Oversized if uid == 2 => {
+                let length = 2 << 20;
+                let head = format!("* 2 FETCH (UID 2 BODY[] {{{length}}}\r\n");
+                let mail = "x".repeat(length);
+                return self.say(&format!("{head}{mail})\r\n")).await;
+            }
+            Manner::Garbled if uid == 2 => {
+                return self.say("* 2 FETCH (UID 2 BODY[] <>)\r\n").await;
+            }
+            Manner::OffAndOn if self.before == OFF => return Ok(()),
+            Manner::Chatty => {
+                let news = "x".repeat(1 << 20);
+                self.say(&format!("* OK {news}\r\n")).await?;
             }
             Manner::Unasked => {
                 let other = "* 2 FETCH (UID 4242 FLAGS (\\Seen))\r\n";

@@ -104,6 +104,19 @@ pub enum ImapError {
     /// The server does not do what was asked.
     #[error("The server did not do what it was asked: {0}")]
     Refused(String),
+    /// What the server said is more than it was asked for, or cannot be understood; the connection is over.
+    #[error("{0}")]
+    Unfit(String),
+    /// The server does not hand out one mail, or not as it can be read. Others it may.
+    #[error("The server does not hand out the mail with the UID {uid}: {why}")]
+    Mail {
+        /// Its UID.
+        uid: u32,
+        /// What came instead.
+        why: String,
+        /// Whether the connection is over with it.
+        is_over: bool,
+    },
 }
 
 impl ImapError {
@@ -113,7 +126,7 @@ impl ImapError {
     }
 
     fn misread() -> Self {
-        Self::Connection("What the server said cannot be understood.".to_owned())
+        Self::Unfit("What the server said cannot be understood.".to_owned())
     }
 
     fn late(limit: Duration) -> Self {
@@ -140,6 +153,9 @@ impl From<Error> for ImapError {
             }
             // What the library says of it repeats what the server sent, which may be a mail.
             Error::Io(error) if is_misread(&error) => Self::misread(),
+            Error::Io(error) if is_excess(&error) => {
+                Self::Unfit(format!("The connection failed: {error}."))
+            }
             Error::Io(error) => Self::Connection(format!("The connection failed: {error}.")),
             _ => Self::misread(),
         }
@@ -148,8 +164,12 @@ impl From<Error> for ImapError {
 
 /// Whether the library could not read what came, which it tells as the network's failures are told.
 fn is_misread(error: &io::Error) -> bool {
-    let is_ours = (error.get_ref()).is_some_and(|inner| inner.is::<Excess>());
-    error.kind() == io::ErrorKind::Other && !is_ours
+    error.kind() == io::ErrorKind::Other && !is_excess(error)
+}
+
+/// Whether nothing more was read because it was too much.
+fn is_excess(error: &io::Error) -> bool {
+    (error.get_ref()).is_some_and(|inner| inner.is::<Excess>())
 }
 
 /// What somebody waits for came, or did not.
@@ -174,6 +194,8 @@ pub struct Mailbox {
     pub uid_next: u32,
     /// Whether it had any mail when it was opened.
     has_mails: bool,
+    /// Whether the server told of mails since they were last looked for.
+    is_news: bool,
 }
 
 impl Mailbox {
@@ -206,6 +228,7 @@ impl Mailbox {
             validity,
             uid_next,
             has_mails: opened.exists > 0,
+            is_news: false,
         })
     }
 
@@ -222,6 +245,8 @@ impl Mailbox {
         let Some(first) = uid.checked_add(1) else {
             return Ok(Vec::new());
         };
+        self.drop_told();
+        self.is_news = false;
         // `*` names the last mail also where it is older.
         let mut found = self.search(&format!("UID {first}:*")).await?;
         found.retain(|found| *found >= first);
@@ -242,7 +267,7 @@ impl Mailbox {
     /// answer without mails, and what is refused must not be taken for gone.
     async fn search(&mut self, query: &str) -> Result<Vec<u32>, ImapError> {
         self.left.allow(ANSWER_BYTES_MAX);
-        while self.session.unsolicited_responses.try_recv().is_ok() {}
+        self.drop_told();
         // An answer to NOOP brings what servers tell only between commands.
         within(self.timeouts.command, self.session.noop()).await?;
         let found = within(self.timeouts.fetch, self.session.uid_search(query)).await?;
@@ -254,29 +279,48 @@ impl Mailbox {
         Ok(found)
     }
 
+    /// Lets go of what the server told besides its answers, of which the library keeps a hundred, each as
+    /// large as it came; remembers whether it was of mails.
+    fn drop_told(&mut self) {
+        let told = &self.session.unsolicited_responses;
+        self.is_news |= is_of_mails(|| told.try_recv().ok());
+    }
+
     /// The beginning of a mail, at most [`MAIL_BYTES_MAX`] of it; `None` where it is gone.
     ///
     /// # Errors
-    /// [`ImapError::Refused`] where the mail is there and the server does not hand it out; otherwise where the
-    /// connection is over.
+    /// [`ImapError::Mail`] where the mail is there and the server does not hand it out, or not as it was asked
+    /// for; otherwise where the connection is over.
     pub async fn fetch(&mut self, uid: u32) -> Result<Option<Vec<u8>>, ImapError> {
         self.left.allow(ANSWER_BYTES_MAX);
         let query = format!("(UID BODY.PEEK[]<0.{MAIL_BYTES_MAX}>)");
+        let told = self.session.unsolicited_responses.clone();
+        let mut is_news = false;
         let fetching = async {
             let mut body = None;
             let mut answers = self.session.uid_fetch(uid.to_string(), query).await?;
             // What else it hands out is let go of at once: it may be a lot.
             while let Some(answer) = answers.try_next().await? {
+                is_news |= is_of_mails(|| told.try_recv().ok());
                 if answer.uid == Some(uid) && body.is_none() {
                     body = answer.body().map(<[u8]>::to_vec);
                 }
             }
             Ok::<_, Error>(body)
         };
-        let body = within(self.timeouts.fetch, fetching).await?;
+        let fetched = within(self.timeouts.fetch, fetching).await;
+        self.is_news |= is_news;
+        self.drop_told();
+        let not_handed_out = |why, is_over| ImapError::Mail { uid, why, is_over };
+        let body = fetched.map_err(|error| match error {
+            // A server does so with the same mail each time; those behind it are not to wait for that.
+            ImapError::Unfit(why) => not_handed_out(why, true),
+            ImapError::Refused(why) => not_handed_out(why, false),
+            other => other,
+        })?;
         if body.is_none() && self.search(&format!("UID {uid},*")).await?.contains(&uid) {
-            let said = format!("it does not hand out the mail with the UID {uid}");
-            return Err(ImapError::Refused(said));
+            let why = "it lists it, and answers without it.".to_owned();
+            return Err(not_handed_out(why, false));
         }
         Ok(body)
     }
@@ -297,13 +341,7 @@ impl Mailbox {
         let mut idle = self.session.idle();
         within(step, idle.init()).await?;
         // What came since the folder was last looked at is heard before the waiting begins.
-        let mut is_news = false;
-        while let Ok(response) = told.try_recv() {
-            is_news |= matches!(
-                response,
-                UnsolicitedResponse::Exists(_) | UnsolicitedResponse::Recent(_)
-            );
-        }
+        let is_news = self.is_news | is_of_mails(|| told.try_recv().ok());
         let mut heard = Heard::News;
         if !is_news {
             let (waiting, _stop) = idle.wait_with_timeout(limit);
@@ -326,6 +364,18 @@ impl Mailbox {
             tracing::debug!(%error, "a mailbox did not say goodbye");
         }
     }
+}
+
+/// Takes all that the server told besides its answers; whether any of it was of mails.
+fn is_of_mails(mut told: impl FnMut() -> Option<UnsolicitedResponse>) -> bool {
+    let mut is_of_mails = false;
+    while let Some(response) = told() {
+        is_of_mails |= matches!(
+            response,
+            UnsolicitedResponse::Exists(_) | UnsolicitedResponse::Recent(_)
+        );
+    }
+    is_of_mails
 }
 
 async fn within<T, E: Into<ImapError>>(
