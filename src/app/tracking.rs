@@ -47,7 +47,8 @@ pub async fn is_at_home(
     Ok(owners.is_own || !(owners.is_of_others || owners.has_neighbours))
 }
 
-/// Why a sender may not have this address for its marks: a host is one workspace's.
+/// Why a sender may not have this address for its marks: a host is one workspace's. Until the transaction ends,
+/// nobody else takes the host.
 ///
 /// # Errors
 /// [`StoreError`] as the database has it.
@@ -61,6 +62,8 @@ pub async fn refuses_base(
     if (services.marks.base.as_ref()).is_some_and(|base| base.host() == host) {
         return Ok(None);
     }
+    // The next statement sees what was committed meanwhile.
+    dialect::keep_host(tx, &host).await?;
     let owners = sender::owners_of_host(tx, workspace, &host).await?;
     Ok(owners.is_of_others.then(|| {
         let message = format!(

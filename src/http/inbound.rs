@@ -18,9 +18,10 @@ use crate::domain::id::WorkspaceId;
 use crate::graphql::RequestId;
 use crate::inbound::signed::{NotSigned, Signature, is_mail};
 use crate::inbound::{Incoming, MAIL_BYTES_MAX, TakeError, take_in};
+use crate::store;
 
-/// What mails take at once, in bytes. Who sent one shows only once it is there whole, so that anybody can fill
-/// it; nothing else has to wait for that.
+/// What mails take at once, in bytes. Who sent one shows only once it is there whole, so that whoever knows the id of
+/// a workspace can fill it; nothing else has to wait for that.
 pub(super) const ROOM: usize = 4 * MAIL_BYTES_MAX;
 
 /// What the URL may carry.
@@ -90,6 +91,11 @@ async fn take(
     body: HttpBody,
 ) -> Result<Value, Problem> {
     let services = http.services();
+    let found = store::workspace::find(services.db.read(), workspace).await?;
+    if found.is_none() {
+        drain(body).await;
+        return Err(NotSigned::Forged.into());
+    }
     // What is taken in counts until the answer is there.
     let body = http.0.mail_room.take(body, MAIL_BYTES_MAX).await?;
     signature.check(

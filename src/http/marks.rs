@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -18,10 +18,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use chrono::{DateTime, Utc};
 
 use super::{Http, answer};
 use crate::app::tracking::{self, Done};
-use crate::domain::id::ExecutionId;
+use crate::domain::id::{ExecutionId, WorkspaceId};
 use crate::domain::tracking::agent::Agent;
 use crate::domain::tracking::hit::machine_at_once;
 use crate::domain::tracking::{CLICKED_AT, Mark, OPENED_AT, Token};
@@ -40,6 +41,11 @@ const CLICKS_WITHIN: Duration = Duration::from_secs(1);
 const WAITING_MAX: usize = 10_000;
 /// So many links of a message are looked at.
 const LINKS_MAX: usize = 16;
+
+/// So long it is not asked again whether marks may be followed under a host.
+const HOME_FOR: Duration = Duration::from_secs(60);
+/// So many hosts are remembered, each of at most so many bytes (RFC 1035 §2.3.4).
+const HOMES_MAX: (usize, usize) = (10_000, 255);
 
 /// The routes.
 pub(super) fn router() -> Router<Http> {
@@ -137,9 +143,27 @@ impl Asked {
     /// The answer to whoever comes by a host that is not for marks of this workspace: as to a token that is
     /// none.
     async fn elsewhere(&self, http: &Http, token: &Token) -> Option<Response> {
-        match tracking::is_at_home(http.services(), token.workspace, &self.host).await {
-            Ok(true) => None,
-            Ok(false) => Some(answer::not_found(self.uri.clone()).await),
+        let (services, homes) = (http.services(), &http.0.homes);
+        let known = homes.until(token.workspace, &self.host);
+        let now = services.clock.now();
+        if known.is_some_and(|until| until > now) {
+            return None;
+        }
+        match tracking::is_at_home(services, token.workspace, &self.host).await {
+            Ok(true) => {
+                let until = services.clock.after_real(HOME_FOR);
+                homes.keep((token.workspace, &self.host), until, now);
+                None
+            }
+            Ok(false) => {
+                homes.forget(token.workspace, &self.host);
+                Some(answer::not_found(self.uri.clone()).await)
+            }
+            // What held a while ago is better than no answer to a contact.
+            Err(error) if known.is_some() => {
+                tracing::warn!(%error, "a host could not be looked up; what was known of it holds");
+                None
+            }
             Err(error) => {
                 tracing::error!(%error, "a mark could not be looked up");
                 let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -162,6 +186,49 @@ fn of_link(token: Token) -> Option<(Token, u16, String)> {
 fn agent(headers: &HeaderMap) -> Agent {
     let text = headers.get(USER_AGENT).and_then(|text| text.to_str().ok());
     Agent::of(text.unwrap_or_default())
+}
+
+/// The hosts under which the marks of a workspace may be followed, each with until when that need not be asked
+/// again. That they may not is asked each time: who gives a sender a domain uses it at once.
+#[derive(Debug, Default)]
+pub(super) struct Homes(Mutex<HashMap<WorkspaceId, HashMap<String, DateTime<Utc>>>>);
+
+impl Homes {
+    fn known(&self) -> MutexGuard<'_, HashMap<WorkspaceId, HashMap<String, DateTime<Utc>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn until(&self, workspace: WorkspaceId, host: &str) -> Option<DateTime<Utc>> {
+        self.known().get(&workspace)?.get(host).copied()
+    }
+
+    fn keep(
+        &self,
+        (workspace, host): (WorkspaceId, &str),
+        until: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) {
+        let mut known = self.known();
+        let is_full = |known: &HashMap<_, HashMap<_, _>>| {
+            known.values().map(HashMap::len).sum::<usize>() >= HOMES_MAX.0
+        };
+        if is_full(&known) {
+            known.retain(|_, hosts| {
+                hosts.retain(|_, until| *until > now);
+                !hosts.is_empty()
+            });
+        }
+        if host.len() <= HOMES_MAX.1 && !is_full(&known) {
+            let hosts = known.entry(workspace).or_default();
+            hosts.insert(host.to_owned(), until);
+        }
+    }
+
+    fn forget(&self, workspace: WorkspaceId, host: &str) {
+        if let Some(hosts) = self.known().get_mut(&workspace) {
+            hosts.remove(host);
+        }
+    }
 }
 
 /// The links that were followed in the last moment, by message.

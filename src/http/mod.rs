@@ -120,6 +120,8 @@ struct Parts {
     sockets: TaskTracker,
     /// Clicks of which it shows in a moment whether they are of a machine.
     clicks: marks::Clicks,
+    /// The hosts under which marks were followed.
+    homes: marks::Homes,
 }
 
 impl Http {
@@ -149,6 +151,7 @@ impl Http {
             shutdown,
             sockets: TaskTracker::new(),
             clicks: marks::Clicks::default(),
+            homes: marks::Homes::default(),
         }))
     }
 

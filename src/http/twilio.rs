@@ -23,7 +23,8 @@ use crate::graphql::RequestId;
 
 /// The largest body, in bytes: a text has at most 1,600 characters.
 const BODY_MAX: usize = 64 << 10;
-/// What bodies take at once, in bytes: anybody can fill it, for what is signed shows only once it is there.
+/// What bodies take at once, in bytes: whoever knows the id of a sender can fill it, for what is signed shows only
+/// once it is there.
 pub(super) const ROOM: usize = 64 * BODY_MAX;
 /// The longest name of a message that is taken, in bytes; Twilio's have 34.
 const SID_MAX: usize = 64;
@@ -153,6 +154,10 @@ async fn admit(
                       signature: start it with --public-url.";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
     };
+    let Some(known) = signed::known(services, id).await? else {
+        drain(body).await;
+        return Err(forged());
+    };
     let body = http.0.text_room.take(body, BODY_MAX).await?;
     let kind = text("content-type").unwrap_or_default();
     let signed = Signed {
@@ -161,8 +166,7 @@ async fn admit(
         body: &body.bytes,
         signature,
     };
-    let admitted = signed::admit(services, id, &signed).await?;
-    admitted.ok_or_else(forged)
+    known.admit(&signed).ok_or_else(forged)
 }
 
 fn forged() -> Problem {

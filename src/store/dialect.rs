@@ -12,6 +12,8 @@ use super::{Db, Result};
 const MIGRATION_LOCK: i64 = 0x0063_6164_656e_7a61;
 /// The same for the locks of subjects: "cade".
 const CLAIM_LOCK: i32 = 0x6361_6465;
+/// The same for the locks of hosts: "host".
+const HOST_LOCK: i32 = 0x686f_7374;
 /// The channel on which PostgreSQL tells other nodes that something was committed.
 const WAKE_CHANNEL: &str = "cadenza";
 
@@ -120,6 +122,21 @@ pub async fn try_keep(connection: &impl ConnectionTrait, subject: uuid::Uuid) ->
         .with(CLAIM_LOCK)
         .with(i32::from_be_bytes([a, b, c, d]));
     Ok(sql::number(connection, statement, arguments).await? == 1)
+}
+
+/// Waits until no other transaction decides whose this host is, and has them wait until this one ends. On SQLite
+/// a transaction that writes is alone anyway.
+///
+/// # Errors
+/// [`super::StoreError::Database`] where the database refuses.
+pub async fn keep_host(connection: &impl ConnectionTrait, host: &str) -> Result<()> {
+    if connection.get_database_backend() == DbBackend::Postgres {
+        // Two hosts with the same 32 bits only wait for each other.
+        let statement = "SELECT pg_advisory_xact_lock($1, hashtext($2))";
+        let arguments = Arguments::new().with(HOST_LOCK).with(host);
+        sql::execute(connection, statement, arguments).await?;
+    }
+    Ok(())
 }
 
 /// Rows that are read to be removed: others wait for them, those too who insert a row that refers to one

@@ -1,7 +1,7 @@
 //! Mails that come over HTTP: signed, or refused with nothing changed.
 
 use cadenza::channel::webhook::WebhookSecret;
-use cadenza::domain::id::WorkspaceId;
+use cadenza::domain::id::{SenderId, WorkspaceId};
 use cadenza::domain::tracking::{Mark, Seal, Token};
 use cadenza::http::Options;
 use chrono::{DateTime, Duration, Utc};
@@ -10,7 +10,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::erasure::{delete, telling};
@@ -211,6 +211,33 @@ fn unsigned_head(h: &Harness, length: usize) -> String {
         h.clock.now().timestamp()
     )
 }
+
+/// What is answered to a request of which only so much comes.
+async fn answer_to(server: &Served, part: &str) -> String {
+    let mut socket = TcpStream::connect(&server.address).await.expect("connects");
+    socket.write_all(part.as_bytes()).await.expect("writes");
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).await.expect("an answer");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+both!(
+    of_what_is_for_nobody_no_body_is_waited_for,
+    |h: Harness| async move {
+        let server = Served::new(&h).await;
+        let ours = h.admin.workspace.to_string();
+        let nobody: WorkspaceId = h.services.entropy.id(h.clock.now());
+        let head = unsigned_head(&h, 1_000).replace(&ours, &nobody.to_string());
+        assert_eq!(answer_to(&server, &head).await, "HTTP/1.1 403");
+        let nobody: SenderId = h.services.entropy.id(h.clock.now());
+        let head = format!(
+            "POST /inbound/twilio/{nobody} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\
+             X-Twilio-Signature: AAAA\r\n\r\n"
+        );
+        assert_eq!(answer_to(&server, &head).await, "HTTP/1.1 403");
+        server.end().await;
+    }
+);
 
 both!(
     a_flood_of_unsigned_mails_takes_no_room_of_others,

@@ -118,8 +118,8 @@ impl World {
             body,
             signature,
         };
-        let admitted = signed::admit(&h.services, sender, &signed).await;
-        admitted.expect("asked").is_some()
+        let known = signed::known(&h.services, sender).await.expect("asked");
+        known.and_then(|known| known.admit(&signed)).is_some()
     }
 
     async fn post_raw(&self, path: &str, body: Vec<u8>, signature: &str) -> u16 {

@@ -571,6 +571,57 @@ both!(
 );
 
 both!(
+    of_two_workspaces_that_ask_at_once_one_gets_a_host,
+    |h: Harness| async move {
+        for number in 0..12 {
+            let domain = format!("go{number}.example.org");
+            let (ours, theirs) = tokio::join!(
+                track_at(&h, &h.admin, &domain),
+                track_at(&h, &h.stranger, &domain)
+            );
+            let got = [&ours, &theirs].map(|wrong| *wrong == json!([]));
+            assert!(got[0] != got[1], "{domain}: {ours} {theirs}");
+        }
+    }
+);
+
+both!(
+    clicks_are_led_on_while_the_database_is_out_of_order,
+    |h: Harness| async move {
+        let (_, mail) = written(&h).await;
+        let served = Served::new(&h).await;
+        let ours = "go.ours.example";
+        assert_eq!(track_at(&h, &h.admin, ours).await, json!([]));
+        let link = mail.of("/c/").remove(0);
+        let look = async |host| {
+            visit_at(&served, host, Method::HEAD, &link, BROWSER)
+                .await
+                .0
+        };
+        let change = async |statement: &str| {
+            sql::execute(h.services.db.write(), statement, Arguments::new())
+                .await
+                .expect("changes");
+        };
+        assert_eq!(look(ours).await, StatusCode::FOUND);
+        // It is not asked again at once.
+        change(
+            "UPDATE sender SET tracking_host = 'go.new.example' WHERE tracking_host IS NOT NULL",
+        )
+        .await;
+        assert_eq!(look(ours).await, StatusCode::FOUND);
+        later(&h, Duration::seconds(61));
+        assert_eq!(look(ours).await, StatusCode::NOT_FOUND);
+        assert_eq!(look("go.new.example").await, StatusCode::FOUND);
+        later(&h, Duration::minutes(5));
+        change("ALTER TABLE sender RENAME TO gone").await;
+        assert_eq!(look("go.new.example").await, StatusCode::FOUND);
+        assert_eq!(look(ours).await, StatusCode::SERVICE_UNAVAILABLE);
+        served.end().await;
+    }
+);
+
+both!(
     alone_on_its_server_a_workspace_has_every_host,
     |h: Harness| async move {
         let (_, mail) = written(&h).await;

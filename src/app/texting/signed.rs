@@ -40,16 +40,21 @@ impl Admitted {
     }
 }
 
-/// What a request says, if it is signed with the token of the account that the sender sends by, and is about
-/// that account; otherwise nothing, whatever is wrong with it.
+/// A sender whose provider's requests can be told from others'.
+#[derive(Debug)]
+pub struct Known {
+    workspace: WorkspaceId,
+    sender: Sender,
+    account_sid: String,
+    token: Secret,
+}
+
+/// The sender of this id with what its provider signs by; `None` where there is no such sender, or nothing that
+/// is said of it could be checked. To be asked before a body is read.
 ///
 /// # Errors
 /// [`StoreError`] as the database has it.
-pub async fn admit(
-    services: &Services,
-    id: SenderId,
-    request: &Signed<'_>,
-) -> Result<Option<Admitted>, StoreError> {
+pub async fn known(services: &Services, id: SenderId) -> Result<Option<Known>, StoreError> {
     let Some((workspace, sender)) = sender::of_any(services.db.read(), id).await? else {
         return Ok(None);
     };
@@ -60,13 +65,26 @@ pub async fn admit(
     let Ok(token) = services.secrets.open(workspace, id.uuid(), sealed) else {
         return Ok(None);
     };
-    let fields = read(&Secret::new(token), request)
-        .filter(|fields| fields.get("AccountSid") == Some(&transport.account_sid));
-    Ok(fields.map(|fields| Admitted {
+    Ok(Some(Known {
         workspace,
+        account_sid: transport.account_sid.clone(),
         sender,
-        fields,
+        token: Secret::new(token),
     }))
+}
+
+impl Known {
+    /// What a request says, if it is signed with the token of the account that the sender sends by, and is about
+    /// that account; otherwise nothing, whatever is wrong with it.
+    pub fn admit(self, request: &Signed<'_>) -> Option<Admitted> {
+        let fields = read(&self.token, request)
+            .filter(|fields| fields.get("AccountSid") == Some(&self.account_sid))?;
+        Some(Admitted {
+            workspace: self.workspace,
+            sender: self.sender,
+            fields,
+        })
+    }
 }
 
 /// The fields of a request that is signed.
