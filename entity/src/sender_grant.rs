@@ -9,6 +9,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub sender_id: Uuid,
     pub workspace_id: Uuid,
+    pub grant_id: Uuid,
     #[sea_orm(column_type = "Text")]
     pub token_url: String,
     #[sea_orm(column_type = "Text")]

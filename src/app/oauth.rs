@@ -9,26 +9,30 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::channel::dispatch::Doing;
-use crate::channel::oauth::{AccessTokens, GrantOf, TokenError, TokenServer};
+use crate::channel::oauth::{AccessTokens, GrantOf, NoToken, TokenError, TokenServer};
 use crate::channel::smtp::Secret;
 use crate::channel::web::WebConfig;
 use crate::clock::{Clock, from_ms};
-use crate::domain::id::WorkspaceId;
+use crate::domain::id::{SenderId, WorkspaceId};
 use crate::domain::oauth::{GrantState, Granted, Tokens};
 use crate::domain::outcome::RetryReason;
 use crate::entropy::Entropy;
 use crate::secrets::Secrets;
-use crate::store::grant::{self, Refresh, Row};
+use crate::store::grant::{self, Failure, Refresh, Row};
 use crate::store::{Db, StoreError};
 
 /// A refresh that is not over after so long is given up by everybody else: longer than a request to a token
 /// server may take.
 const REFRESH_WITHIN: Duration = Duration::from_secs(60);
+/// So long after its beginning a refresh still tries to keep what it got, and how long it pauses between.
+const KEEP_WITHIN: Duration = Duration::from_secs(55);
+const KEEP_PAUSE: Duration = Duration::from_millis(500);
 /// How often one looks what a refresh of somebody else has brought, and how many times.
 const LOOK: Duration = Duration::from_millis(100);
 const LOOKS_MAX: u32 = 450;
@@ -62,8 +66,35 @@ enum Wanted {
     Any,
     /// Another one than this.
     Other(Secret),
-    /// One that the token server gives from now on: younger than these tokens.
-    Younger(Option<i64>),
+    /// One that the token server gives from now on: younger than these tokens, of that grant.
+    Younger(Option<(Uuid, i64)>),
+}
+
+/// What a refresh begins with.
+struct Beginning {
+    row: Row,
+    tokens: Tokens,
+    /// Whether somebody looks how the grant stands: a pause does not keep it back, nor grow by it.
+    is_checking: bool,
+}
+
+/// What came of a refresh, as it is kept.
+enum Got {
+    /// An access token.
+    Token {
+        access: Secret,
+        /// It and the refresh token from now on, sealed.
+        sealed: String,
+        at: DateTime<Utc>,
+        until: Option<DateTime<Utc>>,
+    },
+    /// None, but maybe a new refresh token, sealed with what was there.
+    None {
+        error: TokenError,
+        sealed: Option<String>,
+        counts: bool,
+        retry_at: Option<DateTime<Utc>>,
+    },
 }
 
 impl Grants {
@@ -93,6 +124,9 @@ impl Grants {
         self.find(of, Wanted::Younger(None)).await.map(drop)
     }
 
+    /// No refresh is under way for longer.
+    pub const SETTLED_WITHIN: Duration = REFRESH_WITHIN;
+
     /// Returns once no refresh is under way: what one brings would be lost with the process.
     pub async fn settled(&self) {
         self.0.under_way.close();
@@ -107,8 +141,9 @@ impl Grants {
             looks.tick().await;
             let row = self.row(of).await?;
             if let Wanted::Younger(than @ None) = &mut wanted {
-                *than = Some(row.generation);
+                *than = Some((row.grant_id, row.generation));
             }
+            let is_ready = grant::state(&row).map_err(unread)? == GrantState::Ready;
             let tokens = self.open(&row)?;
             let (now, life) = (self.0.clock.now(), grant::life(&row));
             let kept = tokens.access.clone().filter(|access| match &wanted {
@@ -116,24 +151,36 @@ impl Grants {
                 Wanted::Other(refused) => {
                     Secret::new(access.as_str()) != *refused && !life.is_over(now)
                 }
-                Wanted::Younger(than) => Some(row.generation) > *than,
+                Wanted::Younger(than) => {
+                    let is_other = |(grant, generation): (Uuid, i64)| {
+                        row.grant_id != grant || row.generation > generation
+                    };
+                    is_ready && than.is_some_and(is_other)
+                }
             });
             let is_on = |at: Option<i64>| at.map(from_ms).is_some_and(|at| at > now);
             let (is_under_way, is_resting) = (is_on(row.refreshing_until), is_on(row.retry_at));
-            let is_asked_anyway = matches!(wanted, Wanted::Younger(_));
+            let is_checking = matches!(wanted, Wanted::Younger(_));
             match kept {
                 // One that ends soon is of use until somebody has got the next.
                 Some(access) if is_under_way || is_resting || !life.is_ending(now) => {
                     return Ok(Secret::new(access));
                 }
-                None if is_resting && !is_asked_anyway => return Err(rests(&row)?),
+                None if is_resting && !is_checking => return Err(rests(&row)?),
                 None if is_under_way => continue,
-                kept => match self.ask(of, row, tokens).await {
-                    Ok(Some(access)) => return Ok(access),
-                    // Somebody else was quicker.
-                    Ok(None) => {}
-                    Err(error) => return kept.map(Secret::new).ok_or(error),
-                },
+                kept => {
+                    let beginning = Beginning {
+                        row,
+                        tokens,
+                        is_checking,
+                    };
+                    match self.ask(beginning).await {
+                        Ok(Some(access)) => return Ok(access),
+                        // Somebody else was quicker.
+                        Ok(None) => {}
+                        Err(error) => return kept.map(Secret::new).ok_or(error),
+                    }
+                }
             }
         }
         Err(TokenError::Later {
@@ -165,13 +212,8 @@ impl Grants {
     }
 
     /// Asks the token server, unless somebody else does; then `None`.
-    async fn ask(
-        &self,
-        of: GrantOf,
-        row: Row,
-        tokens: Tokens,
-    ) -> Result<Option<Secret>, TokenError> {
-        let asking = self.0.under_way.spawn(self.clone().carry(of, row, tokens));
+    async fn ask(&self, beginning: Beginning) -> Result<Option<Secret>, TokenError> {
+        let asking = self.0.under_way.spawn(self.clone().carry(beginning));
         asking.await.unwrap_or_else(|error| {
             tracing::error!(%error, "refreshing an access token ended badly");
             Err(TokenError::Later {
@@ -183,96 +225,131 @@ impl Grants {
     }
 
     /// A refresh from its beginning to its end.
-    async fn carry(
-        self,
-        of: GrantOf,
-        row: Row,
-        tokens: Tokens,
-    ) -> Result<Option<Secret>, TokenError> {
+    async fn carry(self, beginning: Beginning) -> Result<Option<Secret>, TokenError> {
         let inner = &self.0;
+        let Beginning {
+            row,
+            tokens,
+            is_checking,
+        } = beginning;
         let mut refresher = [0; 16];
         inner.entropy.fill(&mut refresher);
-        let refresh = Refresh {
-            sender: of.sender,
-            workspace: of.workspace,
-            generation: row.generation,
-            refresher: Uuid::from_bytes(refresher),
-        };
-        let (now, until) = (inner.clock.now(), inner.clock.after_real(REFRESH_WITHIN));
-        let begun = grant::begin(inner.db.write(), refresh, now, until).await;
-        if !begun.map_err(unread)? {
+        let refresh = Refresh::of(&row, Uuid::from_bytes(refresher));
+        let mut tries = interval(KEEP_PAUSE);
+        tries.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let begun = tries.tick().await;
+        let span = (inner.clock.now(), inner.clock.after_real(REFRESH_WITHIN));
+        let is_begun = grant::begin(inner.db.write(), refresh, span, is_checking).await;
+        if !is_begun.map_err(unread)? {
             return Ok(None);
         }
-        match inner.server.refresh(&grant::written(&row), &tokens).await {
-            Ok(granted) => {
-                let access = Secret::new(granted.access.clone());
-                let kept = self.keep(refresh, tokens, granted).await.map_err(unread)?;
-                Ok(kept.then_some(access))
+        let answer = inner.server.refresh(&grant::written(&row), &tokens).await;
+        let got = match answer {
+            Ok(granted) => self.granted(&row, tokens, granted),
+            Err(failed) => self.failed(&row, tokens, failed, is_checking),
+        };
+        loop {
+            let at = tries.tick().await;
+            match self.keep(refresh, &got).await {
+                // What was got once may not be got again.
+                Err(error) if error.may_pass() && at.duration_since(begun) < KEEP_WITHIN => {
+                    tracing::warn!(sender.id = %refresh.sender, error = &error as &dyn std::error::Error,
+                        "keeping what a token server gave failed; it is tried again");
+                }
+                Err(error) => return Err(unread(error)),
+                Ok(false) => return Ok(None),
+                Ok(true) => {
+                    return match got {
+                        Got::Token { access, .. } => Ok(Some(access)),
+                        Got::None { error, .. } => Err(error),
+                    };
+                }
             }
-            Err(error) => match self.note(refresh, &row, &error).await.map_err(unread)? {
-                true => Err(error),
-                false => Ok(None),
-            },
         }
     }
 
-    /// Keeps what was granted before anybody uses it: the old refresh token may be of no use any more.
-    async fn keep(
-        &self,
-        refresh: Refresh,
-        before: Tokens,
-        granted: Granted,
-    ) -> Result<bool, StoreError> {
+    /// What was granted, as it is kept.
+    fn granted(&self, row: &Row, before: Tokens, granted: Granted) -> Got {
+        let access = Secret::new(granted.access.clone());
         let tokens = Tokens {
             refresh: granted.refresh.unwrap_or(before.refresh),
             access: Some(granted.access),
             ..before
         };
-        let of = GrantOf {
-            workspace: refresh.workspace,
-            sender: refresh.sender,
-        };
-        let sealed = seal(&self.0.secrets, &self.0.entropy, of, &tokens);
-        let now = self.0.clock.now();
         let lives = granted.lives.and_then(|lives| lives.to_std().ok());
-        let expires_at = lives.map(|lives| self.0.clock.after_real(lives));
-        let kept = async || grant::keep(self.0.db.write(), refresh, &sealed, now, expires_at).await;
-        match kept().await {
-            // What was got once may not be got again.
-            Err(error) => {
-                tracing::warn!(sender.id = %refresh.sender, error = &error as &dyn std::error::Error,
-                    "keeping an access token failed; it is tried once more");
-                kept().await
-            }
-            kept => kept,
+        Got::Token {
+            access,
+            sealed: self.seal(row, &tokens),
+            at: self.0.clock.now(),
+            until: lives.map(|lives| self.0.clock.after_real(lives)),
         }
     }
 
-    async fn note(
-        &self,
-        refresh: Refresh,
-        row: &Row,
-        error: &TokenError,
-    ) -> Result<bool, StoreError> {
-        let (state, pauses) = match error.is_final() {
-            true => (GrantState::Refused, REFUSED_PAUSE),
-            false => (GrantState::Failing, PAUSE),
+    /// What came instead of an access token, as it is kept: a new refresh token, the pause before the next
+    /// refresh.
+    fn failed(&self, row: &Row, before: Tokens, failed: NoToken, is_checking: bool) -> Got {
+        let NoToken { error, refresh } = failed;
+        let pauses = match error.is_final() {
+            true => REFUSED_PAUSE,
+            false => PAUSE,
         };
         // What a server said is shown, and not logged.
-        tracing::warn!(sender.id = %refresh.sender, %state, "a token server gave no access token");
+        tracing::warn!(sender.id = %SenderId::from_uuid(row.sender_id), refused = error.is_final(),
+            "a token server gave no access token");
         let doublings = row.failures.clamp(0, 16).unsigned_abs();
-        let pause = pauses.0.saturating_mul(1 << doublings).min(pauses.1);
+        let pause = pauses.0.saturating_mul(1 << doublings);
         let asked = error.retry_after().and_then(|asked| asked.to_std().ok());
-        let pause = asked.map_or(pause, |asked| asked.max(pause));
-        let retry_at = self.0.clock.after_real(pause);
-        grant::fail(
-            self.0.db.write(),
-            refresh,
-            state,
-            &error.to_string(),
+        // A check that fails holds nobody up, unless the token server asks for it.
+        let pause = match (asked, is_checking) {
+            (Some(asked), _) => Some(asked.max(pause)),
+            (None, false) => Some(pause),
+            (None, true) => None,
+        };
+        let sealed = refresh.map(|refresh| self.seal(row, &Tokens { refresh, ..before }));
+        Got::None {
+            error,
+            sealed,
+            counts: !is_checking,
+            retry_at: pause.map(|pause| self.0.clock.after_real(pause.min(pauses.1))),
+        }
+    }
+
+    fn seal(&self, row: &Row, tokens: &Tokens) -> String {
+        let of = GrantOf {
+            workspace: WorkspaceId::from_uuid(row.workspace_id),
+            sender: SenderId::from_uuid(row.sender_id),
+        };
+        seal(&self.0.secrets, &self.0.entropy, of, tokens)
+    }
+
+    /// Keeps what a refresh got before anybody uses it: the old refresh token may be of no use any more.
+    async fn keep(&self, refresh: Refresh, got: &Got) -> Result<bool, StoreError> {
+        let db = self.0.db.write();
+        let (error, sealed, counts, retry_at) = match got {
+            Got::Token {
+                sealed, at, until, ..
+            } => return grant::keep(db, refresh, sealed, *at, *until).await,
+            Got::None {
+                error,
+                sealed,
+                counts,
+                retry_at,
+            } => (error, sealed, *counts, *retry_at),
+        };
+        let problem = error.to_string();
+        let failure = Failure {
+            state: match error.is_final() {
+                true => GrantState::Refused,
+                false => GrantState::Failing,
+            },
+            problem: &problem,
+            counts,
             retry_at,
-        )
-        .await
+        };
+        match sealed {
+            Some(sealed) => grant::keep_without_access(db, refresh, sealed, failure).await,
+            None => grant::fail(db, refresh, failure).await,
+        }
     }
 }
 

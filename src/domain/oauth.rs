@@ -4,9 +4,11 @@
 //! Owns when a token is to be replaced and how an answer is read. Never connects to anything, and never
 //! keeps a token.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use chrono::{DateTime, Duration, Utc};
+use percent_encoding::percent_decode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use strum::{Display, EnumString, IntoStaticStr};
@@ -86,6 +88,58 @@ impl fmt::Debug for Tokens {
     }
 }
 
+/// So many characters of a token in a row tell too much of it.
+const PART_CHARS: usize = 16;
+/// How often a text may have been written as a part of an address, one over the other.
+const ENCODINGS_MAX: usize = 3;
+
+impl Tokens {
+    /// Whether a text holds one of them, or a long part of one, as it is or as forms and addresses write it.
+    /// It is to be asked of a whole text: the beginning of one may end in the midst of a token.
+    pub fn are_told_by(&self, text: &str) -> bool {
+        let secrets = [
+            Some(&self.refresh),
+            self.client_secret.as_ref(),
+            self.access.as_ref(),
+        ];
+        let secrets: Vec<&[u8]> = secrets
+            .into_iter()
+            .flatten()
+            .map(String::as_bytes)
+            .collect();
+        let tells = |text: &[u8]| secrets.iter().any(|secret| holds(text, secret));
+        let mut text = text.as_bytes().to_vec();
+        for _ in 0..=ENCODINGS_MAX {
+            let spaced: Vec<u8> = text
+                .iter()
+                .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+                .collect();
+            let (form, plain): (Vec<u8>, Vec<u8>) = (
+                percent_decode(&spaced).collect(),
+                percent_decode(&text).collect(),
+            );
+            if tells(&text) || tells(&form) {
+                return true;
+            }
+            if plain == text {
+                return false;
+            }
+            text = plain;
+        }
+        tells(&text)
+    }
+}
+
+/// Whether a text holds a secret, or [`PART_CHARS`] of it in a row.
+fn holds(text: &[u8], secret: &[u8]) -> bool {
+    let length = secret.len().min(PART_CHARS);
+    if length == 0 {
+        return false;
+    }
+    let parts: HashSet<&[u8]> = secret.windows(length).collect();
+    text.windows(length).any(|part| parts.contains(part))
+}
+
 /// The longest token, in characters: with a name before it, it fits the line of a login in base64
 /// (RFC 4954 §4: 12,288 octets).
 pub const TOKEN_CHARS_MAX: usize = 8_192;
@@ -142,8 +196,8 @@ impl fmt::Debug for Granted {
     }
 }
 
-/// An answer without an access token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An answer without an access token that is of use. What is told of it holds no secret.
+#[derive(Clone, PartialEq, Eq)]
 pub enum NotGranted {
     /// It will be the same until somebody acts (RFC 6749 §5.2).
     Refused {
@@ -153,7 +207,28 @@ pub enum NotGranted {
         words: Option<String>,
     },
     /// It may be otherwise later.
-    Later(String),
+    Later {
+        /// What the answer was, for people.
+        what: String,
+        /// The refresh token from now on, where another one came all the same: the old one may be spent.
+        refresh: Option<String>,
+    },
+}
+
+impl fmt::Debug for NotGranted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { code, words } => f
+                .debug_struct("Refused")
+                .field("code", code)
+                .field("words", words)
+                .finish(),
+            Self::Later { what, .. } => f
+                .debug_struct("Later")
+                .field("what", what)
+                .finish_non_exhaustive(),
+        }
+    }
 }
 
 /// The longest life that is believed.
@@ -171,46 +246,59 @@ const PASSING: &[&str] = &[
     "internal_failure",
 ];
 
-/// Reads the answer of a token server to a refresh token (RFC 6749 §5).
+/// Reads the answer of a token server to a refresh token (RFC 6749 §5), which was asked with these tokens.
 ///
 /// # Errors
-/// [`NotGranted`] where it holds no access token.
-pub fn read_answer(status: u16, body: &[u8]) -> Result<Granted, NotGranted> {
+/// [`NotGranted`] where it holds no access token that is of use.
+pub fn read_answer(status: u16, body: &[u8], asked: &Tokens) -> Result<Granted, NotGranted> {
     let read: Option<Value> = serde_json::from_slice(body).ok();
     let text = |name: &str| read.as_ref()?.get(name)?.as_str();
+    // A server that repeats what it was told must not make it known.
+    let shown = |text: &str, chars_max| match asked.are_told_by(text) {
+        true => None,
+        false => Some(line(text, chars_max)).filter(|line| !line.is_empty()),
+    };
+    let later = |what: &str, refresh: Option<&str>| {
+        Err(NotGranted::Later {
+            what: what.to_owned(),
+            refresh: refresh.map(str::to_owned),
+        })
+    };
     if let Some(code) = text("error").filter(|code| !code.is_empty())
         && status < 500
         && !matches!(status, 408 | 429)
         && !PASSING.contains(&code)
     {
         return Err(NotGranted::Refused {
-            code: line(code, CODE_CHARS_MAX),
-            words: text("error_description").map(|words| line(words, WORDS_CHARS_MAX)),
+            code: shown(code, CODE_CHARS_MAX).unwrap_or_else(|| "an error".to_owned()),
+            words: text("error_description").and_then(|words| shown(words, WORDS_CHARS_MAX)),
         });
     }
     if !(200..=299).contains(&status) {
-        let what = match text("error") {
-            Some(code) => format!("it answered {status} {}", line(code, CODE_CHARS_MAX)),
+        let what = match text("error").and_then(|code| shown(code, CODE_CHARS_MAX)) {
+            Some(code) => format!("it answered {status} {code}"),
             None if (300..=399).contains(&status) => {
                 format!("it answered {status}, and redirects are not followed: correct tokenUrl")
             }
             None => format!("it answered {status}"),
         };
-        return Err(NotGranted::Later(what));
-    }
-    let later = |what: &str| Err(NotGranted::Later(what.to_owned()));
-    let Some(access) = text("access_token") else {
-        return later("its answer holds no access token: check tokenUrl");
-    };
-    if !is_token(access) {
-        return later("its access token is none that a login can hold");
-    }
-    if text("token_type").is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
-        return later("its access token is not one of the type Bearer");
+        return later(&what, None);
     }
     let refresh = text("refresh_token").filter(|token| !token.is_empty());
     if refresh.is_some_and(|token| !is_token(token)) {
-        return later("its refresh token is none that can be kept");
+        return later("its refresh token is none that can be kept", None);
+    }
+    let Some(access) = text("access_token") else {
+        let what = "its answer holds no access token: check tokenUrl";
+        return later(what, refresh);
+    };
+    if !is_token(access) {
+        let what = "its access token is none that a login can hold";
+        return later(what, refresh);
+    }
+    if text("token_type").is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
+        let what = "its access token is not one of the type Bearer";
+        return later(what, refresh);
     }
     let lives = read
         .as_ref()
@@ -246,7 +334,8 @@ fn line(text: &str, chars_max: usize) -> String {
 pub fn remedy(code: &str) -> &'static str {
     match code {
         "invalid_grant" | "interaction_required" | "consent_required" | "login_required" => {
-            "Authorise again, and give the sender the new refresh token in oauth."
+            "Authorise again, and give the sender the new refresh token in oauth, with enabled: true if it was \
+             switched off."
         }
         "invalid_client" | "unauthorized_client" | "disabled_client" | "deleted_client" => {
             "Give the sender oauth with the right clientId and clientSecret; a secret may have expired."
@@ -261,7 +350,15 @@ mod tests {
     use super::*;
 
     fn read(status: u16, body: &str) -> Result<Granted, NotGranted> {
-        read_answer(status, body.as_bytes())
+        read_answer(status, body.as_bytes(), &tokens("re fresh&1"))
+    }
+
+    fn tokens(refresh: &str) -> Tokens {
+        Tokens {
+            refresh: refresh.into(),
+            client_secret: Some("client=secret".into()),
+            access: None,
+        }
     }
 
     #[test]
@@ -333,8 +430,64 @@ mod tests {
             (200, r#"{"access_token":7}"#),
         ] {
             let read = read(status, body);
-            assert!(matches!(read, Err(NotGranted::Later(_))), "{status} {body}");
+            assert!(
+                matches!(read, Err(NotGranted::Later { refresh: None, .. })),
+                "{status} {body}"
+            );
         }
+    }
+
+    #[test]
+    fn a_new_refresh_token_counts_whatever_the_access_token_is() {
+        let long = "a".repeat(TOKEN_CHARS_MAX + 1);
+        for rest in [
+            r#""token_type":"Bearer""#.to_owned(),
+            r#""access_token":"é""#.to_owned(),
+            r#""access_token":"a","token_type":"mac""#.to_owned(),
+            format!(r#""access_token":"{long}""#),
+        ] {
+            let answer = read(200, &format!(r#"{{"refresh_token":"geheim",{rest}}}"#));
+            assert!(!format!("{answer:?}").contains("geheim"));
+            let Err(NotGranted::Later { refresh, .. }) = answer else {
+                panic!("{answer:?}");
+            };
+            assert_eq!(refresh.as_deref(), Some("geheim"));
+        }
+    }
+
+    #[test]
+    fn no_word_of_a_server_holds_a_secret_or_a_part_of_one() {
+        // Only its beginning would be shown of the long one.
+        let mark = |n: u32| format!("{:08x}", n.wrapping_mul(2_654_435_761));
+        let long: String = (1..=188).map(mark).collect();
+        let spaced = tokens("re fresh&1");
+        for (asked, told) in [
+            (tokens(&long), format!("invalid token {long}")),
+            (tokens(&long), format!("invalid token {}", &long[400..430])),
+            (spaced.clone(), "no re fresh&1 here".into()),
+            (spaced.clone(), "no re+fresh%261 here".into()),
+            (spaced.clone(), "no re%20fresh&1 here".into()),
+            (spaced.clone(), "no re%2520fresh%25261 here".into()),
+            (spaced, "client%3Dsecret is wrong".into()),
+        ] {
+            for status in [200, 400, 408, 429, 500, 503] {
+                let body = serde_json::json!({ "error": told, "error_description": told });
+                let answer = read_answer(status, body.to_string().as_bytes(), &asked);
+                match answer.expect_err("no token") {
+                    NotGranted::Refused { code, words } => {
+                        assert_eq!((code.as_str(), words), ("an error", None));
+                    }
+                    NotGranted::Later { what, .. } => {
+                        assert_eq!(what, format!("it answered {status}"), "{told}");
+                    }
+                }
+            }
+        }
+        // Words that hold none are shown.
+        let body = r#"{"error":"invalid_grant","error_description":"100% re fresh"}"#;
+        let words = Some("100% re fresh".to_owned());
+        let code = "invalid_grant".to_owned();
+        assert_eq!(read(400, body), Err(NotGranted::Refused { code, words }));
     }
 
     #[test]

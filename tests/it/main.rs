@@ -53,6 +53,7 @@ mod merging;
 mod moved;
 mod nodes;
 mod oauth;
+mod oauth_kept;
 mod offered;
 mod opted_out;
 mod pace;

@@ -32,20 +32,20 @@ use crate::smtp::to;
 use crate::web_sink::{Reply, Seen, WebSink};
 
 const GRANT: &str = "oauth { tokenUrl clientId scope state expiresAt lastRefreshedAt problem }";
-const FIRST: &str = "refresh-zzq-0";
+pub const FIRST: &str = "refresh-zzq-0";
 const CLIENT_SECRET: &str = "client-zzq";
 
 /// A token server whose refresh tokens rotate: each is taken once, and the next one is given with an access
 /// token, which the mail servers that ask here take.
-struct TokenServer {
-    web: WebSink,
-    state: Arc<Mutex<State>>,
+pub struct TokenServer {
+    pub web: WebSink,
+    pub state: Arc<Mutex<State>>,
     /// The access tokens that are good.
     good: Arc<Mutex<HashSet<String>>>,
 }
 
-struct State {
-    refresh: String,
+pub struct State {
+    pub refresh: String,
     given: u32,
     /// What is answered instead, first things first.
     script: VecDeque<Reply>,
@@ -54,7 +54,7 @@ struct State {
 }
 
 impl TokenServer {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let state = Arc::new(Mutex::new(State {
             refresh: FIRST.to_owned(),
             given: 0,
@@ -68,15 +68,15 @@ impl TokenServer {
         Self { web, state, good }
     }
 
-    fn script(&self, reply: Reply) {
+    pub fn script(&self, reply: Reply) {
         self.state.lock().expect("state").script.push_back(reply);
     }
 
-    fn asked(&self) -> usize {
+    pub fn asked(&self) -> usize {
         self.web.seen().len()
     }
 
-    fn input(&self) -> Value {
+    pub fn input(&self) -> Value {
         json!({ "tokenUrl": self.web.url("/token"), "clientId": "me", "clientSecret": CLIENT_SECRET,
             "refreshToken": FIRST, "scope": "https://mail.example.com/ offline_access" })
     }
@@ -122,12 +122,12 @@ fn answer(seen: &Seen, state: &Mutex<State>, good: &Mutex<HashSet<String>>) -> R
     }
 }
 
-fn refusal(code: &str) -> Reply {
+pub fn refusal(code: &str) -> Reply {
     Reply::Say(400, Vec::new(), json!({ "error": code }).to_string())
 }
 
 /// A harness whose requests may go to this machine.
-fn local(h: Harness) -> Harness {
+pub fn local(h: Harness) -> Harness {
     waiting(h, std::time::Duration::from_secs(20))
 }
 
@@ -143,7 +143,7 @@ fn waiting(mut h: Harness, patience: std::time::Duration) -> Harness {
 }
 
 /// Another node on the same database.
-fn node(services: &Services) -> Services {
+pub fn node(services: &Services) -> Services {
     reaching(services, std::time::Duration::from_secs(20))
 }
 
@@ -168,24 +168,24 @@ async fn mail_server(tokens: &TokenServer) -> SmtpSink {
     SmtpSink::start(options).await.expect("a mail server")
 }
 
-fn smtp(port: u16) -> Value {
+pub fn smtp(port: u16) -> Value {
     json!({ "smtp": { "host": "127.0.0.1", "port": port, "security": "NONE", "username": "ada",
         "login": "XOAUTH2" } })
 }
 
-fn ada(port: u16, tokens: &TokenServer) -> Value {
+pub fn ada(port: u16, tokens: &TokenServer) -> Value {
     json!({ "name": "Ada", "channel": "EMAIL", "address": "ada@example.com", "transport": smtp(port),
         "oauth": tokens.input() })
 }
 
-async fn made(h: &Harness, input: Value) -> Value {
+pub async fn made(h: &Harness, input: Value) -> Value {
     let select = format!("sender {{ id {GRANT} }}");
     h.mutate("senderCreate", "SenderCreateInput", input, &select)
         .await["sender"]
         .take()
 }
 
-async fn update(h: &Harness, input: Value) -> Value {
+pub async fn update(h: &Harness, input: Value) -> Value {
     let select = format!(
         "sender {{ id enabled {GRANT} transport {{ ... on SmtpTransport {{ host login }} }} }}"
     );
@@ -193,25 +193,25 @@ async fn update(h: &Harness, input: Value) -> Value {
         .await
 }
 
-async fn seen(h: &Harness, id: &Value) -> Value {
+pub async fn seen(h: &Harness, id: &Value) -> Value {
     let query = format!(
         "query($id: ID!) {{ sender(id: $id) {{ enabled unhealthyUntil unhealthyReason {GRANT} }} }}"
     );
     h.data(&query, json!({ "id": id })).await["sender"].take()
 }
 
-fn sender_id(id: &Value) -> SenderId {
+pub fn sender_id(id: &Value) -> SenderId {
     id.as_str().expect("an id").parse().expect("an id")
 }
 
-fn of(h: &Harness, id: &Value) -> GrantOf {
+pub fn of(h: &Harness, id: &Value) -> GrantOf {
     GrantOf {
         workspace: h.admin.workspace,
         sender: sender_id(id),
     }
 }
 
-async fn row(h: &Harness, id: &Value) -> Option<grant::Row> {
+pub async fn row(h: &Harness, id: &Value) -> Option<grant::Row> {
     let ids = [sender_id(id)];
     let found = grant::find_many(h.services.db.read(), h.admin.workspace, &ids);
     found.await.expect("readable").pop()

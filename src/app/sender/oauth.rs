@@ -2,6 +2,7 @@
 
 use sea_orm::DatabaseTransaction;
 use url::Host;
+use uuid::Uuid;
 
 use super::{Caller, Refusal, Sender, Services};
 use crate::app::oauth::seal;
@@ -58,6 +59,14 @@ pub(super) fn elsewhere() -> Refusal {
     Refusal::invalid(message, &["oauth"])
 }
 
+/// A login by a token that was written down, which is not named again beside a grant. The grant may serve it
+/// only where it is given for it: somebody may have given it for the other login alone.
+pub(super) fn written_or_granted(path: &[&str]) -> Refusal {
+    let message = "This login is by an access token that was written down, and the sender has oauth: give \
+                   oauth with the change to log in by it, or that token again.";
+    Refusal::invalid(message, path)
+}
+
 /// Gives a sender its grant, or takes it away; answers everything that is wrong with it, and then nothing
 /// has changed. To be called last: what logs in is as it will be.
 ///
@@ -88,8 +97,11 @@ pub(super) async fn apply(
         sender: sender.id,
     };
     let sealed = seal(&services.secrets, &services.entropy, of, &tokens);
-    grant::put(tx, workspace, sender.id, &grant, &sealed).await?;
-    // An inbox that waits after a refused login tries the new grant at once.
+    let mut id = [0; 16];
+    services.entropy.fill(&mut id);
+    let id = Uuid::from_bytes(id);
+    grant::put(tx, workspace, sender.id, id, (&grant, &sealed)).await?;
+    // An inbox tries the new grant at once, also one that waits after a refused login.
     mailbox::try_at_once(tx, workspace, sender.id).await?;
     Ok(Vec::new())
 }
