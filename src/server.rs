@@ -18,6 +18,7 @@ use tokio::time::{Instant, interval_at, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Services;
+use crate::app::oauth::Grants;
 use crate::app::token::access::RateLimit;
 use crate::bulk::runner::Runner;
 use crate::channel::dispatch::{Channel, TransportConfig};
@@ -257,7 +258,7 @@ impl Server {
             marks: Some(services.marks.clone()),
             ..EngineConfig::default()
         };
-        let (transports, grants) = (Arc::clone(&services.transports), services.grants.clone());
+        let transports = Arc::clone(&services.transports);
         let engine = Arc::new(Engine::new(
             services.db.clone(),
             services.clock.clone(),
@@ -282,7 +283,6 @@ impl Server {
         self.spawn(|shutdown| async move {
             engine.run(shutdown).await;
             transports.close().await;
-            grants.settled().await;
         });
         Ok(())
     }
@@ -312,7 +312,8 @@ impl Server {
     }
 
     /// Serves until `end` is ready, then ends in order and in bounded time: nothing new is taken,
-    /// what is under way is finished and recorded, streams are closed.
+    /// what is under way is finished and recorded, streams are closed. A refresh of an access token that is
+    /// under way is waited for beyond that time, as long as its token server may take.
     ///
     /// # Errors
     /// Where the listener failed.
@@ -354,6 +355,13 @@ impl Server {
             );
             serving.abort();
             tasks.abort_all();
+        }
+        // Nobody begins one any more, and what a token server gives once it may not give again.
+        let settled = timeout(Grants::SETTLED_WITHIN, services.grants.settled());
+        if settled.await.is_err() {
+            tracing::warn!(
+                "a refresh of an access token did not end in time; what it brings is lost"
+            );
         }
         if timeout(Duration::from_secs(5), services.db.close())
             .await
