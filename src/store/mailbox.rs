@@ -90,7 +90,8 @@ pub async fn put(
     Ok(())
 }
 
-/// Lets a mailbox that is read by the sender's grant, and could not be, be tried again at once.
+/// Lets a mailbox that is read by the sender's grant be opened anew at once. Whoever reads it, or tries to,
+/// by the grant that was there before stops, and what it would note counts no more.
 ///
 /// # Errors
 /// [`StoreError`] as the database has it.
@@ -99,8 +100,9 @@ pub async fn try_at_once(
     workspace: WorkspaceId,
     sender: SenderId,
 ) -> Result<()> {
-    let statement = "UPDATE inbound_mailbox SET failures = 0, retry_at = NULL
-         WHERE sender_id = $1 AND workspace_id = $2 AND secret IS NULL AND retry_at IS NOT NULL";
+    let statement = "UPDATE inbound_mailbox SET revision = revision + 1, state = 'WAITING',
+             reason = NULL, failures = 0, retry_at = NULL, worker_id = NULL
+         WHERE sender_id = $1 AND workspace_id = $2 AND secret IS NULL";
     let arguments = Arguments::new().with(sender.uuid()).with(workspace.uuid());
     sql::execute(tx, statement, arguments).await?;
     Ok(())
