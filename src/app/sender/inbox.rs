@@ -2,7 +2,7 @@
 
 use sea_orm::DatabaseTransaction;
 
-use super::oauth::{GrantNow, elsewhere};
+use super::oauth::{GrantNow, elsewhere, written_or_granted};
 use super::transport::{HOST_CHARS_MAX, PASSWORD_CHARS_MAX};
 use super::{Caller, Refusal, Sender, Services, TEXT_CHARS_MAX, text};
 use crate::domain::flow::Channel;
@@ -81,6 +81,9 @@ pub(super) async fn apply(
         (None, Some(old))
             if before.as_ref().is_some_and(keeps) && (old.secret.is_some() || grant.is_there) =>
         {
+            if inbox.login == MailLogin::Xoauth2 && grant.is_there && old.secret.is_some() {
+                wrong.push(written_or_granted(&["inbox", "secret"]));
+            }
             old.secret.clone()
         }
         (None, _) => {

@@ -1,6 +1,6 @@
 //! How senders send: read from what is written, with what is secret sealed.
 
-use super::oauth::{GrantNow, elsewhere};
+use super::oauth::{GrantNow, elsewhere, written_or_granted};
 use super::text;
 use super::{Caller, Refusal, Sender, Services, TEXT_CHARS_MAX};
 use crate::domain::flow::Channel;
@@ -167,7 +167,11 @@ fn apply_smtp(
             sender.secret = Some(seal(services, caller, sender, &password));
         }
         (Some(_), None) if is_by_token && grant.is_written => sender.secret = None,
-        (Some(_), None) if keeps_login(sender, &transport, grant) => {}
+        (Some(_), None) if keeps_login(sender, &transport, grant) => {
+            if is_by_token && grant.is_there && sender.secret.is_some() {
+                wrong.push(written_or_granted(&at("password")));
+            }
+        }
         (Some(_), None) if is_by_token && grant.is_there => wrong.push(elsewhere()),
         (Some(_), None) if is_by_token => {
             let message = "The login XOAUTH2 needs an access token: give the sender oauth, by which they \

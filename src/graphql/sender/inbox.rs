@@ -90,7 +90,7 @@ pub struct InboxInput {
     /// Write-only: the password, or the access token, which no answer shows. It may be left out as long
     /// as the host, the username and the kind of login stay and the connection is protected as
     /// before; and for XOAUTH2 where the same mutation gives the sender `oauth`, whose access tokens are used
-    /// then.
+    /// then. A token that was written down is given again where the sender has `oauth` besides.
     secret: Option<String>,
     /// The folder that is read; left out, INBOX. Beyond ASCII it is written as the server writes it
     /// (modified UTF-7, RFC 3501 §5.1.3).

@@ -97,7 +97,8 @@ pub struct SenderUpdateInput {
     inbox: MaybeUndefined<InboxInput>,
     /// What the access tokens are got with by which its transport and its inbox log in (XOAUTH2); it replaces
     /// what there is and is tried at once. Null takes it away. It is to be given again with a transport or
-    /// an inbox that logs in by it elsewhere than before.
+    /// an inbox that logs in by it elsewhere than before. A sender that was switched off, as after
+    /// SENDER_DISABLED, stays so unless `enabled: true` comes with it.
     oauth: MaybeUndefined<OAuthInput>,
 }
 
@@ -138,7 +139,8 @@ pub struct SmtpInput {
     /// By what; left out, by a password.
     login: Option<MailLogin>,
     /// Write-only: the password, or the access token, which no answer shows. For XOAUTH2 it is left out where the
-    /// sender has `oauth`, whose access tokens are used then.
+    /// sender has `oauth`, whose access tokens are used then; where a token was written down before, that
+    /// takes `oauth` in the same mutation.
     password: Option<String>,
 }
 
