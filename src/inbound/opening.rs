@@ -34,6 +34,17 @@ impl OpenError {
             Self::Secret(_) | Self::Store(_) => false,
         }
     }
+
+    /// What kind of trouble it is, for the log.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Imap(error) => error.kind(),
+            Self::Token(error) if error.is_final() => "grant refused",
+            Self::Token(_) => "no access token",
+            Self::Secret(_) => "secret",
+            Self::Store(_) => "database",
+        }
+    }
 }
 
 /// Opens a mailbox, whose server may take so long.

@@ -248,6 +248,7 @@ enum ReadError {
     Take(#[from] TakeError),
 }
 
+<<<<<<< HEAD
 /// What was in the way since the last mail that was read.
 #[derive(Default)]
 struct Trouble {
@@ -268,6 +269,27 @@ impl Trouble {
     fn refusals_of(&self, mail: Cursor) -> u32 {
         let refused = self.refused.filter(|(refused, _)| *refused == mail);
         refused.map_or(0, |(_, times)| times)
+=======
+impl ReadError {
+    /// What kind of trouble it is, for the log.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Open(error) => error.kind(),
+            Self::Imap(error) => error.kind(),
+            Self::Store(_) => "database",
+            Self::Take(_) => "mail",
+        }
+    }
+
+    /// The error itself, where it holds no words of a server.
+    fn of_ours(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Store(error) | Self::Open(OpenError::Store(error)) => Some(error),
+            Self::Take(error) => Some(error),
+            Self::Lost | Self::Open(_) | Self::Imap(_) => None,
+        }
+>>>>>>> d44bf2d (What a mail server said is not logged)
     }
 }
 
@@ -297,9 +319,9 @@ async fn read(
     };
     let pause = pauses.0.saturating_mul(1 << failures.min(16)).min(pauses.1);
     let retry_at = services.clock.after_real(pause);
-    tracing::warn!(sender.id = %held.sender, failures = failures + 1,
-        error = &error as &dyn std::error::Error,
-        "a mailbox cannot be read; it is tried again");
+    // What a server said is shown to the sender's people, and not logged.
+    tracing::warn!(sender.id = %held.sender, failures = failures + 1, kind = error.kind(),
+        error = error.of_ours(), "a mailbox cannot be read; it is tried again");
     let reason: String = error.to_string().chars().take(REASON_CHARS_MAX).collect();
     let refused = match &error {
         ReadError::Refused { mail, .. } => Some(*mail),
@@ -417,6 +439,7 @@ impl Reading<'_> {
             cursor = match mailbox.fetch(uid).await {
                 Ok(Some(raw)) => self.take(raw, next).await?,
                 Ok(None) => self.advance(next).await?,
+<<<<<<< HEAD
                 Err(ImapError::Mail { why, is_over, .. })
                     if trouble.refusals_of(next) >= REFUSALS_MAX =>
                 {
@@ -430,6 +453,12 @@ impl Reading<'_> {
                 }
                 Err(error @ ImapError::Mail { .. }) => {
                     return Err(ReadError::Refused { mail: next, error });
+=======
+                Err(ImapError::Refused(_)) if failures >= REFUSALS_MAX => {
+                    tracing::error!(sender.id = %self.held.sender, uid,
+                        "a mail that the server does not hand out is passed over");
+                    self.advance(next).await?
+>>>>>>> d44bf2d (What a mail server said is not logged)
                 }
                 Err(error) => return Err(error.into()),
             };

@@ -125,6 +125,16 @@ impl ImapError {
         matches!(self, Self::Login(_))
     }
 
+    /// What kind of trouble it is, without the server's words.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Connection(_) => "connection",
+            Self::Login(_) => "login",
+            Self::Folder(_) => "folder",
+            Self::Refused(_) => "refused",
+        }
+    }
+
     fn misread() -> Self {
         Self::Unfit("What the server said cannot be understood.".to_owned())
     }
