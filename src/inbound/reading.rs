@@ -248,7 +248,6 @@ enum ReadError {
     Take(#[from] TakeError),
 }
 
-<<<<<<< HEAD
 /// What was in the way since the last mail that was read.
 #[derive(Default)]
 struct Trouble {
@@ -269,14 +268,16 @@ impl Trouble {
     fn refusals_of(&self, mail: Cursor) -> u32 {
         let refused = self.refused.filter(|(refused, _)| *refused == mail);
         refused.map_or(0, |(_, times)| times)
-=======
+    }
+}
+
 impl ReadError {
     /// What kind of trouble it is, for the log.
     fn kind(&self) -> &'static str {
         match self {
             Self::Lost => "lost",
             Self::Open(error) => error.kind(),
-            Self::Imap(error) => error.kind(),
+            Self::Imap(error) | Self::Refused { error, .. } => error.kind(),
             Self::Store(_) => "database",
             Self::Take(_) => "mail",
         }
@@ -287,9 +288,8 @@ impl ReadError {
         match self {
             Self::Store(error) | Self::Open(OpenError::Store(error)) => Some(error),
             Self::Take(error) => Some(error),
-            Self::Lost | Self::Open(_) | Self::Imap(_) => None,
+            Self::Lost | Self::Open(_) | Self::Imap(_) | Self::Refused { .. } => None,
         }
->>>>>>> d44bf2d (What a mail server said is not logged)
     }
 }
 
@@ -439,7 +439,6 @@ impl Reading<'_> {
             cursor = match mailbox.fetch(uid).await {
                 Ok(Some(raw)) => self.take(raw, next).await?,
                 Ok(None) => self.advance(next).await?,
-<<<<<<< HEAD
                 Err(ImapError::Mail { why, is_over, .. })
                     if trouble.refusals_of(next) >= REFUSALS_MAX =>
                 {
@@ -453,12 +452,6 @@ impl Reading<'_> {
                 }
                 Err(error @ ImapError::Mail { .. }) => {
                     return Err(ReadError::Refused { mail: next, error });
-=======
-                Err(ImapError::Refused(_)) if failures >= REFUSALS_MAX => {
-                    tracing::error!(sender.id = %self.held.sender, uid,
-                        "a mail that the server does not hand out is passed over");
-                    self.advance(next).await?
->>>>>>> d44bf2d (What a mail server said is not logged)
                 }
                 Err(error) => return Err(error.into()),
             };

@@ -220,9 +220,9 @@ async fn of_operations(h: &Harness) {
         "INSERT INTO inbound_mailbox (sender_id, workspace_id, place, secret, revision, state, reason, failures,
              refusals)
          SELECT id, workspace_id, '{}', 'x', 1, 'FAILED', 'no <Ada.zzq@example.org>', 1, 0 FROM sender",
-        "INSERT INTO sender_grant (sender_id, workspace_id, token_url, client_id, tokens, generation, state,
-             problem, failures)
-         SELECT id, workspace_id, 'x', 'x', 'x', 1, 'FAILING', 'no <Ada.zzq@example.org>', 1 FROM sender",
+        "INSERT INTO sender_grant (sender_id, workspace_id, grant_id, token_url, client_id, tokens, generation,
+             state, problem, failures)
+         SELECT id, workspace_id, id, 'x', 'x', 'x', 1, 'FAILING', 'no <Ada.zzq@example.org>', 1 FROM sender",
     ] {
         crate::leads::run(h, statement, Arguments::new()).await;
     }
