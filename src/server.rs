@@ -77,7 +77,7 @@ pub struct Config {
 pub enum StartError {
     /// Another server works on the file.
     #[error(
-        "another server works on {file} (it holds {file}.lock); stop it first, or give this one another --database. For several servers on one database, use PostgreSQL"
+        "another server works on {file} (it holds {file}.lock); stop it first, or give this one another database. For several servers on one database, use PostgreSQL"
     )]
     Locked {
         /// The database's file.

@@ -99,6 +99,11 @@ pub struct Concern {
 /// Reads a mail as it came over the wire. Whatever the bytes are, there is an answer; the work is
 /// bounded by their number, and only the first of a very large mail are looked at.
 pub fn read(raw: &[u8]) -> Mail {
+    read_on(raw, None)
+}
+
+/// The same of a mail that came on this day, by which it is read where it does not say when it was written.
+pub fn read_on(raw: &[u8], received: Option<NaiveDate>) -> Mail {
     let parsed = Parsed::of(raw);
     let text = bounded(&quotation::new_text(&parsed.text), TEXT_MAX);
     Mail {
@@ -108,14 +113,14 @@ pub fn read(raw: &[u8]) -> Mail {
         answers: parsed.answers(),
         subject: parsed.subject(),
         date: parsed.date(),
-        class: class(&parsed, &text),
+        class: class(&parsed, &text, received),
         text,
     }
 }
 
 /// What kind of mail it is; `text` is what is new in it. What says most is asked first: a report of
 /// failure is an automatic mail too.
-fn class(parsed: &Parsed<'_>, text: &str) -> Class {
+fn class(parsed: &Parsed<'_>, text: &str, received: Option<NaiveDate>) -> Class {
     if let Some(class) = notification::class(parsed) {
         return class;
     }
@@ -134,7 +139,7 @@ fn class(parsed: &Parsed<'_>, text: &str) -> Class {
     }
     if automatic::is_automatic(parsed, text) {
         return Class::AutoReply {
-            returns: automatic::returns(parsed, text),
+            returns: automatic::returns(parsed, text, received),
         };
     }
     if opt_out::is_request(parsed, text) {

@@ -112,7 +112,8 @@ pub async fn take_in(
 ) -> Result<Taken, TakeError> {
     let raw = Arc::clone(&incoming.raw);
     // A large mail takes a while to read; one that cannot be read costs itself alone.
-    let read = tokio::task::spawn_blocking(move || (mail::read(&raw), sha256_hex(&*raw)));
+    let today = Some(services.clock.now().date_naive());
+    let read = tokio::task::spawn_blocking(move || (mail::read_on(&raw, today), sha256_hex(&*raw)));
     let (mail, of_bytes) = read.await.map_err(|_| TakeError::Unreadable)?;
     let digest = match &mail.message_id {
         Some(id) => {

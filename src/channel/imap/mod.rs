@@ -132,6 +132,8 @@ impl ImapError {
             Self::Login(_) => "login",
             Self::Folder(_) => "folder",
             Self::Refused(_) => "refused",
+            Self::Unfit(_) => "unfit",
+            Self::Mail { .. } => "mail",
         }
     }
 

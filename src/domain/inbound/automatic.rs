@@ -16,9 +16,14 @@ pub(super) fn is_automatic(parsed: &Parsed<'_>, text: &str) -> bool {
     by_headers(parsed) || phrases::is_subject(&parsed.subject()) || phrases::says_so(text)
 }
 
-/// The day from which somebody is back, where the mail states one.
-pub(super) fn returns(parsed: &Parsed<'_>, text: &str) -> Option<NaiveDate> {
-    let written = parsed.date()?.date_naive();
+/// The day from which somebody is back, where the mail states one: reckoned from when it was written, else
+/// from when it came.
+pub(super) fn returns(
+    parsed: &Parsed<'_>,
+    text: &str,
+    received: Option<NaiveDate>,
+) -> Option<NaiveDate> {
+    let written = parsed.date().map(|date| date.date_naive()).or(received)?;
     let month_first = parsed.is_american();
     // What is said in the text is more exact than a subject.
     returns::day(text, written, month_first)
