@@ -162,6 +162,7 @@ const WITHOUT_TRACES: &[&str] = &[
     "upload",
     "worker",
     // Addresses of receivers, and our own words about them.
+    "dkim_key",
     "webhook_subscription",
     // What the team writes itself.
     "workflow",

@@ -247,7 +247,7 @@ both!(
         assert_eq!(update(&h, given).await["userErrors"], json!([]));
         assert!(!mailbox::is_held(db, held, now).await.expect("asked"));
         let retry_at = now + Duration::hours(1);
-        let noted = mailbox::note_failed(db, held, "The old grant is refused.", retry_at);
+        let noted = mailbox::note_failed(db, held, ("The old grant is refused.", None), retry_at);
         noted.await.expect("asked");
         let next = mailbox::take(db, sender, other, now).await.expect("asked");
         let next = next.expect("free for the next");

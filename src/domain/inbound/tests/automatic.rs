@@ -199,3 +199,19 @@ fn where_months_come_first_they_are_read_first() {
         Some("2026-04-25")
     );
 }
+
+#[test]
+fn a_mail_without_a_date_is_read_by_the_day_on_which_it_came() {
+    let written = raw(
+        "Auto-Submitted: auto-replied\nSubject: Away",
+        "I am out of the office until 7 December.",
+    );
+    let day = |year, month, day| NaiveDate::from_ymd_opt(year, month, day).expect("a day");
+    let of = |received| match read_on(written.as_bytes(), received).class {
+        Class::AutoReply { returns } => returns,
+        class => panic!("{class:?}"),
+    };
+    assert_eq!(of(None), None);
+    let back = of(Some(day(2026, 11, 27))).expect("a day");
+    assert!([day(2026, 12, 7), day(2026, 12, 8)].contains(&back), "{back}");
+}
