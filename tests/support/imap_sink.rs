@@ -45,8 +45,6 @@ pub enum Manner {
     Garbled,
     /// It breaks off the first connections, then does not hand out any of its three mails, and then does.
     OffAndOn,
-    /// It tells a mebibyte of news with each of its many mails.
-    Chatty,
     /// It tells the same of its folder over and over.
     Storm,
     /// It lists UIDs in no order and twice, and hands out others with each.
@@ -242,10 +240,6 @@ impl Connection {
                 Manner::NeverDone => return self.without_end("* SEARCH 1 2 3\r\n", 4_096).await,
                 Manner::Disorder => "9 3 7 3 5 9".to_owned(),
                 Manner::Oversized | Manner::Garbled | Manner::OffAndOn => "1 2 3".to_owned(),
-                Manner::Chatty => {
-                    let uids: Vec<String> = (1..=40).map(|uid: u32| uid.to_string()).collect();
-                    uids.join(" ")
-                }
                 Manner::WithoutIdle => self.asked.to_string(),
                 _ => "1".to_owned(),
             };
@@ -272,10 +266,6 @@ impl Connection {
                 return self.say("* 2 FETCH (UID 2 BODY[] <>)\r\n").await;
             }
             Manner::OffAndOn if self.before == OFF => return Ok(()),
-            Manner::Chatty => {
-                let news = "x".repeat(1 << 20);
-                self.say(&format!("* OK {news}\r\n")).await?;
-            }
             Manner::Unasked => {
                 let other = "* 2 FETCH (UID 4242 FLAGS (\\Seen))\r\n";
                 return self.say(&other.repeat(30_000)).await;
