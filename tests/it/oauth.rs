@@ -846,7 +846,13 @@ both!(a_check_asks_the_token_server, |h: Harness| async move {
             .as_array()
             .expect("findings")
             .clone();
-        let told = findings.iter().map(|finding| {
+        // What the DNS says is none of the grant's.
+        let of_dns = |finding: &&Value| {
+            ["SPF", "DKIM", "DMARC"]
+                .iter()
+                .all(|kind| finding["kind"] != *kind)
+        };
+        let told = findings.iter().filter(of_dns).map(|finding| {
             let word = |field: &str| finding[field].as_str().unwrap_or_default();
             format!("{} {} {}", word("kind"), word("status"), word("errorCode"))
                 .trim_end()
