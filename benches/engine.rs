@@ -210,6 +210,8 @@ fn email(number: usize, now: chrono::DateTime<chrono::Utc>) -> Email {
         date: now,
         from_name: "Bench".into(),
         from_address: "bench@bench.example".into(),
+        reply_to: None,
+        opt_out_by_mail: false,
         to_name: Some("Person".into()),
         to_address: format!("p{number}@example.org"),
         subject: "Hello".into(),

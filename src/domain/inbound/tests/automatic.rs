@@ -213,5 +213,8 @@ fn a_mail_without_a_date_is_read_by_the_day_on_which_it_came() {
     };
     assert_eq!(of(None), None);
     let back = of(Some(day(2026, 11, 27))).expect("a day");
-    assert!([day(2026, 12, 7), day(2026, 12, 8)].contains(&back), "{back}");
+    assert!(
+        [day(2026, 12, 7), day(2026, 12, 8)].contains(&back),
+        "{back}"
+    );
 }
