@@ -232,8 +232,7 @@ both!(
         for sink in sinks {
             let heard = sink.heard();
             let tries = heard.iter().filter(|line| line.contains("UID FETCH 2 "));
-            // After eight refusals it is passed over at the ninth; where the clock ran past a lease in the
-            // middle of a try, that one is made once more.
+            // After eight refusals it is passed over at the ninth; a try that is cut off is made again.
             let tries = tries.count();
             assert!((9..=12).contains(&tries), "{tries}");
         }
