@@ -44,7 +44,7 @@ export const PASSED_OVER = {
     /^(EmailVariant|Flow|MessageVariant|SendWindow|SequenceSettings|Step): /,
     /^(Condition|Email|End|Message|Split|Task|Update|Webhook)Action: /,
     /^(AttributeMatch|Predicate|SplitBranch): /,
-    /^(DnsRecord|Inbox|OAuthGrant|OutboxTransport|Reply|SenderCheck|SenderFinding|SmtpTransport|TwilioTransport|WarmUp): /,
+    /^(DnsRecord|Inbox|OauthGrant|OutboxTransport|Reply|SenderCheck|SenderFinding|SmtpTransport|TwilioTransport|WarmUp): /,
   ],
   "relay-edge-types": [
     /^(AuditEntry|BulkOutcome|Suppression|TokenUse|WorkflowRun)Edge: Edge type's field `node` must implement `Node` interface\.$/,
