@@ -57,10 +57,7 @@ impl Services {
         secrets: Arc<Secrets>,
         transports: TransportConfig,
     ) -> Self {
-        let web = transports.web.clone();
-        let of = (db.clone(), clock.clone(), entropy.clone());
-        let grants = Grants::new(of.0, of.1, of.2, Arc::clone(&secrets), web);
-        let transports = transports_with(transports, Arc::clone(&secrets), grants.clone());
+        let (grants, transports) = ways_out(&db, &clock, &entropy, &secrets, transports);
         let seal = Arc::clone(&secrets) as _;
         let wake = Wake::default();
         let bus = Bus::new(db.clone(), wake.clone());
@@ -73,7 +70,7 @@ impl Services {
             zones,
             secrets,
             marks: Marks { seal, base: None },
-            transports: Arc::new(transports),
+            transports,
             grants,
             wake,
             bus,
@@ -85,11 +82,8 @@ impl Services {
     /// The same, whose messages leave otherwise.
     #[must_use]
     pub fn by(mut self, transports: TransportConfig) -> Self {
-        let (secrets, web) = (Arc::clone(&self.secrets), transports.web.clone());
-        let of = (self.db.clone(), self.clock.clone(), self.entropy.clone());
-        self.grants = Grants::new(of.0, of.1, of.2, Arc::clone(&secrets), web);
-        let transports = transports_with(transports, secrets, self.grants.clone());
-        self.transports = Arc::new(transports);
+        let (db, clock, entropy) = (&self.db, &self.clock, &self.entropy);
+        (self.grants, self.transports) = ways_out(db, clock, entropy, &self.secrets, transports);
         self
     }
 
@@ -118,6 +112,25 @@ impl Services {
         )
         .at(BaseUrl::parse("https://go.cadenza.example").ok())
     }
+}
+
+/// The ways by which messages leave, and what senders' access tokens for them are got with.
+fn ways_out(
+    db: &Db,
+    clock: &Clock,
+    entropy: &Entropy,
+    secrets: &Arc<Secrets>,
+    config: TransportConfig,
+) -> (Grants, Arc<Transports>) {
+    let grants = Grants::new(
+        db.clone(),
+        clock.clone(),
+        entropy.clone(),
+        Arc::clone(secrets),
+        config.web.clone(),
+    );
+    let transports = transports_with(config, Arc::clone(secrets), grants.clone());
+    (grants, Arc::new(transports))
 }
 
 /// Transports that open with these keys what was sealed for senders, and make with them what requests

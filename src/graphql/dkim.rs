@@ -111,16 +111,9 @@ impl dataloader::Loader<DkimKeyOf> for Loaders {
         let db = self.services.db.read();
         let senders: Vec<SenderId> = keys.iter().map(|key| key.0).collect();
         let signed = store::of_senders(db, self.workspace, &senders).await?;
-        let ids: Vec<DkimKeyId> = signed.iter().map(|(_, key)| *key).collect();
-        let rows = store::find_many(db, self.workspace, &ids).await?;
-        let rows: HashMap<_, _> = (rows.into_iter())
-            .map(|row| (row.id, Arc::new(row)))
-            .collect();
-        let found = signed.into_iter().filter_map(|(sender, key)| {
-            let row = rows.get(&key.uuid())?;
-            Some((DkimKeyOf(sender), Arc::clone(row)))
-        });
-        Ok(found.collect())
+        Ok((signed.into_iter())
+            .map(|(sender, row)| (DkimKeyOf(sender), Arc::new(row)))
+            .collect())
     }
 }
 

@@ -138,7 +138,7 @@ pub async fn let_senders_try(
     Ok(())
 }
 
-/// The key by which each of the senders signs: for those that sign by none, nothing.
+/// The keys by which the senders sign: for those that sign by none, nothing.
 ///
 /// # Errors
 /// [`super::StoreError`] as the database has it.
@@ -146,25 +146,21 @@ pub async fn of_senders(
     connection: &impl ConnectionTrait,
     workspace: WorkspaceId,
     senders: &[SenderId],
-) -> Result<Vec<(SenderId, DkimKeyId)>> {
+) -> Result<Vec<(SenderId, Row)>> {
     let mut arguments = Arguments::new().with(workspace.uuid());
     let among = arguments.among(connection, senders.iter().map(|id| id.uuid()));
     let statement = format!(
-        "SELECT d.id AS sender_id, k.id AS key_id FROM sender d JOIN dkim_key k ON k.id = {SIGNS}
+        "SELECT d.id AS sender_id, k.* FROM sender d JOIN dkim_key k ON k.id = {SIGNS}
         WHERE d.workspace_id = $1 AND d.id {among}"
     );
     let rows: Vec<Signed> = sql::all(connection, &statement, arguments).await?;
-    let read = |row: Signed| {
-        (
-            SenderId::from_uuid(row.sender_id),
-            DkimKeyId::from_uuid(row.key_id),
-        )
-    };
+    let read = |row: Signed| (SenderId::from_uuid(row.sender_id), row.key);
     Ok(rows.into_iter().map(read).collect())
 }
 
 #[derive(FromQueryResult)]
 struct Signed {
     sender_id: Uuid,
-    key_id: Uuid,
+    #[sea_orm(nested)]
+    key: Row,
 }

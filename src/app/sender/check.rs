@@ -40,13 +40,7 @@ pub async fn check(
         return Err(not_there().into());
     };
     let keys = dkim::of_senders(services.db.read(), caller.workspace, &[id]).await?;
-    let key = match keys.first() {
-        Some((_, key)) => {
-            let rows = dkim::find_many(services.db.read(), caller.workspace, &[*key]).await?;
-            rows.into_iter().next()
-        }
-        None => None,
-    };
+    let key = keys.into_iter().next().map(|(_, key)| key);
     let signing_key = key.as_ref().map(signing_key);
     let probe = SenderProbe {
         route: SenderRoute {
