@@ -292,7 +292,7 @@ impl World {
             gap_jitter_ms: Set(jitter.num_milliseconds()),
             warm_up: Set(warm_up.map(|warm_up| serde_json::to_value(warm_up).expect("json"))),
             transport: Set(serde_json::json!({ "kind": "outbox" })),
-            tagged_replies: Set(channel == Channel::Email && number % 2 == 0),
+            tagged_replies: Set(channel == Channel::Email && number.is_multiple_of(2)),
             revision: Set(1),
             next_free_at: Set(0),
             failures: Set(0),
